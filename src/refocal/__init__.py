@@ -1,0 +1,25 @@
+"""refocal: the focal loss library.
+
+Exact at every logit and dtype, calibrated in closed form. See `sigmoid_focal_loss` for binary and
+multi-label problems and `softmax_focal_loss` for multi-class ones.
+"""
+
+from refocal.arguments import check_values
+from refocal.losses import (
+    SigmoidFocalLoss,
+    SoftmaxFocalLoss,
+    sigmoid_focal_loss,
+    softmax_focal_loss,
+)
+from refocal.posterior import sigmoid_posterior, softmax_posterior
+
+__all__ = [
+    "SigmoidFocalLoss",
+    "SoftmaxFocalLoss",
+    "check_values",
+    "sigmoid_focal_loss",
+    "sigmoid_posterior",
+    "softmax_focal_loss",
+    "softmax_posterior",
+]
+__version__ = "0.1.0"

@@ -1,0 +1,195 @@
+"""Which carrier runs a problem, and how autograd sees it.
+
+Plain reverse-mode training in eager mode runs `OnePass`: value and gradient in one pass, one tensor
+saved beyond the inputs. Everything else (inside torch.compile or export, under a torch.func
+transform or forward mode, tensor subclasses, gradients for targets, weights, alpha or gamma, or no
+gradient at all) runs plain torch operations that autograd may differentiate to any order. One
+hand-written Function cannot do both: `torch.compile(torch.func.grad(f))` and `torch.export` inline
+its forward and drop its backward, and a Function with a `jvp` refuses torch.compile.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from refocal import arguments
+from refocal.kernels import eager
+from refocal.problem import Problem, SoftmaxProblem
+from refocal.reduction import Reduction, reduce
+
+
+class Carrier(Protocol):
+    """What a kernel module offers. All tensors are plain, and autograd does not look inside."""
+
+    checks_targets: bool
+    """Whether `evaluate` checks the values of the targets itself, in its pass."""
+
+    def unsupported(self, problem: Problem) -> str | None:
+        """Why this problem cannot run here, or None if it can."""
+
+    def evaluate(
+        self, function: str, problem: Problem, reduction: Reduction, *, gradient: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """The reduced loss and, if wanted, its gradient: in the logits' dtype and already divided
+        by the denominator, or None where `gradient` should compute it in backward.
+        """
+
+    def gradient(self, problem: Problem, factor: Tensor) -> Tensor:
+        """The gradient of the unreduced loss times ``factor``, in the logits' dtype, rounded once.
+
+        ``factor`` is in the computing dtype: a scalar, or of the loss shape.
+        """
+
+
+CARRIERS: dict[str, Carrier] = {"eager": eager}
+
+
+def run(function: str, problem: Problem, reduction: Reduction, impl: str) -> Tensor:
+    """The reduced loss of a problem; ``function`` is whose name the messages bear."""
+    if not runs_plainly(problem.logits):
+        return _differentiable(problem, reduction)
+    carrier = _choose(function, problem, impl)
+    if not carrier.checks_targets:
+        arguments.check_target_values(function, problem)
+    if torch.is_grad_enabled():
+        if any(tensor.requires_grad for tensor in _tensors((*problem[1:], *reduction))):
+            return _differentiable(problem, reduction)
+        if problem.logits.requires_grad:
+            return OnePass.apply(  # type: ignore[no-any-return, no-untyped-call]
+                problem.logits, function, problem, reduction, carrier
+            )
+    return carrier.evaluate(function, problem, reduction, gradient=False)[0]
+
+
+def runs_plainly(logits: Tensor) -> bool:
+    """No tracing, no function transform, no forward mode, no tensor subclass.
+
+    The one place that asks torch for its state, partly by private names: a torch version that
+    renames them fails tests/test_transforms.py.
+    """
+    if torch.compiler.is_compiling() or torch._C._is_tracing():
+        return False
+    return (
+        type(logits) in (Tensor, torch.nn.Parameter)
+        and torch._C._functorch.peek_interpreter_stack() is None
+        and forward_ad._current_level < 0
+    )
+
+
+def _choose(function: str, problem: Problem, impl: str) -> Carrier:
+    """The carrier asked for, or for "auto" the fastest that supports the problem."""
+    if impl == "auto":
+        return CARRIERS["eager"]
+    carrier = CARRIERS[impl]
+    reason = carrier.unsupported(problem)
+    if reason:
+        arguments.fail_implementation(function, impl, reason)
+    return carrier
+
+
+def _differentiable(problem: Problem, reduction: Reduction) -> Tensor:
+    return reduce(eager.losses(problem), reduction, problem.logits.dtype)
+
+
+class OnePass(torch.autograd.Function):
+    """The loss with its gradient from the same pass of a carrier.
+
+    The gradient is kept already divided by the denominator, so that backward of a mean costs at
+    most one scaling. Carriers keep no float16 gradient but compute it in backward, where
+    ``upstream / N`` is known and formed in float32: stored divided by N, 67 % of the gradients of
+    a float16 mean over 1e6 elements would flush to zero.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        logits: Tensor,
+        function: str,
+        problem: Problem,
+        reduction: Reduction,
+        carrier: Carrier,
+    ) -> Tensor:
+        loss, gradient = carrier.evaluate(function, problem, reduction, gradient=True)
+        ctx.carrier = carrier
+        _save(ctx, problem, reduction, gradient)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *upstreams: Tensor) -> tuple[Tensor | None, ...]:
+        (upstream,) = upstreams
+        problem, reduction, gradient = _load(ctx)
+        if torch.is_grad_enabled():
+            # create_graph: the gradient must itself be differentiable
+            loss = _differentiable(problem, reduction)
+            (gradient,) = torch.autograd.grad(loss, problem.logits, upstream, create_graph=True)
+        elif gradient is None:
+            factor = upstream.to(eager.computing_dtype(problem.logits))
+            if reduction.kind == "mean":
+                factor = factor / reduction.denominator
+            gradient = ctx.carrier.gradient(problem, factor)
+        elif reduction.kind == "none":
+            gradient = gradient * _per_logit(upstream, problem)
+        else:
+            gradient = gradient * upstream
+        return gradient, None, None, None, None
+
+
+def _per_logit(upstream: Tensor, problem: Problem) -> Tensor:
+    """An upstream gradient of the loss shape made to broadcast to the logits."""
+    if isinstance(problem, SoftmaxProblem):
+        return upstream.unsqueeze(problem.class_axis)
+    return upstream
+
+
+# ---------------------------------------------------------------------------------------------
+# the tensors of a problem travel through save_for_backward, the rest on ctx
+
+
+def _tensors(parts: Any) -> list[Tensor]:
+    """All tensors in nested tuples, in order."""
+    found: list[Tensor] = []
+    for part in parts:
+        if isinstance(part, Tensor):
+            found.append(part)
+        elif isinstance(part, tuple):
+            found.extend(_tensors(part))
+    return found
+
+
+def _without_tensors(parts: Any) -> tuple[Any, ...]:
+    return tuple(
+        Tensor
+        if isinstance(part, Tensor)
+        else _without_tensors(part)
+        if isinstance(part, tuple)
+        else part
+        for part in parts
+    )
+
+
+def _with_tensors(skeleton: tuple[Any, ...], tensors: list[Tensor]) -> tuple[Any, ...]:
+    """The inverse of `_without_tensors`; takes from the front of ``tensors``."""
+    return tuple(
+        tensors.pop(0)
+        if part is Tensor
+        else _with_tensors(part, tensors)
+        if isinstance(part, tuple)
+        else part
+        for part in skeleton
+    )
+
+
+def _save(ctx: Any, problem: Problem, reduction: Reduction, gradient: Tensor | None) -> None:
+    everything = (*problem, *reduction, gradient)
+    ctx.kind = type(problem)
+    ctx.skeleton = _without_tensors(everything)
+    ctx.save_for_backward(*_tensors(everything))
+
+
+def _load(ctx: Any) -> tuple[Problem, Reduction, Tensor | None]:
+    *parts, kind, denominator, gradient = _with_tensors(ctx.skeleton, list(ctx.saved_tensors))
+    return ctx.kind(*parts), Reduction(kind, denominator), gradient

@@ -1,0 +1,309 @@
+"""The torch carrier: every device, every case, and the only one that autograd may look into.
+
+Two bindings of the same formula: `losses` is differentiable to any order (exponential modulator);
+`evaluate` is a single pass without autograd (power modulator, more accurate) that returns the loss
+together with its gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from refocal import formula, links
+from refocal.problem import Number, Problem, SigmoidProblem, SoftmaxProblem
+from refocal.reduction import Reduction, reduce
+
+OPERATIONS: dict[str, Callable[..., object]] = {
+    "exp": torch.exp,
+    "log1p": torch.log1p,
+    "where": torch.where,
+    "power": torch.pow,
+}
+
+
+@cache
+def bound(modulator: str) -> SimpleNamespace:
+    """The formula over torch tensors."""
+    return formula.bind(OPERATIONS, modulator)
+
+
+def text(gamma: Number, general: str) -> SimpleNamespace:
+    """The binding for this gamma: an exact modulator for 0, 1 and 2, else the ``general`` one."""
+    if isinstance(gamma, Tensor):
+        return bound(general)
+    return bound(formula.EXACT_MODULATORS.get(gamma, general))
+
+
+def computing_dtype(logits: Tensor) -> torch.dtype:
+    """float64 for float64 logits, float32 for all others."""
+    return torch.float64 if logits.dtype == torch.float64 else torch.float32
+
+
+class Term(NamedTuple):
+    """One margin per element and what multiplies its loss and its gradient."""
+
+    coefficient: Number
+    s: Tensor
+    x: Tensor
+    gamma: Number
+    sign: Number
+
+
+class Expansion(NamedTuple):
+    """A problem as a sum of terms, with the way back from slopes to logits."""
+
+    terms: list[Term]
+    collect: Callable[[Tensor], Tensor]  # sum over the classes of one position, if there are any
+    pull_back: Callable[[Tensor], Tensor]  # slope per margin -> gradient per logit
+
+
+def losses(problem: Problem) -> Tensor:
+    """Unreduced weighted loss in the computing dtype, by the autodiff-safe text."""
+    terms, collect, _ = expand(problem)
+    total: Tensor | None = None
+    for term in terms:
+        value = text(term.gamma, "exponential").value(term.s, term.x, term.gamma)
+        if problem.detach_modulator:
+            value = _hold_modulator(value, term)
+        total = _add(total, _weigh(term.coefficient, value))
+    assert total is not None  # noqa: S101 - every expansion has a term
+    return collect(total)
+
+
+checks_targets = False
+
+
+def unsupported(problem: Problem) -> str | None:
+    """Nothing: every device and every case."""
+    return None
+
+
+def evaluate(
+    function: str, problem: Problem, reduction: Reduction, *, gradient: bool
+) -> tuple[Tensor, Tensor | None]:
+    """The reduced loss and, for float32 and float64 logits, its gradient."""
+    wanted = gradient and problem.logits.dtype in (torch.float32, torch.float64)
+    unreduced, slopes = _single_pass(problem, gradient=wanted)
+    if slopes is not None and reduction.kind == "mean":
+        slopes = slopes / reduction.denominator
+    return reduce(unreduced, reduction, problem.logits.dtype), slopes
+
+
+def gradient(problem: Problem, factor: Tensor) -> Tensor:
+    """The gradient of the unreduced loss times ``factor``, rounded once."""
+    _, slopes = _single_pass(problem, gradient=True)
+    assert slopes is not None  # noqa: S101 - they were asked for
+    if isinstance(problem, SoftmaxProblem) and factor.dim():
+        factor = factor.unsqueeze(problem.class_axis)
+    return (slopes * factor).to(problem.logits.dtype)
+
+
+def _single_pass(problem: Problem, *, gradient: bool) -> tuple[Tensor, Tensor | None]:
+    """Unreduced weighted loss and its gradient (None if not wanted), in the computing dtype."""
+    terms, collect, pull_back = expand(problem)
+    total: Tensor | None = None
+    slopes: Tensor | None = None
+    for term in terms:
+        functions = text(term.gamma, "power")
+        arguments = (term.s, term.x, term.gamma)
+        if not gradient:
+            value = functions.value(*arguments)
+        else:
+            both = (
+                functions.value_and_detached_slope
+                if problem.detach_modulator
+                else functions.value_and_slope
+            )
+            value, slope = both(*arguments)
+            slopes = _add(slopes, _times(_times(slope, term.coefficient), term.sign))
+        total = _add(total, _weigh(term.coefficient, value))
+    assert total is not None  # noqa: S101 - every expansion has a term
+    return collect(total), None if slopes is None else pull_back(slopes)
+
+
+def expand(problem: Problem) -> Expansion:
+    """The terms of a problem: one for hard targets, the expectation over classes for soft ones."""
+    if isinstance(problem, SigmoidProblem):
+        return _expand_sigmoid(problem)
+    if problem.has_index_targets and problem.label_smoothing == 0:
+        return _expand_index(problem)
+    return _expand_probabilities(problem)
+
+
+# ---------------------------------------------------------------------------------------------
+# sigmoid
+
+
+def _expand_sigmoid(problem: SigmoidProblem) -> Expansion:
+    dtype = computing_dtype(problem.logits)
+    z = problem.logits.to(dtype)
+    y = problem.targets
+    weight = problem.weight
+    if problem.ignore_index is not None:
+        kept = y != problem.ignore_index
+        y = torch.where(kept, y, 0)
+        weight = kept.to(dtype) if weight is None else torch.where(kept, weight, 0.0)
+    if weight is not None:
+        z = torch.where((weight == 0) & ~torch.isfinite(z), 0.0, z)
+    if (
+        y.dtype.is_floating_point
+        or problem.label_smoothing
+        or problem.gamma[0] is not problem.gamma[1]
+    ):
+        y = smooth(y.to(dtype), problem.label_smoothing, 2)
+        z_negative = -z
+        terms = [
+            Term(
+                _times(_times(y, problem.alpha[0]), weight),
+                z,
+                links.decay(z),
+                problem.gamma[0],
+                1.0,
+            ),
+            Term(
+                _times(_times(1 - y, problem.alpha[1]), weight),
+                z_negative,
+                links.decay(z_negative),
+                problem.gamma[1],
+                -1.0,
+            ),
+        ]
+    else:
+        positive = y != 0
+        s = torch.where(positive, z, -z)
+        alpha: Number = 1.0
+        if problem.alpha != (1.0, 1.0):
+            alpha = torch.where(positive, *_pair(problem.alpha, z))
+        sign = torch.where(positive, *_pair((1.0, -1.0), z))
+        terms = [Term(_times(alpha, weight), s, links.decay(s), problem.gamma[0], sign)]
+    return Expansion(terms, _same, _same)
+
+
+def _pair(pair: tuple[Number, Number], like: Tensor) -> tuple[Tensor, Tensor]:
+    """Both of a pair as tensors of ``like``'s dtype: ``where`` of two numbers is float32."""
+    first, second = (torch.as_tensor(one, dtype=like.dtype, device=like.device) for one in pair)
+    return first, second
+
+
+# ---------------------------------------------------------------------------------------------
+# softmax
+
+
+def _revive(
+    problem: SoftmaxProblem, z: Tensor, weight: Tensor | None, kept: Tensor | None
+) -> Tensor:
+    """Logits with the rows that do not count replaced by zeros where they are not finite.
+
+    A row of padding may hold NaN, or -inf alone, whose loss is indeterminate: weight 0 means 0.
+    """
+    axis = problem.class_axis
+    dead = (
+        None
+        if weight is None
+        else (weight == 0).unsqueeze(axis) & ~torch.isfinite(z.amax(axis, keepdim=True))
+    )
+    if kept is not None:
+        ignored = ~kept.unsqueeze(axis)
+        dead = ignored if dead is None else dead | ignored
+    return z if dead is None else torch.where(dead, 0.0, z)
+
+
+def _class_weights(problem: SoftmaxProblem, z: Tensor) -> Tensor | None:
+    """Alpha as a tensor that broadcasts to the logits."""
+    if problem.alpha is None:
+        return None
+    shape = [1] * z.dim()
+    shape[problem.class_axis] = -1
+    return problem.alpha.to(z.dtype).view(shape)
+
+
+def _expand_index(problem: SoftmaxProblem) -> Expansion:
+    axis = problem.class_axis
+    kept = problem.targets != problem.ignore_index
+    index = torch.where(kept, problem.targets, 0).long().unsqueeze(axis)
+    z = _revive(problem, problem.logits.to(computing_dtype(problem.logits)), problem.weight, kept)
+    margin = links.softmax_margin(z, index, axis)
+    coefficient: Number = kept.unsqueeze(axis).to(z.dtype)
+    alpha = _class_weights(problem, z)
+    if alpha is not None:
+        coefficient = coefficient * alpha.expand_as(z).gather(axis, index)
+    if problem.weight is not None:
+        coefficient = coefficient * problem.weight.unsqueeze(axis)
+    gamma = problem.gamma
+    if isinstance(gamma, Tensor) and gamma.dim() and gamma.shape[axis] != 1:
+        gamma = gamma.expand_as(z).gather(axis, index)
+    return Expansion(
+        [Term(coefficient, margin.s, margin.x, gamma, 1.0)],
+        lambda value: value.squeeze(axis),
+        lambda slope: links.softmax_gradient(margin, slope, index, axis),
+    )
+
+
+def _expand_probabilities(problem: SoftmaxProblem) -> Expansion:
+    axis = problem.class_axis
+    z = problem.logits.to(computing_dtype(problem.logits))
+    kept = None
+    if problem.has_index_targets:
+        kept = problem.targets != problem.ignore_index
+        index = torch.where(kept, problem.targets, 0).long().unsqueeze(axis)
+        y = torch.zeros_like(z).scatter(axis, index, 1.0) * kept.unsqueeze(axis)
+        # smoothing comes after ignoring: an ignored row stays all zero
+        y = smooth(y, problem.label_smoothing, z.shape[axis]) * kept.unsqueeze(axis)
+    else:
+        y = smooth(problem.targets.to(z.dtype), problem.label_smoothing, z.shape[axis])
+    z = _revive(problem, z, problem.weight, kept)
+    margins = links.softmax_margins(z, axis)
+    coefficient = _times(y, _class_weights(problem, z))
+    if problem.weight is not None:
+        coefficient = _times(coefficient, problem.weight.unsqueeze(axis))
+    return Expansion(
+        [Term(coefficient, margins.s, margins.x, problem.gamma, 1.0)],
+        lambda value: value.sum(axis),
+        lambda slopes: links.softmax_gradients(margins, slopes, z, axis),
+    )
+
+
+# ---------------------------------------------------------------------------------------------
+# small shared pieces
+
+
+def smooth(y: Tensor, label_smoothing: float, classes: int) -> Tensor:
+    """Targets mixed with the uniform distribution over the classes."""
+    return y if label_smoothing == 0 else y * (1 - label_smoothing) + label_smoothing / classes
+
+
+def _weigh(coefficient: Number, value: Tensor) -> Tensor:
+    """Coefficient * value, where 0 * inf is 0. NaN stays: a NaN logit is never hidden."""
+    if not isinstance(coefficient, Tensor):
+        return value if coefficient == 1 else value * coefficient
+    return coefficient * torch.where((coefficient == 0) & torch.isinf(value), 0.0, value)
+
+
+def _hold_modulator(value: Tensor, term: Term) -> Tensor:
+    """The same value with the modulator constant under differentiation."""
+    zero = bound("zero").value(term.s, term.x, 0.0)
+    functions = text(term.gamma, "exponential")
+    s, x = term.s.detach(), term.x.detach()
+    m = functions.modulator(s, torch.log1p(x), functions.complement(s, x), term.gamma)
+    far = zero > formula.FAR
+    return torch.where(far, zero, m * torch.where(far, 0.0, zero))
+
+
+def _times(a: Number, b: Number | None) -> Number:
+    if b is None or (not isinstance(b, Tensor) and b == 1):
+        return a
+    return a * b if isinstance(a, Tensor) or a != 1 else b
+
+
+def _add(a: Tensor | None, b: Number) -> Tensor:
+    return b if a is None else a + b  # type: ignore[return-value]
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor

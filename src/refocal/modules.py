@@ -1,0 +1,87 @@
+"""What the modules of all losses share: checked settings, tensors that move but are not saved."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from refocal import arguments
+
+POSTERIOR_SETTINGS = ("alpha", "gamma", "label_smoothing", "detach_modulator")
+
+
+class FocalModule(nn.Module):
+    """Settings of a loss as attributes of their own names, checked when set up.
+
+    A tensor becomes a non-persistent buffer: it follows ``.to(device)``, never changes dtype (a
+    class weight rounded to bfloat16 is another loss) and never enters a state dict.
+    """
+
+    def __init__(self, *, multiclass: bool, **settings: Any) -> None:
+        super().__init__()
+        name = type(self).__name__
+        arguments.check_settings(name, settings, multiclass=multiclass)
+        self._names = tuple(settings)
+        for setting, value in settings.items():
+            self._hold(setting, value)
+        if isinstance(settings["gamma"], nn.Parameter):
+            warnings.warn(
+                f"{name}: a learnable gamma has no minimum (dF/dgamma <= 0 everywhere): training "
+                "drives it to infinity. Choose it by validation.",
+                stacklevel=3,
+            )
+
+    def _hold(self, setting: str, value: Any) -> None:
+        if isinstance(value, tuple) and any(isinstance(one, Tensor) for one in value):
+            for position, one in enumerate(value):  # gamma_pos, gamma_neg
+                self._hold(f"_{setting}_{position}", one)
+        elif isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+            float_type = torch.promote_types(value.dtype, torch.float32)
+            self.register_buffer(setting, value.detach().to(float_type), persistent=False)
+        else:
+            setattr(self, setting, value)
+
+    def _setting(self, name: str) -> Any:
+        if hasattr(self, f"_{name}_0"):
+            return getattr(self, f"_{name}_0"), getattr(self, f"_{name}_1")
+        return getattr(self, name)
+
+    def keywords(self) -> dict[str, Any]:
+        """The settings as keywords of the function."""
+        return {name: self._setting(name) for name in self._names}
+
+    def posterior_keywords(self) -> dict[str, Any]:
+        """The settings that the posterior depends on."""
+        return {name: self._setting(name) for name in POSTERIOR_SETTINGS}
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FocalModule:
+        kept = dict(self._buffers)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, before in kept.items():
+            after = self._buffers[name]
+            if before is None or after is None or before.is_meta:
+                continue
+            # from the original values: a trip through half precision has already rounded `after`
+            self._buffers[name] = before.to(after.device)
+        return self
+
+    def extra_repr(self) -> str:
+        """The settings as they would be written in a call."""
+        return ", ".join(f"{name}={_brief(self._setting(name))}" for name in self._names)
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, Tensor):
+        if value.numel() <= 4 and not value.is_meta:
+            return f"tensor({[float(f'{one:.4g}') for one in value.flatten().tolist()]})"
+        return f"tensor of shape {tuple(value.shape)}"
+    if isinstance(value, tuple):
+        return f"({', '.join(_brief(one) for one in value)})"
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value:g}"
+    return repr(value)

@@ -1,0 +1,82 @@
+"""What a call of a loss is once its arguments have been checked: the contract of the kernels."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+from torch import Tensor
+
+Number: TypeAlias = float | Tensor
+
+
+class SigmoidProblem(NamedTuple):
+    """Binary or multi-label: one independent decision per logit.
+
+    Attributes:
+        logits: floating, any shape.
+        targets: shape of ``logits``; bool, integer or floating.
+        alpha: weights of the positive and the negative term; numbers or tensors that broadcast.
+        gamma: exponents of the positive and the negative term; numbers or tensors that broadcast.
+        weight: None, or a tensor with the number of axes of ``logits`` that broadcasts to it.
+        ignore_index: target value that contributes nothing, or None.
+        label_smoothing: targets are read as ``y (1 - e) + e / 2``.
+        detach_modulator: no gradient through ``(1 - p_t)**gamma``.
+    """
+
+    logits: Tensor
+    targets: Tensor
+    alpha: tuple[Number, Number]
+    gamma: tuple[Number, Number]
+    weight: Tensor | None
+    ignore_index: int | None
+    label_smoothing: float
+    detach_modulator: bool
+
+    @property
+    def loss_shape(self) -> tuple[int, ...]:
+        """Shape of the unreduced loss."""
+        return tuple(self.logits.shape)
+
+
+class SoftmaxProblem(NamedTuple):
+    """Multi-class: one decision per position, classes along axis 1 (axis 0 of 1-d logits).
+
+    Attributes:
+        logits: floating, ``(C,)`` or ``(N, C, *)``.
+        targets: class indices in the logits' shape without the class axis, or probabilities.
+        alpha: ``(C,)`` class weights, or None.
+        gamma: a number, or a tensor that broadcasts to the logits: per class ``(1, C, 1, ...)``,
+            per position ``(N, 1, *)``, or of full shape (probability targets).
+        weight: None, or a tensor that broadcasts to the loss shape ``(N, *)``.
+        ignore_index: class index that contributes nothing (index targets only).
+        label_smoothing: targets are read as ``y (1 - e) + e / C``.
+        detach_modulator: no gradient through ``(1 - p_t)**gamma``.
+    """
+
+    logits: Tensor
+    targets: Tensor
+    alpha: Tensor | None
+    gamma: Number
+    weight: Tensor | None
+    ignore_index: int
+    label_smoothing: float
+    detach_modulator: bool
+
+    @property
+    def class_axis(self) -> int:
+        """0 for ``(C,)`` logits, 1 otherwise."""
+        return 0 if self.logits.dim() == 1 else 1
+
+    @property
+    def has_index_targets(self) -> bool:
+        """Class indices rather than probabilities."""
+        return not self.targets.dtype.is_floating_point
+
+    @property
+    def loss_shape(self) -> tuple[int, ...]:
+        """Shape of the unreduced loss: the logits' without the class axis."""
+        shape, axis = self.logits.shape, self.class_axis
+        return tuple(shape[:axis]) + tuple(shape[axis + 1 :])
+
+
+Problem: TypeAlias = SigmoidProblem | SoftmaxProblem

@@ -1,0 +1,103 @@
+"""From unreduced losses to what is returned: the denominator of "mean", and none / mean / sum."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from refocal.problem import Number, Problem, SigmoidProblem, SoftmaxProblem
+
+
+class Reduction(NamedTuple):
+    """How the unreduced loss becomes the result.
+
+    Attributes:
+        kind: "none", "mean" or "sum".
+        denominator: what "mean" divides by, positive; 1 otherwise.
+    """
+
+    kind: str
+    denominator: Number
+
+
+def reduction_for(problem: Problem, kind: str, normalizer: str | float | Tensor) -> Reduction:
+    """The reduction with its denominator, which depends on targets and weights, not on logits."""
+    if kind != "mean":
+        return Reduction(kind, 1.0)
+    count = denominator(problem, normalizer)
+    if isinstance(count, Tensor):
+        # all ignored or all weights 0: the sum is 0 too, and 0 / 1 keeps its graph
+        return Reduction(kind, torch.where(count == 0, 1, count))
+    return Reduction(kind, count or 1)
+
+
+def denominator(problem: Problem, normalizer: str | float | Tensor) -> Number:
+    """Counts what "mean" divides by. Never in half precision: a half count stalls at 2,048."""
+    if not isinstance(normalizer, str):
+        return normalizer
+    kept = kept_positions(problem)
+    if normalizer == "elements":
+        if kept is not None:
+            return kept.sum()
+        count = 1
+        for size in problem.loss_shape:
+            count *= size
+        return count
+    if normalizer == "positives":
+        y = problem.targets if kept is None else torch.where(kept, problem.targets, 0)
+        return _sum(y).clamp(min=1)
+    weights = class_weight_of_targets(problem, kept)
+    if problem.weight is not None:
+        weights = weights * problem.weight
+    return _sum(weights.expand(problem.loss_shape))
+
+
+def kept_positions(problem: Problem) -> Tensor | None:
+    """Mask of what is not ignored, in the loss shape; None where nothing can be."""
+    value = problem.ignore_index
+    if value is None or (isinstance(problem, SoftmaxProblem) and not problem.has_index_targets):
+        return None
+    return torch.ne(problem.targets, value)
+
+
+def class_weight_of_targets(problem: Problem, kept: Tensor | None) -> Tensor:
+    """alpha_t by the unsmoothed targets: ``y a + (1 - y)(1 - a)``, or ``sum_c y_c a_c``."""
+    float_type = torch.promote_types(problem.logits.dtype, torch.float32)
+    targets = problem.targets if kept is None else torch.where(kept, problem.targets, 0)
+    if isinstance(problem, SigmoidProblem):
+        positive, negative = problem.alpha
+        y = targets.to(float_type)
+        weights = y * positive + (1 - y) * negative
+    elif problem.has_index_targets:
+        if problem.alpha is None:
+            weights = torch.ones_like(targets, dtype=float_type)
+        else:
+            weights = problem.alpha.to(float_type)[targets.long()]
+    else:
+        axis = problem.class_axis
+        y = targets.to(float_type)
+        if problem.alpha is not None:
+            shape = [1] * y.dim()
+            shape[axis] = -1
+            y = y * problem.alpha.view(shape)
+        weights = y.sum(axis)
+    return weights if kept is None else torch.where(kept, weights, 0.0)
+
+
+def _sum(values: Tensor) -> Tensor:
+    half = values.dtype in (torch.float16, torch.bfloat16)
+    return values.sum(dtype=torch.float32) if half else values.sum()
+
+
+def reduce(losses: Tensor, reduction: Reduction, dtype: torch.dtype) -> Tensor:
+    """Unreduced losses in the computing dtype to the result.
+
+    "none" is rounded once, to ``dtype``; "mean" and "sum" stay in the computing dtype, because a
+    float16 sum overflows at 65,504.
+    """
+    if reduction.kind == "none":
+        return losses.to(dtype)
+    total = losses.sum()
+    return total if reduction.kind == "sum" else total / reduction.denominator
