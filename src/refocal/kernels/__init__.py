@@ -18,6 +18,7 @@ from torch.autograd import forward_ad
 
 from refocal import arguments
 from refocal.kernels import eager
+from refocal.kernels.packing import tensors_of, with_tensors, without_tensors
 from refocal.problem import Problem, SoftmaxProblem
 from refocal.reduction import Reduction, reduce
 
@@ -52,11 +53,11 @@ def run(function: str, problem: Problem, reduction: Reduction, impl: str) -> Ten
     """The reduced loss of a problem; ``function`` is whose name the messages bear."""
     if not runs_plainly(problem.logits):
         return _differentiable(problem, reduction)
-    carrier = _choose(function, problem, impl)
+    carrier = choose(function, problem, impl)
     if not carrier.checks_targets:
         arguments.check_target_values(function, problem)
     if torch.is_grad_enabled():
-        if any(tensor.requires_grad for tensor in _tensors((*problem[1:], *reduction))):
+        if any(tensor.requires_grad for tensor in tensors_of((*problem[1:], *reduction))):
             return _differentiable(problem, reduction)
         if problem.logits.requires_grad:
             return OnePass.apply(  # type: ignore[no-any-return, no-untyped-call]
@@ -80,7 +81,7 @@ def runs_plainly(logits: Tensor) -> bool:
     )
 
 
-def _choose(function: str, problem: Problem, impl: str) -> Carrier:
+def choose(function: str, problem: Problem, impl: str) -> Carrier:
     """The carrier asked for, or for "auto" the fastest that supports the problem."""
     if impl == "auto":
         return CARRIERS["eager"]
@@ -145,51 +146,13 @@ def _per_logit(upstream: Tensor, problem: Problem) -> Tensor:
     return upstream
 
 
-# ---------------------------------------------------------------------------------------------
-# the tensors of a problem travel through save_for_backward, the rest on ctx
-
-
-def _tensors(parts: Any) -> list[Tensor]:
-    """All tensors in nested tuples, in order."""
-    found: list[Tensor] = []
-    for part in parts:
-        if isinstance(part, Tensor):
-            found.append(part)
-        elif isinstance(part, tuple):
-            found.extend(_tensors(part))
-    return found
-
-
-def _without_tensors(parts: Any) -> tuple[Any, ...]:
-    return tuple(
-        Tensor
-        if isinstance(part, Tensor)
-        else _without_tensors(part)
-        if isinstance(part, tuple)
-        else part
-        for part in parts
-    )
-
-
-def _with_tensors(skeleton: tuple[Any, ...], tensors: list[Tensor]) -> tuple[Any, ...]:
-    """The inverse of `_without_tensors`; takes from the front of ``tensors``."""
-    return tuple(
-        tensors.pop(0)
-        if part is Tensor
-        else _with_tensors(part, tensors)
-        if isinstance(part, tuple)
-        else part
-        for part in skeleton
-    )
-
-
 def _save(ctx: Any, problem: Problem, reduction: Reduction, gradient: Tensor | None) -> None:
     everything = (*problem, *reduction, gradient)
     ctx.kind = type(problem)
-    ctx.skeleton = _without_tensors(everything)
-    ctx.save_for_backward(*_tensors(everything))
+    ctx.skeleton = without_tensors(everything)
+    ctx.save_for_backward(*tensors_of(everything))
 
 
 def _load(ctx: Any) -> tuple[Problem, Reduction, Tensor | None]:
-    *parts, kind, denominator, gradient = _with_tensors(ctx.skeleton, list(ctx.saved_tensors))
+    *parts, kind, denominator, gradient = with_tensors(ctx.skeleton, list(ctx.saved_tensors))
     return ctx.kind(*parts), Reduction(kind, denominator), gradient
