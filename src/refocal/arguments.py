@@ -434,6 +434,81 @@ def aligned_weight(
 
 
 # ---------------------------------------------------------------------------------------------
+# linear
+
+
+def linear_problem(
+    function: str,
+    hidden: Any,
+    weight: Any,
+    targets: Any,
+    bias: Any,
+    *,
+    dtype: torch.dtype | None,
+    **keywords: Any,
+) -> SoftmaxProblem:
+    """Checked arguments of a loss of ``hidden @ weight.T + bias``, before there are logits.
+
+    The problem's logits are a stand-in of their shape that occupies one element. Their dtype is
+    ``dtype`` (autocast's) where that is given, and the factors' own otherwise.
+    """
+    for argument, tensor in (("hidden", hidden), ("weight", weight), ("bias", bias)):
+        if tensor is None and argument == "bias":
+            continue
+        if not isinstance(tensor, Tensor) or not tensor.dtype.is_floating_point:
+            got = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
+            raise TypeError(f"{function}: {argument} must be a floating tensor, got {got}.")
+        if dtype is None and tensor.dtype != hidden.dtype:
+            raise TypeError(
+                f"{function}: {argument} must have the dtype of hidden, {hidden.dtype}, got "
+                f"{tensor.dtype}. Convert one of them, or use torch.autocast."
+            )
+        if tensor.device != hidden.device:
+            raise ValueError(
+                f"{function}: {argument} must be on the device of hidden, {hidden.device}, got "
+                f"{tensor.device}. Move it with .to(hidden.device)."
+            )
+    if weight.dim() != 2 or hidden.dim() == 0 or weight.shape[1] != hidden.shape[-1]:
+        swapped = weight.dim() == 2 and hidden.dim() and weight.shape[0] == hidden.shape[-1]
+        hint = " Pass weight.T: torch.nn.Linear's weight has this order." if swapped else ""
+        raise ValueError(
+            f"{function}: weight must have shape (classes, features) with the features of hidden, "
+            f"got {shape(weight)} and hidden {shape(hidden)}.{hint}"
+        )
+    classes = weight.shape[0]
+    if bias is not None and tuple(bias.shape) != (classes,):
+        raise ValueError(
+            f"{function}: bias must have shape ({classes},), one per class, got {shape(bias)}."
+        )
+    positions = tuple(hidden.shape[:-1])
+    check_targets_type(function, hidden, targets)
+    by_index = not targets.dtype.is_floating_point
+    if tuple(targets.shape) != (positions if by_index else (*positions, classes)):
+        raise ValueError(
+            f"{function}: targets must be class indices of shape {positions} or probabilities of "
+            f"shape {(*positions, classes)}, got {targets.dtype} of shape {shape(targets)}."
+        )
+    stand_in = torch.empty((), dtype=dtype or hidden.dtype, device=hidden.device)
+    stand_in = stand_in.expand(*positions, classes)
+    # the other losses have their classes on axis 1
+    if hidden.dim() > 2:
+        stand_in = stand_in.movedim(-1, 1)
+        targets = targets if by_index else targets.movedim(-1, 1)
+        gamma = keywords["gamma"]
+        if isinstance(gamma, Tensor) and gamma.shape == (*positions, classes) and not by_index:
+            keywords["gamma"] = gamma.movedim(-1, 1)
+    return softmax_problem(function, stand_in, targets, **keywords)
+
+
+def check_chunk_size(function: str, chunk_size: Any) -> None:
+    """None, or how many rows of logits are held at a time."""
+    if chunk_size is not None and integer(function, "chunk_size", chunk_size) < 1:
+        raise ValueError(
+            f"{function}: chunk_size must be None or at least 1 row, got {chunk_size}."
+        )
+
+
+# ---------------------------------------------------------------------------------------------
 # posteriors
 
 
@@ -560,15 +635,19 @@ def check_gamma_values(function: str, gamma: Tensor) -> None:
 
 
 def smoothing(function: str, label_smoothing: Any) -> float:
+    """label_smoothing, a number in [0, 1]."""
+    return fraction(function, "label_smoothing", label_smoothing)
+
+
+def fraction(function: str, argument: str, value: Any) -> float:
     """A number in [0, 1]."""
-    if not is_number(label_smoothing):
+    if not is_number(value):
         raise TypeError(
-            f"{function}: label_smoothing must be a number in [0, 1], got "
-            f"{type(label_smoothing).__name__}."
+            f"{function}: {argument} must be a number in [0, 1], got {type(value).__name__}."
         )
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"{function}: label_smoothing must be in [0, 1], got {label_smoothing}.")
-    return float(label_smoothing)
+    if not 0 <= value <= 1:
+        raise ValueError(f"{function}: {argument} must be in [0, 1], got {value}.")
+    return float(value)
 
 
 def flag(function: str, argument: str, value: Any) -> bool:

@@ -1,0 +1,373 @@
+"""Other losses that the field calls focal, under names of their own, for migration.
+
+`sigmoid_focal_loss` reads a soft target as an expectation over hard ones, so mixing targets mixes
+losses. These read it otherwise, and agree with it (the quality and blend rules exactly, for hard
+targets) only where targets are 0 or 1. Plain torch on every device, differentiable to any order;
+no closed-form posterior exists for them.
+
+With p = sigmoid(z), BCE = -(y log p + (1 - y) log(1 - p)), alpha_t = y alpha + (1 - y)(1 - alpha):
+
+    blend      alpha_t (y (1 - p) + (1 - y) p)**gamma BCE    torchvision, fvcore, optax, Keras
+    exp_bce    alpha_t (1 - exp(-BCE))**gamma BCE            segmentation-models-pytorch, catalyst
+    quality    |y - p|**beta BCE                             Generalized Focal Loss
+    asymmetric two exponents and a probability shift         Asymmetric Loss
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from refocal import arguments, kernels, links
+from refocal.formula import FAR
+from refocal.kernels.eager import bound, computing_dtype
+from refocal.problem import Number
+from refocal.reduction import kept_positions, reduce, reduction_for
+
+
+def blend_focal_loss(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    alpha: float | Tensor | None = 0.25,
+    gamma: float | Tensor = 2.0,
+    reduction: str = "mean",
+    normalizer: str | float | Tensor = "elements",
+    sample_weight: Tensor | None = None,
+    ignore_index: int | None = None,
+) -> Tensor:
+    r"""Focal loss whose p_t blends the two classes of a soft target.
+
+    $$ \alpha_t\,\bigl(y(1-p) + (1-y)p\bigr)^\gamma\;\mathrm{BCE}(z, y) $$
+
+    The rule of torchvision, fvcore, detectron2, mmdet, optax and Keras. Equal to
+    `sigmoid_focal_loss` for hard targets; for soft ones it is not linear in y.
+
+    Args:
+        logits: floating, any shape.
+        targets: in [0, 1], of the shape of ``logits``.
+        alpha: weight of positives in [0, 1], a tensor that aligns, or None.
+        gamma: focusing exponent >= 0, or a tensor that aligns.
+        reduction: "none", "sum" or "mean".
+        normalizer: what "mean" divides by; see `sigmoid_focal_loss`.
+        sample_weight: None, or a tensor of the logits' shape or of its leading axes.
+        ignore_index: targets of this value add nothing.
+
+    Returns:
+        The loss in nats.
+
+    Raises:
+        ValueError: a shape, a device or a value outside its domain.
+        TypeError: a wrong type.
+
+    Example:
+        >>> import torch
+        >>> blend_focal_loss(torch.tensor([0.7]), torch.tensor([0.3]), alpha=None)
+        tensor(0.2874)
+
+    References:
+        Lin et al. 2017, eq. 5, as written for soft targets in torchvision.ops.sigmoid_focal_loss.
+    """
+
+    def rule(at: _Point, exponent: Number) -> Tensor:
+        return _modulated(at.bce, at.y * at.q + (1 - at.y) * at.p, exponent)
+
+    return _loss(
+        "blend_focal_loss",
+        rule,
+        logits,
+        targets,
+        alpha=alpha,
+        exponent=gamma,
+        reduction=reduction,
+        normalizer=normalizer,
+        sample_weight=sample_weight,
+        ignore_index=ignore_index,
+    )
+
+
+def exp_bce_focal_loss(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    alpha: float | Tensor | None = 0.25,
+    gamma: float | Tensor = 2.0,
+    reduction: str = "mean",
+    normalizer: str | float | Tensor = "elements",
+    sample_weight: Tensor | None = None,
+    ignore_index: int | None = None,
+) -> Tensor:
+    r"""Focal loss whose p_t is read off the cross-entropy, ``exp(-BCE)``.
+
+    $$ \alpha_t\,\bigl(1 - e^{-\mathrm{BCE}}\bigr)^\gamma\;\mathrm{BCE}(z, y) $$
+
+    The rule of segmentation-models-pytorch and catalyst. Equal to `sigmoid_focal_loss` for hard
+    targets; for soft ones BCE is never 0, so neither is the modulator.
+
+    Args:
+        logits: floating, any shape.
+        targets: in [0, 1], of the shape of ``logits``.
+        alpha: weight of positives in [0, 1], a tensor that aligns, or None.
+        gamma: focusing exponent >= 0, or a tensor that aligns.
+        reduction: "none", "sum" or "mean".
+        normalizer: what "mean" divides by; see `sigmoid_focal_loss`.
+        sample_weight: None, or a tensor of the logits' shape or of its leading axes.
+        ignore_index: targets of this value add nothing.
+
+    Returns:
+        The loss in nats.
+
+    Raises:
+        ValueError: a shape, a device or a value outside its domain.
+        TypeError: a wrong type.
+
+    Example:
+        >>> import torch
+        >>> exp_bce_focal_loss(torch.tensor([0.7]), torch.tensor([0.3]), alpha=None)
+        tensor(0.3116)
+
+    References:
+        segmentation_models_pytorch 0.6.0, ``losses/_functional.py``.
+    """
+
+    def rule(at: _Point, exponent: Number) -> Tensor:
+        return _modulated(at.bce, -torch.expm1(-at.bce), exponent)
+
+    return _loss(
+        "exp_bce_focal_loss",
+        rule,
+        logits,
+        targets,
+        alpha=alpha,
+        exponent=gamma,
+        reduction=reduction,
+        normalizer=normalizer,
+        sample_weight=sample_weight,
+        ignore_index=ignore_index,
+    )
+
+
+def quality_focal_loss(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    beta: float | Tensor = 2.0,
+    reduction: str = "mean",
+    normalizer: str | float | Tensor = "elements",
+    sample_weight: Tensor | None = None,
+    ignore_index: int | None = None,
+) -> Tensor:
+    r"""Quality focal loss: soft targets are qualities, and the loss is 0 where they are met.
+
+    $$ |y - p|^\beta\;\mathrm{BCE}(z, y) $$
+
+    Args:
+        logits: floating, any shape.
+        targets: qualities in [0, 1] (IoU of a detection, say), of the shape of ``logits``.
+        beta: exponent >= 0, or a tensor that aligns; below 1 the gradient is infinite where p = y.
+        reduction: "none", "sum" or "mean".
+        normalizer: what "mean" divides by; see `sigmoid_focal_loss`.
+        sample_weight: None, or a tensor of the logits' shape or of its leading axes.
+        ignore_index: targets of this value add nothing.
+
+    Returns:
+        The loss in nats.
+
+    Raises:
+        ValueError: a shape, a device or a value outside its domain.
+        TypeError: a wrong type.
+
+    Example:
+        >>> import torch
+        >>> quality_focal_loss(torch.tensor([0.7]), torch.tensor([0.3]))
+        tensor(0.1211)
+
+    References:
+        Li et al., "Generalized Focal Loss", 2020, eq. 2. https://arxiv.org/abs/2006.04388
+    """
+
+    def rule(at: _Point, exponent: Number) -> Tensor:
+        # y - p without a subtraction for hard targets
+        miss = at.y * at.q - (1 - at.y) * at.p
+        return _modulated(at.bce, torch.where(miss >= 0, miss, -miss), exponent)
+
+    return _loss(
+        "quality_focal_loss",
+        rule,
+        logits,
+        targets,
+        alpha=None,
+        exponent=beta,
+        reduction=reduction,
+        normalizer=normalizer,
+        sample_weight=sample_weight,
+        ignore_index=ignore_index,
+    )
+
+
+def asymmetric_loss(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    gamma_pos: float = 0.0,
+    gamma_neg: float = 4.0,
+    clip: float = 0.05,
+    reduction: str = "mean",
+    normalizer: str | float | Tensor = "elements",
+    sample_weight: Tensor | None = None,
+    ignore_index: int | None = None,
+) -> Tensor:
+    r"""Asymmetric loss: an exponent per class, and negatives below a probability dropped.
+
+    $$ -y\,(1-p)^{\gamma_+} \log p \;-\; (1-y)\,p_m^{\gamma_-} \log(1 - p_m),
+    \qquad p_m = \max(p - m, 0) $$
+
+    Without the shift (``clip=0``) it is ``sigmoid_focal_loss(alpha=None, gamma=(gamma_pos,
+    gamma_neg))``, which also has a posterior; with it the loss is flat below ``p = clip``.
+    Probabilities are not held at 1e-8 as in the original code, which lets the gradient of the
+    hardest positives vanish.
+
+    Args:
+        logits: floating, any shape.
+        targets: in [0, 1], of the shape of ``logits``; soft ones mix the two terms.
+        gamma_pos: exponent of positives, >= 0.
+        gamma_neg: exponent of negatives, >= 0.
+        clip: the shift m in [0, 1).
+        reduction: "none", "sum" or "mean".
+        normalizer: what "mean" divides by; see `sigmoid_focal_loss`.
+        sample_weight: None, or a tensor of the logits' shape or of its leading axes.
+        ignore_index: targets of this value add nothing.
+
+    Returns:
+        The loss in nats.
+
+    Raises:
+        ValueError: a shape, a device or a value outside its domain.
+        TypeError: a wrong type.
+
+    Example:
+        >>> import torch
+        >>> asymmetric_loss(torch.tensor([2.0, -4.0]), torch.tensor([1.0, 0.0]), reduction="none")
+        tensor([0.1269, 0.0000])
+
+    References:
+        Ridnik et al., "Asymmetric Loss For Multi-Label Classification", 2021, eq. 4 to 7.
+        https://arxiv.org/abs/2009.14119
+    """
+    name = "asymmetric_loss"
+    shift = arguments.fraction(name, "clip", clip)
+    arguments.gamma_number(name, gamma_pos, multiclass=False)
+    arguments.gamma_number(name, gamma_neg, multiclass=False)
+
+    def rule(at: _Point, exponent: Number) -> Tensor:
+        shifted = torch.where(at.p > shift, at.p - shift, 0.0)
+        kept = at.ce_negative if shift == 0 else -torch.log1p(-shifted)
+        positive = _modulated(_product(at.y, at.ce_positive), at.q, gamma_pos)
+        return positive + _modulated(_product(1 - at.y, kept), shifted, gamma_neg)
+
+    return _loss(
+        name,
+        rule,
+        logits,
+        targets,
+        alpha=None,
+        exponent=1.0,
+        reduction=reduction,
+        normalizer=normalizer,
+        sample_weight=sample_weight,
+        ignore_index=ignore_index,
+    )
+
+
+class _Point(NamedTuple):
+    """Targets with everything a rule may need, each formed without cancellation."""
+
+    y: Tensor
+    p: Tensor
+    q: Tensor  # 1 - p
+    ce_positive: Tensor  # -log p
+    ce_negative: Tensor  # -log q
+    bce: Tensor
+
+
+def _point(z: Tensor, y: Tensor) -> _Point:
+    text = bound("zero")
+    x = links.decay(z)
+    log1p_x = torch.log1p(x)
+    positive = text.cross_entropy(z, log1p_x)
+    # not cross_entropy(-z): at z = 0 it would take the other branch than x, and so another slope
+    negative = torch.where(z >= 0, z, 0.0) + log1p_x
+    bce = _product(y, positive) + _product(1 - y, negative)
+    return _Point(y, text.probability(z, x), text.complement(z, x), positive, negative, bce)
+
+
+def _loss(
+    name: str,
+    rule: Callable[[_Point, Number], Tensor],
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    alpha: Any,
+    exponent: Any,
+    reduction: str,
+    normalizer: str | float | Tensor,
+    sample_weight: Any,
+    ignore_index: Any,
+) -> Tensor:
+    """Checks, the rule, alpha, weights and the reduction of `sigmoid_focal_loss`."""
+    problem = arguments.sigmoid_problem(
+        name,
+        logits,
+        targets,
+        alpha=alpha,
+        gamma=exponent,
+        sample_weight=sample_weight,
+        ignore_index=ignore_index,
+        label_smoothing=0.0,
+        detach_modulator=False,
+    )
+    arguments.check_reduction(name, reduction, normalizer, multiclass=False)
+    if kernels.runs_plainly(logits):
+        arguments.check_target_values(name, problem)
+    dtype = computing_dtype(logits)
+    kept = kept_positions(problem)
+    z = logits.to(dtype)
+    if kept is not None:
+        targets, z = torch.where(kept, targets, 0), torch.where(kept, z, 0.0)
+    y = targets.to(dtype)
+    losses = rule(_point(z, y), problem.gamma[0])
+    if alpha is not None:
+        losses = _product(y * problem.alpha[0] + (1 - y) * problem.alpha[1], losses)
+    if problem.weight is not None:
+        losses = _product(problem.weight, losses)
+    if kept is not None:
+        losses = torch.where(kept, losses, 0.0)
+    return reduce(losses, reduction_for(problem, reduction, normalizer), logits.dtype)
+
+
+def _modulated(ce: Tensor, base: Tensor, exponent: Number) -> Tensor:
+    """base**exponent * ce. Far out base is constant, and its zero slope must not meet ce = inf."""
+    modulator = _power(base, exponent)
+    far = ce > FAR
+    return torch.where(far, ce * modulator.detach(), torch.where(far, 0.0, ce) * modulator)
+
+
+def _product(weight: Tensor, value: Tensor) -> Tensor:
+    """Weight * value, where 0 * inf is 0."""
+    return weight * torch.where((weight == 0) & torch.isinf(value), 0.0, value)
+
+
+def _power(base: Tensor, exponent: Number) -> Tensor:
+    """base**exponent for base in [0, 1], whose gradient at base 0 is 0 instead of inf or NaN."""
+    if not isinstance(exponent, Tensor):
+        if exponent == 0:
+            return torch.ones_like(base)
+        if exponent in (1, 2):
+            return base if exponent == 1 else base * base
+    zero = base == 0
+    raised = torch.exp(exponent * torch.log(torch.where(zero, 1.0, base)))
+    at_zero = (exponent == 0).to(base.dtype) if isinstance(exponent, Tensor) else 0.0
+    return torch.where(zero, at_zero, raised)
