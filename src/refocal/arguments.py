@@ -113,6 +113,8 @@ def softmax_problem(
             f"{function}: ignore_index must be left at -100 with probability targets, got "
             f"{ignored}. Mask positions with sample_weight=0."
         )
+    if by_index and not holds(targets.dtype, ignored):
+        targets = targets.long()  # torch reads -100 as 156 beside uint8 targets
     return SoftmaxProblem(
         logits,
         targets,
@@ -159,6 +161,30 @@ def check_reduction(function: str, reduction: Any, normalizer: Any, *, multiclas
         raise ValueError(
             f'{function}: normalizer must be "elements" unless reduction is "mean", got '
             f"{normalizer!r} with reduction={reduction!r}. Divide the result yourself."
+        )
+
+
+def check_process_group(function: str, group: Any, reduction: str) -> None:
+    """A process group, and a reduction that has a denominator."""
+    if not isinstance(group, torch.distributed.ProcessGroup):
+        raise TypeError(
+            f"{function}: process_group must be None or a ProcessGroup, got "
+            f"{type(group).__name__}. For all ranks use torch.distributed.group.WORLD after "
+            "init_process_group."
+        )
+    if reduction != "mean":
+        raise ValueError(
+            f'{function}: process_group must be None unless reduction is "mean", got '
+            f"reduction={reduction!r}, which has no denominator to sum over ranks."
+        )
+
+
+def check_constant_denominator(function: str, count: Number) -> None:
+    """No gradient through a denominator that other ranks contribute to."""
+    if isinstance(count, Tensor) and count.requires_grad:
+        raise ValueError(
+            f"{function}: normalizer must not require grad with a process_group, got one that does "
+            '(through alpha or sample_weight). Detach them or use normalizer="elements".'
         )
 
 
@@ -674,9 +700,14 @@ def optional_ignore_index(function: str, ignore_index: Any, targets: Tensor) -> 
     if targets.dtype == torch.bool:
         return value if value in (0, 1) else None
     if not targets.dtype.is_floating_point:
-        limits = torch.iinfo(targets.dtype)
-        return value if limits.min <= value <= limits.max else None
+        return value if holds(targets.dtype, value) else None
     return value
+
+
+def holds(dtype: torch.dtype, value: int) -> bool:
+    """Whether an integer dtype can represent a value."""
+    limits = torch.iinfo(dtype)
+    return limits.min <= value <= limits.max
 
 
 def round_to(value: float, dtype: torch.dtype) -> float:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor
+from torch.distributed import ProcessGroup
 
 from refocal import arguments, kernels
 from refocal.modules import FocalModule
 from refocal.posterior import sigmoid_posterior, softmax_posterior
-from refocal.problem import Problem
-from refocal.reduction import reduction_for
+from refocal.problem import Number, Problem
+from refocal.ranks import RankSum
+from refocal.reduction import Reduction, at_least, denominator, reduction_for
 
 Gamma: TypeAlias = float | Tensor | tuple[float | Tensor, float | Tensor]
 
@@ -27,6 +30,7 @@ def sigmoid_focal_loss(
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
     detach_modulator: bool = False,
+    process_group: ProcessGroup | None = None,
     impl: str = "auto",
 ) -> Tensor:
     r"""Binary or multi-label focal loss: one independent decision per logit.
@@ -59,6 +63,10 @@ def sigmoid_focal_loss(
         label_smoothing: e in [0, 1]; targets are read as ``y (1 - e) + e / 2``.
         detach_modulator: no gradient through ``(1 - p_t)**gamma``. The loss that remains is convex
             in the logits, and its posterior is a temperature.
+        process_group: ranks that share one batch, for reduction "mean". Each passes its local part;
+            the denominator is summed over them (a number too), and what is returned is ``world *
+            local sum / global denominator``, so that averaging gradients over ranks, as DDP and
+            FSDP do, gives exactly the gradient of the whole batch in one process.
         impl: "auto", or "eager" for plain PyTorch.
 
     Returns:
@@ -92,7 +100,7 @@ def sigmoid_focal_loss(
         label_smoothing=label_smoothing,
         detach_modulator=detach_modulator,
     )
-    return _loss(name, problem, reduction, normalizer, impl, multiclass=False)
+    return _loss(name, problem, reduction, normalizer, process_group, impl, multiclass=False)
 
 
 def softmax_focal_loss(
@@ -107,6 +115,7 @@ def softmax_focal_loss(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     detach_modulator: bool = False,
+    process_group: ProcessGroup | None = None,
     impl: str = "auto",
 ) -> Tensor:
     r"""Multi-class focal loss: one of C classes per position.
@@ -138,6 +147,10 @@ def softmax_focal_loss(
             -100 with probability targets.
         label_smoothing: e in [0, 1]; targets are read as ``y (1 - e) + e / C``.
         detach_modulator: no gradient through ``(1 - p_y)**gamma``.
+        process_group: ranks that share one batch, for reduction "mean". Each passes its local part;
+            the denominator is summed over them (a number too), and what is returned is ``world *
+            local sum / global denominator``, so that averaging gradients over ranks, as DDP and
+            FSDP do, gives exactly the gradient of the whole batch in one process.
         impl: "auto", or "eager" for plain PyTorch.
 
     Returns:
@@ -170,7 +183,7 @@ def softmax_focal_loss(
         label_smoothing=label_smoothing,
         detach_modulator=detach_modulator,
     )
-    return _loss(name, problem, reduction, normalizer, impl, multiclass=True)
+    return _loss(name, problem, reduction, normalizer, process_group, impl, multiclass=True)
 
 
 def _loss(
@@ -178,13 +191,23 @@ def _loss(
     problem: Problem,
     reduction: str,
     normalizer: str | float | Tensor,
+    process_group: ProcessGroup | None,
     impl: str,
     *,
     multiclass: bool,
 ) -> Tensor:
     arguments.check_reduction(name, reduction, normalizer, multiclass=multiclass)
     arguments.check_implementation(name, impl)
-    return kernels.run(name, problem, reduction_for(problem, reduction, normalizer), impl)
+    if process_group is None:
+        return kernels.run(name, problem, reduction_for(problem, reduction, normalizer), impl)
+    arguments.check_process_group(name, process_group, reduction)
+    local = denominator(problem, normalizer)
+    arguments.check_constant_denominator(name, local)
+    count = RankSum(local, process_group, problem.logits.device)
+    total = kernels.run(name, problem, Reduction("sum", 1.0), impl)
+    # DDP averages gradients over the ranks: world times the local share makes that the whole mean
+    scale = count.world / at_least(count.result(), normalizer)
+    return total * torch.as_tensor(scale, dtype=total.dtype)
 
 
 class SigmoidFocalLoss(FocalModule):
@@ -211,6 +234,7 @@ class SigmoidFocalLoss(FocalModule):
         ignore_index: int | None = None,
         label_smoothing: float = 0.0,
         detach_modulator: bool = False,
+        process_group: ProcessGroup | None = None,
         impl: str = "auto",
     ) -> None:
         super().__init__(
@@ -222,14 +246,45 @@ class SigmoidFocalLoss(FocalModule):
             ignore_index=ignore_index,
             label_smoothing=label_smoothing,
             detach_modulator=detach_modulator,
+            process_group=process_group,
             impl=impl,
         )
 
     def forward(
-        self, logits: Tensor, targets: Tensor, *, sample_weight: Tensor | None = None
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        *,
+        sample_weight: Tensor | None = None,
+        normalizer: str | float | Tensor | None = None,
     ) -> Tensor:
-        """The loss of a batch; see `sigmoid_focal_loss`."""
-        return sigmoid_focal_loss(logits, targets, sample_weight=sample_weight, **self.keywords())
+        """The loss of a batch; see `sigmoid_focal_loss`. ``normalizer`` replaces the module's."""
+        keywords = self.keywords(normalizer)
+        return sigmoid_focal_loss(logits, targets, sample_weight=sample_weight, **keywords)
+
+    def denominator(self, targets: Tensor, sample_weight: Tensor | None = None) -> Number:
+        """What "mean" divides by for these targets, to be summed over micro-batches up front.
+
+        With gradient accumulation every micro-batch must divide by the count of the whole batch:
+        pass the sum as ``normalizer``. It is a local count: with a ``process_group`` it is summed
+        over the ranks in the call of the loss.
+
+        Args:
+            targets: the targets of one micro-batch.
+            sample_weight: its weights.
+
+        Returns:
+            A number or a 0-d tensor >= 0; "positives" is not raised to 1 here.
+
+        Example:
+            >>> import torch
+            >>> from refocal import SigmoidFocalLoss
+            >>> loss = SigmoidFocalLoss(normalizer="positives")
+            >>> sum(loss.denominator(torch.tensor(y)) for y in ([1.0, 0.0, 0.0], [1.0, 1.0, 0.0]))
+            tensor(3.)
+        """
+        logits = torch.zeros((), device=targets.device).expand(targets.shape)
+        return self._denominator(arguments.sigmoid_problem, logits, targets, sample_weight)
 
     def posterior(self, logits: Tensor, **keywords: Any) -> Tensor:
         """Calibrated probabilities under this loss' settings; see `sigmoid_posterior`."""
@@ -260,6 +315,7 @@ class SoftmaxFocalLoss(FocalModule):
         ignore_index: int = -100,
         label_smoothing: float = 0.0,
         detach_modulator: bool = False,
+        process_group: ProcessGroup | None = None,
         impl: str = "auto",
     ) -> None:
         super().__init__(
@@ -271,14 +327,47 @@ class SoftmaxFocalLoss(FocalModule):
             ignore_index=ignore_index,
             label_smoothing=label_smoothing,
             detach_modulator=detach_modulator,
+            process_group=process_group,
             impl=impl,
         )
 
     def forward(
-        self, logits: Tensor, targets: Tensor, *, sample_weight: Tensor | None = None
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        *,
+        sample_weight: Tensor | None = None,
+        normalizer: str | float | Tensor | None = None,
     ) -> Tensor:
-        """The loss of a batch; see `softmax_focal_loss`."""
-        return softmax_focal_loss(logits, targets, sample_weight=sample_weight, **self.keywords())
+        """The loss of a batch; see `softmax_focal_loss`. ``normalizer`` replaces the module's."""
+        keywords = self.keywords(normalizer)
+        return softmax_focal_loss(logits, targets, sample_weight=sample_weight, **keywords)
+
+    def denominator(self, targets: Tensor, sample_weight: Tensor | None = None) -> Number:
+        """What "mean" divides by for these targets, to be summed over micro-batches up front.
+
+        See `SigmoidFocalLoss.denominator`.
+
+        Args:
+            targets: the targets of one micro-batch: class indices ``(N, *)`` or probabilities.
+            sample_weight: its weights.
+
+        Returns:
+            A number or a 0-d tensor >= 0.
+
+        Example:
+            >>> import torch
+            >>> from refocal import SoftmaxFocalLoss
+            >>> SoftmaxFocalLoss().denominator(torch.tensor([0, 2, -100]))
+            tensor(2)
+        """
+        zero = torch.zeros((), device=targets.device)
+        if targets.dtype.is_floating_point:
+            logits = zero.expand(targets.shape)
+        else:
+            classes = len(self.alpha) if isinstance(self.alpha, Tensor) else 1
+            logits = zero.expand(*targets.shape[:1], classes, *targets.shape[1:])
+        return self._denominator(arguments.softmax_problem, logits, targets, sample_weight)
 
     def posterior(self, logits: Tensor, **keywords: Any) -> Tensor:
         """Calibrated probabilities under this loss' settings; see `softmax_posterior`."""

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from refocal import arguments
+from refocal.problem import Number, Problem
+from refocal.reduction import denominator
 
 POSTERIOR_SETTINGS = ("alpha", "gamma", "label_smoothing", "detach_modulator")
 
@@ -29,7 +31,11 @@ class FocalModule(nn.Module):
         self._names = tuple(settings)
         for setting, value in settings.items():
             self._hold(setting, value)
-        if isinstance(settings["gamma"], nn.Parameter):
+        gamma = settings["gamma"]
+        if any(
+            isinstance(one, nn.Parameter)
+            for one in (gamma if isinstance(gamma, tuple) else (gamma,))
+        ):
             warnings.warn(
                 f"{name}: a learnable gamma has no minimum (dF/dgamma <= 0 everywhere): training "
                 "drives it to infinity. Choose it by validation.",
@@ -51,9 +57,33 @@ class FocalModule(nn.Module):
             return getattr(self, f"_{name}_0"), getattr(self, f"_{name}_1")
         return getattr(self, name)
 
-    def keywords(self) -> dict[str, Any]:
-        """The settings as keywords of the function."""
-        return {name: self._setting(name) for name in self._names}
+    def keywords(self, normalizer: Any = None) -> dict[str, Any]:
+        """The settings as keywords of the function, with another ``normalizer`` if given."""
+        settings = {name: self._setting(name) for name in self._names}
+        return settings if normalizer is None else {**settings, "normalizer": normalizer}
+
+    def _denominator(
+        self,
+        check: Callable[..., Problem],
+        logits: Tensor,
+        targets: Tensor,
+        sample_weight: Tensor | None,
+    ) -> Number:
+        """The local count; ``logits`` stand in for the network's and carry a shape alone."""
+        settings = self.keywords()
+        name = type(self).__name__
+        problem = check(
+            name,
+            logits,
+            targets,
+            alpha=settings["alpha"],
+            gamma=2.0,
+            sample_weight=sample_weight,
+            ignore_index=settings["ignore_index"],
+            label_smoothing=0.0,
+            detach_modulator=False,
+        )
+        return denominator(problem, settings["normalizer"])
 
     def posterior_keywords(self) -> dict[str, Any]:
         """The settings that the posterior depends on."""

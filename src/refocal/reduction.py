@@ -26,15 +26,23 @@ def reduction_for(problem: Problem, kind: str, normalizer: str | float | Tensor)
     """The reduction with its denominator, which depends on targets and weights, not on logits."""
     if kind != "mean":
         return Reduction(kind, 1.0)
-    count = denominator(problem, normalizer)
-    if isinstance(count, Tensor):
-        # all ignored or all weights 0: the sum is 0 too, and 0 / 1 keeps its graph
-        return Reduction(kind, torch.where(count == 0, 1, count))
-    return Reduction(kind, count or 1)
+    return Reduction(kind, at_least(denominator(problem, normalizer), normalizer))
+
+
+def at_least(count: Number, normalizer: str | float | Tensor) -> Number:
+    """A count to divide by: positives at least 1, and for a count of 0 the sum is 0 too."""
+    if not isinstance(count, Tensor):
+        return count or 1
+    if normalizer == "positives":
+        return count.clamp(min=1)
+    return torch.where(count == 0, 1, count)
 
 
 def denominator(problem: Problem, normalizer: str | float | Tensor) -> Number:
-    """Counts what "mean" divides by. Never in half precision: a half count stalls at 2,048."""
+    """Counts what "mean" divides by, possibly 0; local to this process.
+
+    Never in half precision: a half count stalls at 2,048.
+    """
     if not isinstance(normalizer, str):
         return normalizer
     kept = kept_positions(problem)
@@ -47,7 +55,7 @@ def denominator(problem: Problem, normalizer: str | float | Tensor) -> Number:
         return count
     if normalizer == "positives":
         y = problem.targets if kept is None else torch.where(kept, problem.targets, 0)
-        return _sum(y).clamp(min=1)
+        return _sum(y)
     weights = class_weight_of_targets(problem, kept)
     if problem.weight is not None:
         weights = weights * problem.weight
@@ -74,7 +82,9 @@ def class_weight_of_targets(problem: Problem, kept: Tensor | None) -> Tensor:
         if problem.alpha is None:
             weights = torch.ones_like(targets, dtype=float_type)
         else:
-            weights = problem.alpha.to(float_type)[targets.long()]
+            # held in range: an index out of it is reported by the check of the values, later
+            index = targets.long().clamp(0, problem.alpha.numel() - 1)
+            weights = problem.alpha.to(float_type)[index]
     else:
         axis = problem.class_axis
         y = targets.to(float_type)
