@@ -5,6 +5,7 @@ multi-label problems and `softmax_focal_loss` for multi-class ones.
 """
 
 from refocal.arguments import check_values
+from refocal.linear import LinearFocalLoss, linear_focal_loss
 from refocal.losses import (
     SigmoidFocalLoss,
     SoftmaxFocalLoss,
@@ -14,9 +15,11 @@ from refocal.losses import (
 from refocal.posterior import sigmoid_posterior, softmax_posterior
 
 __all__ = [
+    "LinearFocalLoss",
     "SigmoidFocalLoss",
     "SoftmaxFocalLoss",
     "check_values",
+    "linear_focal_loss",
     "sigmoid_focal_loss",
     "sigmoid_posterior",
     "softmax_focal_loss",
