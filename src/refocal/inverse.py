@@ -1,0 +1,151 @@
+"""The posterior and its inverse for single numbers: which logit means this probability.
+
+On Python floats, without torch or NumPy, because a boosting library needs them for its start and
+`refocal.parameters` for the bias of a last layer. The closed forms are those of
+`refocal.posterior`; here they are inverted. Both are strictly increasing, so bisection to the last
+bit is exact and cannot fail.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from refocal import formula
+
+
+class BinaryLink(NamedTuple):
+    """What the posterior of a sigmoid focal loss depends on.
+
+    Attributes:
+        log_weight: ``log(weight of positives / weight of negatives)``; ``log(alpha / (1 - alpha))``
+            where alpha is all there is.
+        gamma: exponents of the positive and the negative term.
+        detach_modulator: whether the modulator was held constant in training.
+    """
+
+    log_weight: float
+    gamma: tuple[float, float]
+    detach_modulator: bool = False
+
+    def log_odds(self, logit: float) -> float:
+        """``log(P / (1 - P))`` of a logit: ``log g_neg(-z) - log g_pos(z) - log_weight``."""
+        positive, negative = self.gamma
+        return (
+            _log_slope(-logit, negative, self.detach_modulator)
+            - _log_slope(logit, positive, self.detach_modulator)
+            - self.log_weight
+        )
+
+    def logit(self, log_odds: float) -> float:
+        """The logit of which `log_odds` is the posterior log-odds."""
+        if math.isinf(log_odds) or math.isnan(log_odds):
+            return log_odds
+        return rising_root(lambda z: self.log_odds(z) - log_odds)
+
+
+class SoftmaxLink(NamedTuple):
+    """What the posterior of a softmax focal loss depends on.
+
+    Attributes:
+        weights: class weights alpha, > 0.
+        gammas: exponents, one per class.
+        detach_modulator: whether the modulator was held constant in training.
+    """
+
+    weights: tuple[float, ...]
+    gammas: tuple[float, ...]
+    detach_modulator: bool = False
+
+    def logits(self, probabilities: Sequence[float]) -> list[float]:
+        """Logits of mean 0 whose posterior is ``probabilities``, which are > 0 and sum to 1.
+
+        ``P(j)`` is proportional to ``1 / (alpha_j |l'(v_j)|)``, which rises with ``v_j``: for one
+        common constant every ``v_j`` follows, and the constant is where they sum to 1.
+        """
+        if len(probabilities) == 1:
+            return [0.0]
+        targets = [
+            math.log(p) + math.log(w) for p, w in zip(probabilities, self.weights, strict=True)
+        ]
+
+        def margins(constant: float) -> list[float]:
+            return [
+                rising_root(lambda s, t=target, g=gamma: self._score(s, g) - t - constant)  # type: ignore[misc]
+                for target, gamma in zip(targets, self.gammas, strict=True)
+            ]
+
+        constant = rising_root(
+            lambda constant: math.fsum(_sigmoid(s) for s in margins(constant)) - 1.0
+        )
+        logs = [-_softplus(-s) for s in margins(constant)]
+        mean = math.fsum(logs) / len(logs)
+        return [one - mean for one in logs]
+
+    def _score(self, s: float, gamma: float) -> float:
+        """``-log |l'(sigmoid(s))|``."""
+        x = math.exp(-abs(s))
+        score = gamma * _softplus(s) - _softplus(-s)
+        return score if self.detach_modulator else score - formula.log_gain(s, x, gamma)
+
+
+def inflection(gamma: float) -> float:
+    """The probability p_t at which F'' = 0; below it the focal loss is concave.
+
+    0.0 for gamma = 0, where cross-entropy is convex everywhere.
+
+    Args:
+        gamma: focusing exponent, >= 0.
+
+    Example:
+        >>> round(inflection(2.0), 4)
+        0.0578
+    """
+    if gamma == 0:
+        return 0.0
+
+    def bracket(s: float) -> float:
+        # F'' without its factor p m > 0, which underflows before the bracket changes sign
+        x = math.exp(-abs(s))
+        p, q = formula.probability(s, x), formula.complement(s, x)
+        ce = formula.cross_entropy(s, math.log1p(x))
+        return float((1 + 2 * gamma) * q + gamma * (gamma * p - q) * ce)
+
+    return _sigmoid(bisect(bracket, -(1 + 2 * gamma) / gamma - 5.0, 0.0))
+
+
+def rising_root(function: Callable[[float], float]) -> float:
+    """Where an increasing function crosses 0, to the last bit."""
+    low, high = -1.0, 1.0
+    while function(low) > 0:
+        low, high = 2 * low, low
+    while function(high) < 0:
+        low, high = high, 2 * high
+    return bisect(function, low, high)
+
+
+def bisect(function: Callable[[float], float], low: float, high: float) -> float:
+    """Where a function that is <= 0 at ``low`` and >= 0 at ``high`` crosses 0."""
+    while True:
+        middle = low + (high - low) / 2
+        if not low < middle < high:
+            return middle
+        if function(middle) > 0:
+            high = middle
+        else:
+            low = middle
+
+
+def _log_slope(s: float, gamma: float, detached: bool) -> float:
+    if detached:
+        return -(1 + gamma) * _softplus(s)
+    return float(formula.log_slope(s, math.exp(-abs(s)), gamma))
+
+
+def _softplus(s: float) -> float:
+    return max(s, 0.0) + math.log1p(math.exp(-abs(s)))
+
+
+def _sigmoid(s: float) -> float:
+    return float(formula.probability(s, math.exp(-abs(s))))
