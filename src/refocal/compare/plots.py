@@ -1,0 +1,178 @@
+"""The report's plots, drawn from the results alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
+
+from refocal.compare.curves import draw_loss, draw_slope
+from refocal.compare.data import Floats
+from refocal.compare.drawing import COLOURS, DASHES, INK, axes, style, to_svg
+from refocal.compare.results import LossResult, Probabilities, Results
+
+
+def plots(results: Results) -> dict[str, str]:
+    """Every plot of the report as an SVG element, by name."""
+    gammas = tuple(sorted({loss.gamma for loss in results.losses}))
+    bars = 0.42 * len(results.losses)
+    with style():
+        return {
+            "gain": _plot(
+                "gain",
+                "Difference in average precision from cross-entropy, with intervals",
+                lambda plot: _gain(plot, results),
+                height=1.3 + bars,
+            ),
+            "precision-recall": _plot(
+                "precision-recall",
+                "Precision against recall on test data",
+                lambda plot: _precision_recall(plot, results),
+            ),
+            "reliability-raw": _plot(
+                "reliability-raw",
+                "Observed rate against predicted probability, sigmoid of the logit",
+                lambda plot: _reliability(plot, results, "raw sigmoid", lambda loss: loss.raw),
+            ),
+            "reliability-posterior": _plot(
+                "reliability-posterior",
+                "Observed rate against predicted probability, closed-form posterior",
+                lambda plot: _reliability(
+                    plot, results, "closed-form posterior", lambda loss: loss.posterior
+                ),
+            ),
+            "gradient-start": _plot(
+                "gradient-start",
+                "Share of the gradient by kind of example, on cross-entropy's logits",
+                lambda plot: _gradient(plot, results, start=True),
+                height=1.9 + bars,
+            ),
+            "gradient-fitted": _plot(
+                "gradient-fitted",
+                "Share of the gradient by kind of example, on each loss's own logits",
+                lambda plot: _gradient(plot, results, start=False),
+                height=1.9 + bars,
+            ),
+            "loss": _plot(
+                "loss",
+                "Loss against the probability of the true class",
+                lambda plot: draw_loss(plot, gammas),
+            ),
+            "slope": _plot(
+                "slope",
+                "Size of the slope against the probability of the true class",
+                lambda plot: draw_slope(plot, gammas),
+            ),
+        }
+
+
+def _plot(name: str, title: str, draw: Callable[[Axes], None], height: float = 3.9) -> str:
+    figure, (plot,) = axes(height=height)
+    draw(plot)
+    return to_svg(figure, name=name, title=title)
+
+
+def _colour(index: int) -> str:
+    """Cross-entropy comes first and is drawn in the colour of the text."""
+    return INK if index == 0 else COLOURS[(index - 1) % len(COLOURS)]
+
+
+def _gain(plot: Axes, results: Results) -> None:
+    names = []
+    for index, loss in enumerate(results.losses[1:], start=1):
+        gain = loss.average_precision_gain
+        names.append(loss.name)
+        plot.plot([gain.low, gain.high], [index, index], color=_colour(index), linewidth=3)
+        plot.plot([gain.value], [index], "o", color=_colour(index), markersize=8)
+    plot.axvline(0, color=INK, linewidth=1.2)
+    plot.set_yticks(range(1, len(names) + 1), names)
+    plot.invert_yaxis()
+    plot.margins(y=0.25)
+    plot.grid(visible=False, axis="y")
+    plot.set_title("average precision against cross-entropy")
+    plot.set_xlabel("difference, with 95 % interval (right of 0 is better)")
+
+
+def _precision_recall(plot: Axes, results: Results) -> None:
+    test = results.parts[-1]
+    for index, loss in enumerate(results.losses):
+        curve = loss.precision_recall
+        plot.plot(
+            curve.x, curve.y, color=_colour(index), linestyle=DASHES[index % 6], label=loss.name
+        )
+    plot.axhline(test.base_rate, color=INK, linewidth=0.8, alpha=0.6)
+    plot.annotate("base rate", (1, test.base_rate), ha="right", va="bottom", fontsize=9)
+    plot.set_xlim(0, 1)
+    # The first few rows make any precision from 0 to 1; the scale is set by the rest.
+    settled = [y for loss in results.losses for x, y in _points(loss) if x > 0.02]
+    plot.set_ylim(0, min(1.02, 1.1 * max(settled, default=1.0)))
+    plot.legend()
+    plot.set_title("precision and recall on test data")
+    plot.set_xlabel("recall: share of the positives found")
+    plot.set_ylabel("precision")
+
+
+def _points(loss: LossResult) -> list[tuple[float, float]]:
+    return list(zip(loss.precision_recall.x, loss.precision_recall.y, strict=True))
+
+
+def _reliability(
+    plot: Axes, results: Results, name: str, reading: Callable[[LossResult], Probabilities]
+) -> None:
+    for index, loss in enumerate(results.losses):
+        curve = reading(loss).reliability
+        plot.plot(
+            curve.x,
+            curve.y,
+            color=_colour(index),
+            linestyle=DASHES[index % 6],
+            marker="o",
+            markersize=4,
+            label=loss.name,
+        )
+    plot.axline((0, 0), (1, 1), color=INK, linewidth=0.8, alpha=0.6)
+    # The same axes for both readings. The square root opens the end where rare events live and,
+    # unlike a logarithm, has a place for a rate of 0.
+    largest = max(
+        max(probabilities.reliability.x + probabilities.reliability.y)
+        for loss in results.losses
+        for probabilities in (loss.raw, loss.posterior)
+    )
+    ticks = np.array([0.0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0])
+    top = min(1.0, 1.05 * largest)
+    for axis, limit in ((plot.set_xscale, plot.set_xlim), (plot.set_yscale, plot.set_ylim)):
+        axis("function", functions=(_root, np.square))
+        limit(0, top)
+    for tick_axis in (plot.xaxis, plot.yaxis):
+        tick_axis.set_ticks(ticks[ticks <= top])
+        tick_axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    plot.legend()
+    plot.set_title(name)
+    plot.set_xlabel("mean predicted probability of a bin")
+    plot.set_ylabel("observed rate")
+
+
+def _root(values: Floats) -> Floats:
+    """Square root with a value below 0 too, where Matplotlib tries it."""
+    roots: Floats = np.sign(values) * np.sqrt(np.abs(values))
+    return roots
+
+
+def _gradient(plot: Axes, results: Results, *, start: bool) -> None:
+    names = [loss.name for loss in results.losses]
+    colours = (COLOURS[0], COLOURS[5], COLOURS[1], COLOURS[3])
+    left = np.zeros(len(names))
+    for kind, colour in enumerate(colours):
+        shares = [loss.gradient[kind] for loss in results.losses]
+        widths = np.array([share.start if start else share.fitted for share in shares])
+        plot.barh(names, widths, left=left, color=colour, label=shares[0].kind, height=0.7)
+        left = left + widths
+    plot.invert_yaxis()
+    plot.set_xlim(0, 1)
+    plot.grid(visible=False, axis="y")
+    plot.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    plot.set_title("at the start: all on the same logits" if start else "when fitted: own logits")
+    plot.set_xlabel("share of the total gradient")
+    plot.legend(loc="upper center", bbox_to_anchor=(0.4, -0.28), ncols=2)

@@ -1,0 +1,66 @@
+"""Progress on standard error: one line that moves on a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import TextIO
+
+_WIDTH = 20
+
+
+class Progress:
+    """Counts the steps of a run and says how much time is left; threads may share it.
+
+    Args:
+        total: number of steps.
+        stream: where to write; standard error by default.
+    """
+
+    def __init__(self, total: int, stream: TextIO | None = None) -> None:
+        self._total = total
+        self._done = 0
+        self._stream = sys.stderr if stream is None else stream
+        self._moves = self._stream.isatty()
+        self._started = time.monotonic()
+        self._length = 0
+        self._lock = threading.Lock()
+
+    def working(self, what: str) -> None:
+        """Show what a running step does; a pipe is spared these lines."""
+        with self._lock:
+            self._show(what)
+
+    def finished(self, what: str) -> None:
+        """Count one step as done."""
+        with self._lock:
+            self._done += 1
+            if self._moves:
+                self._show(what)
+            else:
+                print(f"{self._done}/{self._total}  {what}", file=self._stream, flush=True)
+
+    def close(self) -> None:
+        """Wipe the moving line."""
+        if self._moves:
+            self._line("")
+            self._stream.write("\r")
+            self._stream.flush()
+
+    def _show(self, what: str) -> None:
+        if self._moves:
+            filled = _WIDTH * self._done // self._total
+            bar = "█" * filled + "░" * (_WIDTH - filled)
+            self._line(f"{bar} {self._done}/{self._total}{self._left()}  {what}")
+
+    def _left(self) -> str:
+        if self._done == 0:
+            return ""
+        seconds = (time.monotonic() - self._started) / self._done * (self._total - self._done)
+        return f", {seconds:.0f} s left"
+
+    def _line(self, text: str) -> None:
+        self._stream.write("\r" + text.ljust(self._length))
+        self._stream.flush()
+        self._length = len(text)
