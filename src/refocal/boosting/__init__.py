@@ -11,9 +11,40 @@ Needs NumPy. A boosting library is imported when one of its classifiers is asked
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from refocal.boosting import arguments
+from refocal.boosting.metrics import AveragePrecision, FocalLoss, PosteriorLogLoss
 from refocal.boosting.objectives import SigmoidFocalObjective, SoftmaxFocalObjective
 
+if TYPE_CHECKING:
+    from refocal.boosting.cat import FocalCatBoostClassifier
+    from refocal.boosting.lgbm import FocalLGBMClassifier
+    from refocal.boosting.xgb import FocalXGBClassifier
+
 __all__ = [
+    "AveragePrecision",
+    "FocalCatBoostClassifier",
+    "FocalLGBMClassifier",
+    "FocalLoss",
+    "FocalXGBClassifier",
+    "PosteriorLogLoss",
     "SigmoidFocalObjective",
     "SoftmaxFocalObjective",
 ]
+
+# the classifiers need scikit-learn, which the objectives do not
+_CLASSIFIERS = {
+    "FocalXGBClassifier": ("xgb", "xgboost"),
+    "FocalLGBMClassifier": ("lgbm", "lightgbm"),
+    "FocalCatBoostClassifier": ("cat", "catboost"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _CLASSIFIERS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, package = _CLASSIFIERS[name]
+    arguments.host(name, package)
+    return getattr(import_module(f"{__name__}.{module}"), name)

@@ -1,0 +1,214 @@
+"""CatBoost behind the scikit-learn interface, through its built-in Focal loss."""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from refocal.boosting.classifier import Alpha, FocalClassifier, Gamma, Rows
+from refocal.boosting.metrics import Metric
+from refocal.boosting.numeric import Array
+
+
+class FocalCatBoostClassifier(FocalClassifier):
+    """CatBoost trained with its built-in Focal loss, two classes.
+
+    The built-in loss is ours, at half the cost of a Python objective. It uses the exact Hessian,
+    takes 0 < alpha < 1, gamma > 0 and one gamma for both classes, and has no multi-class form.
+
+    Args:
+        alpha: the weight of the positive class, 0 < alpha < 1; None is 0.5, which weighs both
+            classes alike at half the scale (halve ``l2_leaf_reg`` to keep its meaning).
+        gamma: focusing exponent > 0. For cross-entropy use CatBoost's Logloss.
+        detach_modulator: must be False; CatBoost cannot hold the modulator constant.
+        hessian: must be "exact", CatBoost's own.
+        start: "zero"; "constant", the logit whose posterior is the base rate; or a logit. CatBoost
+            refuses ``boost_from_average`` with this loss, so it is a baseline, added here to
+            its predictions.
+        class_weight: None, "balanced" or a dictionary, as in scikit-learn; undone by
+            ``predict_proba``, as alpha is.
+        n_estimators: boosting rounds.
+        eval_metric: "focal_loss", "log_loss" (of the posterior) or "average_precision".
+        early_stopping_rounds: stop after so many rounds without a better first metric on the last
+            ``eval_set``; prediction then uses the best round.
+        **host_params: any parameter of ``catboost.CatBoost``: ``depth``, ``cat_features``, ... .
+
+    Attributes:
+        booster_: the ``catboost.CatBoost`` model; its raw predictions are logits less `start_`.
+        objective_: the `SigmoidFocalObjective` that holds the link.
+        start_: the logit that training started from.
+        classes_: labels in the order of the columns of ``predict_proba``.
+        evals_result_: metric by round, ``{"validation_0": {"focal_loss": [...]}}``.
+
+    Example:
+        >>> from sklearn.datasets import make_classification
+        >>> from refocal.boosting import FocalCatBoostClassifier
+        >>> X, y = make_classification(2000, weights=[0.95], flip_y=0.02, random_state=0)
+        >>> model = FocalCatBoostClassifier(depth=4, thread_count=1).fit(X, y)
+        >>> print(round(y.mean(), 3), round(model.predict_proba(X)[:, 1].mean(), 3))
+        0.059 0.059
+    """
+
+    package = "catboost"
+    refused: ClassVar[dict[str, str]] = {
+        "loss_function": "The loss is Focal; choose alpha and gamma.",
+        "objective": "The loss is Focal; choose alpha and gamma.",
+        "boost_from_average": "CatBoost refuses it with Focal; use start=.",
+        "class_weights": "Use class_weight=, which predict_proba can undo.",
+        "auto_class_weights": 'Use class_weight="balanced", which predict_proba can undo.',
+        "scale_pos_weight": "Use class_weight= or alpha=, which predict_proba can undo.",
+    }
+
+    def __init__(
+        self,
+        *,
+        alpha: Alpha = None,
+        gamma: Gamma = 2.0,
+        detach_modulator: bool = False,
+        hessian: str = "exact",
+        start: str | float = "zero",
+        class_weight: dict[Any, float] | str | None = None,
+        n_estimators: int = 100,
+        eval_metric: str = "focal_loss",
+        early_stopping_rounds: int | None = None,
+        **host_params: Any,
+    ) -> None:
+        super().__init__(
+            alpha=alpha,
+            gamma=gamma,
+            detach_modulator=detach_modulator,
+            hessian=hessian,
+            start=start,
+            class_weight=class_weight,
+            n_estimators=n_estimators,
+            eval_metric=eval_metric,
+            early_stopping_rounds=early_stopping_rounds,
+            **host_params,
+        )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags
+
+    def _train(self, host: Any, rows: Rows, evals: list[Rows], metrics: list[Metric]) -> Any:
+        alpha = 0.5 if self.alpha is None else self.alpha
+        params = {"verbose": False, "allow_writing_files": False} | self._host_params()
+        cat_features = params.pop("cat_features", None)
+        # repr of a float is exact, and CatBoost parses the text into a double
+        loss = f"Focal:focal_alpha={float(alpha)!r};focal_gamma={float(self.gamma)!r}"
+        metric = metrics[0]
+        hosts_own = {"focal_loss": loss, "average_precision": "PRAUC"}
+        model = host.CatBoost(
+            params
+            | {
+                "loss_function": loss,
+                "iterations": self.n_estimators,
+                "eval_metric": hosts_own.get(metric.name, _HostMetric(metric)),
+            }
+        )
+        class_weighted = metric.name == "focal_loss"
+        train = self._pool(host, rows, cat_features, class_weighted=True)
+        pools = [
+            self._pool(host, one, cat_features, class_weighted=class_weighted) for one in evals
+        ]
+        with warnings.catch_warnings():
+            # CatBoost tries to compile a Python metric with Numba and says so when it cannot
+            warnings.filterwarnings("ignore", message="Can't optimze method", category=UserWarning)
+            model.fit(
+                train,
+                eval_set=pools or None,
+                early_stopping_rounds=self.early_stopping_rounds,
+                use_best_model=bool(evals) and self.early_stopping_rounds is not None,
+            )
+        logs = model.get_evals_result()
+        for i in range(len(evals)):
+            log = logs["validation" if len(evals) == 1 else f"validation_{i}"]
+            key = next(one for one in log if metric.name == "focal_loss" or one != loss)
+            self.evals_result_[f"validation_{i}"] = {metric.name: log[key]}
+        return model
+
+    def _check_supported(self) -> None:
+        name = type(self).__name__
+        if not isinstance(self.eval_metric, str):
+            raise TypeError(
+                f"{name}: eval_metric must be one name, got {type(self.eval_metric).__name__}. "
+                "Add CatBoost's own metrics with custom_metric=."
+            )
+        if len(self.classes_) > 2:
+            raise ValueError(
+                f"{name}: y must have two classes, got {len(self.classes_)}. CatBoost's Focal is "
+                "binary only; use FocalXGBClassifier or FocalLGBMClassifier."
+            )
+        if self.alpha is not None and not 0 < self.alpha < 1:
+            raise ValueError(
+                f"{name}: alpha must be strictly between 0 and 1, got {self.alpha}. For equal "
+                "weights use None."
+            )
+        if isinstance(self.gamma, tuple) or not self.gamma > 0:
+            raise ValueError(
+                f"{name}: gamma must be one number > 0, got {self.gamma}. For cross-entropy use "
+                "CatBoostClassifier with Logloss; for a pair FocalXGBClassifier or "
+                "FocalLGBMClassifier."
+            )
+        if self.detach_modulator or self.hessian != "exact":
+            raise ValueError(
+                f'{name}: detach_modulator must be False and hessian "exact", got '
+                f"{self.detach_modulator} and {self.hessian!r}. CatBoost's built-in loss has no "
+                "other; use FocalXGBClassifier or FocalLGBMClassifier."
+            )
+
+    def _pool(self, host: Any, rows: Rows, cat_features: Any, *, class_weighted: bool) -> Any:
+        weight = rows.weight
+        class_weight = getattr(self.objective_, "class_weight", None)
+        if class_weighted and class_weight is not None:
+            by_class = np.asarray(class_weight)[rows.classes]
+            weight = by_class if weight is None else weight * by_class
+        baseline = np.full(len(rows.classes), self.start_) if self.start_ else None
+        return host.Pool(
+            rows.features, rows.classes, weight=weight, baseline=baseline, cat_features=cat_features
+        )
+
+    def _logits(self, X: Any) -> Array:
+        raw: Array = self.booster_.predict(X, prediction_type="RawFormulaVal")
+        return raw + self.start_
+
+    def _model_text(self) -> str:
+        # categorical splits live only in CatBoost's own binary format
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.cbm"
+            self.booster_.save_model(str(path))
+            return base64.b64encode(path.read_bytes()).decode("ascii")
+
+    def _model_of(self, host: Any, text: str) -> Any:
+        return host.CatBoost().load_model(blob=base64.b64decode(text))
+
+    @property
+    def feature_importances_(self) -> Array:
+        """CatBoost's prediction value change per feature, summing to 1."""
+        values: npt.NDArray[Any] = np.asarray(self.booster_.get_feature_importance())
+        return np.asarray(values / max(values.sum(), np.finfo(float).tiny))
+
+
+class _HostMetric:
+    """A metric in the form that CatBoost calls."""
+
+    def __init__(self, metric: Metric) -> None:
+        self.metric = metric
+
+    def is_max_optimal(self) -> bool:
+        return self.metric.higher_is_better
+
+    def evaluate(self, approxes: Any, target: Any, weight: Any) -> tuple[float, float]:
+        weight = None if weight is None else np.asarray(weight)
+        total = float(len(target) if weight is None else weight.sum())
+        return self.metric.value(np.asarray(target), np.asarray(approxes[0]), weight) * total, total
+
+    def get_final_error(self, error: float, weight: float) -> float:
+        return error / weight if weight else 0.0

@@ -1,0 +1,355 @@
+"""What the scikit-learn style classifiers share: checks, the link, the start, save and load.
+
+Composed over the hosts' native ``train`` rather than derived from their wrappers: for a custom
+objective these return logits as probabilities (LightGBM), or their sigmoid (XGBoost).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple, TypeAlias
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from refocal.boosting import arguments
+from refocal.boosting.metrics import METRICS, Metric, Objective
+from refocal.boosting.numeric import Array
+from refocal.boosting.objectives import SigmoidFocalObjective, SoftmaxFocalObjective
+
+# checked when fitting, by the number of classes: the objectives' own domains
+Alpha: TypeAlias = Any
+Gamma: TypeAlias = Any
+
+FORMAT = "refocal-boosting-1"
+
+
+class Rows(NamedTuple):
+    """A checked table: features, class indices, weights, each of n rows."""
+
+    features: Any
+    classes: Array
+    weight: Array | None
+
+
+class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Base of the three classifiers; a subclass trains and predicts logits with its host."""
+
+    package: ClassVar[str] = ""
+    # parameters that are decided here, with the way out
+    refused: ClassVar[dict[str, str]] = {}
+
+    def __init__(
+        self,
+        *,
+        alpha: Alpha = None,
+        gamma: Gamma = 2.0,
+        detach_modulator: bool = False,
+        hessian: str = "bound",
+        start: str | float = "zero",
+        class_weight: dict[Any, float] | str | None = None,
+        n_estimators: int = 100,
+        eval_metric: str | Sequence[str] = "focal_loss",
+        early_stopping_rounds: int | None = None,
+        **host_params: Any,
+    ) -> None:
+        self.alpha = alpha
+        self.gamma = gamma
+        self.detach_modulator = detach_modulator
+        self.hessian = hessian
+        self.start = start
+        self.class_weight = class_weight
+        self.n_estimators = n_estimators
+        self.eval_metric = eval_metric
+        self.early_stopping_rounds = early_stopping_rounds
+        for name, value in host_params.items():
+            setattr(self, name, value)
+
+    # -----------------------------------------------------------------------------------------
+    # parameters: our own by signature, the host's by whatever was passed
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Own parameters and those of the host that were set."""
+        own: dict[str, Any] = super().get_params(deep=deep)
+        return own | self._host_params()
+
+    def set_params(self, **params: Any) -> FocalClassifier:
+        """Sets own parameters, and any of the host's."""
+        for name, value in params.items():
+            setattr(self, name, value)
+        return self
+
+    def _host_params(self) -> dict[str, Any]:
+        own = set(self._get_param_names())
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name not in own and not name.startswith("_") and not name.endswith("_")
+        }
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
+        return tags
+
+    # -----------------------------------------------------------------------------------------
+    # fitting
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        eval_set: Any = None,
+        eval_sample_weight: Any = None,
+    ) -> FocalClassifier:
+        """Trains.
+
+        Args:
+            X: features ``(n, d)``: array, sparse matrix or data frame, NaN for what is missing.
+            y: labels ``(n,)`` of at least two classes, of any type scikit-learn takes.
+            sample_weight: ``(n,)``, finite and >= 0, or None.
+            eval_set: a pair ``(X, y)`` or a list of pairs to log `eval_metric` on. Early stopping
+                looks at the first metric on the last pair.
+            eval_sample_weight: weights of the pairs, one array or a list.
+
+        Returns:
+            self.
+
+        Raises:
+            ValueError: fewer than two classes, negative weights, an alpha or gamma outside its
+                domain, a parameter that the host would ignore.
+            ImportError: the host is not installed.
+        """
+        name = type(self).__name__
+        host = arguments.host(name, self.package)
+        for parameter, way_out in self.refused.items():
+            if parameter in self._host_params():
+                raise ValueError(
+                    f"{name}: {parameter} must be left out, got {getattr(self, parameter)!r}. "
+                    f"{way_out}"
+                )
+        arguments.start(name, self.start)
+        X, y = self._features(X, y, reset=True)
+        check_classification_targets(y)
+        self.classes_, index = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"{name}: y must contain at least two classes, got one class, {self.classes_[0]!r}."
+            )
+        self._check_supported()
+        rows = Rows(X, index, self._weights(sample_weight, X))
+        self.objective_: Objective = self._objective(y)
+        self.start_ = self._start(rows)
+        evals = self._evals(eval_set, eval_sample_weight)
+        if self.early_stopping_rounds is not None and not evals:
+            raise ValueError(
+                f"{name}: early_stopping_rounds must be None without an eval_set, got "
+                f"{self.early_stopping_rounds}. Pass fit(X, y, eval_set=(X_valid, y_valid))."
+            )
+        self.evals_result_: dict[str, dict[str, list[float]]] = {}
+        self.booster_ = self._train(host, rows, evals, self._metrics())
+        return self
+
+    def _objective(self, y: Array) -> Objective:
+        weights = None
+        if self.class_weight is not None:
+            weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        if len(self.classes_) == 2:
+            return SigmoidFocalObjective(
+                alpha=self.alpha,
+                gamma=self.gamma,
+                class_weight=None if weights is None else tuple(weights.tolist()),
+                hessian=self.hessian,
+                detach_modulator=self.detach_modulator,
+            )
+        name, c = type(self).__name__, len(self.classes_)
+        alpha = arguments.class_values(name, "alpha", self.alpha)
+        if weights is not None:
+            alpha = tuple((arguments.per_class(name, "alpha", alpha, c) * weights).tolist())
+        return SoftmaxFocalObjective(
+            alpha=alpha if isinstance(alpha, tuple) else None,
+            gamma=self.gamma,
+            hessian=self.hessian,
+            detach_modulator=self.detach_modulator,
+        )
+
+    def _start(self, rows: Rows) -> float | list[float]:
+        """The logit, or one per class, from which training starts."""
+        name, c = type(self).__name__, len(self.classes_)
+        if isinstance(self.start, str):
+            if self.start == "constant":
+                return self.objective_.start(rows.classes, rows.weight)
+            return 0.0 if c == 2 else [0.0] * c
+        if c > 2:
+            raise ValueError(
+                f'{name}: start must be "zero" or "constant" for {c} classes, got {self.start}. '
+                "One logit for all classes changes no softmax."
+            )
+        gammas = arguments.sigmoid_gamma(name, self.gamma)
+        arguments.warn_start(name, self.start, gammas, self.detach_modulator, stacklevel=4)
+        return float(self.start)
+
+    def _metrics(self) -> list[Metric]:
+        names = [self.eval_metric] if isinstance(self.eval_metric, str) else list(self.eval_metric)
+        for one in names:
+            if one not in METRICS:
+                arguments.fail_choice(type(self).__name__, "eval_metric", tuple(METRICS), one)
+        return [METRICS[one](self.objective_) for one in names]
+
+    # -----------------------------------------------------------------------------------------
+    # tables
+
+    def _features(self, X: Any, y: Any = None, *, reset: bool) -> Any:
+        """Checked features; the hosts read data frames themselves, with their categories."""
+        extra = {} if y is None else {"y": y}
+        if hasattr(X, "iloc"):
+            return validate_data(self, X, **extra, reset=reset, skip_check_array=True)
+        return validate_data(
+            self, X, **extra, reset=reset, accept_sparse="csr", ensure_all_finite="allow-nan"
+        )
+
+    def _weights(self, weight: Any, X: Any) -> Array | None:
+        if weight is None:
+            return None
+        checked = _check_sample_weight(weight, X, dtype=np.float64)
+        return arguments.sample_weight(type(self).__name__, checked, len(checked))
+
+    def _evals(self, eval_set: Any, weights: Any) -> list[Rows]:
+        if eval_set is None:
+            return []
+        pairs = [eval_set] if isinstance(eval_set, tuple) else list(eval_set)
+        if weights is None:
+            weights = [None] * len(pairs)
+        elif not isinstance(weights, (list, tuple)):
+            weights = [weights]
+        rows = []
+        for (X, y), weight in zip(pairs, weights, strict=True):
+            X = self._features(X, reset=False)
+            labels = np.asarray(y)
+            index = np.searchsorted(self.classes_, labels).clip(max=len(self.classes_) - 1)
+            if (self.classes_[index] != labels).any():
+                unknown = labels[self.classes_[index] != labels][0]
+                raise ValueError(
+                    f"{type(self).__name__}: eval_set must have the classes of y, got {unknown!r}."
+                )
+            rows.append(Rows(X, index, self._weights(weight, X)))
+        return rows
+
+    # -----------------------------------------------------------------------------------------
+    # predicting
+
+    def logits(self, X: Any) -> Array:
+        """The host's raw predictions with the start: ``(n,)`` for two classes, else ``(n, C)``."""
+        check_is_fitted(self, "booster_")
+        return self._logits(self._features(X, reset=False))
+
+    def predict_proba(self, X: Any) -> Array:
+        """Class probabilities ``(n, C)``: the closed-form posterior of the logits.
+
+        Valid where the model is near the optimum of the loss and every row weighed the same;
+        alpha and class_weight are undone, sample weights are not. See `refocal.sigmoid_posterior`.
+        """
+        return self.objective_.posterior(self.logits(X))
+
+    def decision_function(self, X: Any) -> Array:
+        """Posterior log-odds ``(n,)`` of the second class, or log-probabilities ``(n, C)``."""
+        logits = self.logits(X)
+        if isinstance(self.objective_, SigmoidFocalObjective):
+            return self.objective_.log_odds(logits)
+        tiny = np.finfo(np.float64).tiny
+        scores: Array = np.log(np.maximum(self.objective_.posterior(logits), tiny))
+        return scores
+
+    def predict(self, X: Any) -> Array:
+        """The most probable class ``(n,)``, of the type of y."""
+        probabilities = self.predict_proba(X)
+        predicted: Array = self.classes_[probabilities.argmax(1)]
+        return predicted
+
+    # -----------------------------------------------------------------------------------------
+    # saving
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes one JSON file: the host's model with the link, the start and the classes.
+
+        The host's own ``booster_.save_model`` writes the trees alone, whose predictions are logits.
+        """
+        check_is_fitted(self, "booster_")
+        if not all(isinstance(one, (str, int, float, bool)) for one in self.classes_.tolist()):
+            raise TypeError(
+                f"{type(self).__name__}: classes must be strings, numbers or booleans to be saved, "
+                f"got {type(self.classes_.tolist()[0]).__name__}. Pickle the classifier instead."
+            )
+        content = {
+            "format": FORMAT,
+            "classifier": type(self).__name__,
+            "parameters": self.get_params(),
+            "objective": self.objective_.settings,
+            "start": self.start_,
+            "classes": self.classes_.tolist(),
+            "classes_dtype": self.classes_.dtype.str,
+            "n_features_in": self.n_features_in_,
+            "feature_names_in": [str(one) for one in getattr(self, "feature_names_in_", [])],
+            "model": self._model_text(),
+        }
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(content, file)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Any:
+        """Reads what `save` wrote.
+
+        Raises:
+            ValueError: the file is not one that this class wrote.
+        """
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+        if content.get("format") != FORMAT or content.get("classifier") != cls.__name__:
+            raise ValueError(
+                f"{cls.__name__}: the file must have been written by {cls.__name__}.save, got "
+                f"{content.get('classifier', 'something else')}. Use the class that saved it."
+            )
+        host = arguments.host(cls.__name__, cls.package)
+        parameters: dict[str, Any] = {
+            key: tuple(value) if key in ("alpha", "gamma") and isinstance(value, list) else value
+            for key, value in content["parameters"].items()
+        }
+        self = cls(**parameters)
+        self.classes_ = np.array(content["classes"], dtype=content["classes_dtype"])
+        kind = SigmoidFocalObjective if len(self.classes_) == 2 else SoftmaxFocalObjective
+        settings = content["objective"]
+        if isinstance(settings["gamma"], list):
+            settings["gamma"] = tuple(settings["gamma"])
+        self.objective_ = kind(**settings)
+        self.start_ = content["start"]
+        self.n_features_in_ = content["n_features_in"]
+        if content["feature_names_in"]:
+            self.feature_names_in_ = np.array(content["feature_names_in"], dtype=object)
+        self.booster_ = self._model_of(host, content["model"])
+        return self
+
+    # -----------------------------------------------------------------------------------------
+    # what a host does
+
+    def _check_supported(self) -> None:
+        """Refuses what the host cannot do."""
+
+    def _train(self, host: Any, rows: Rows, evals: list[Rows], metrics: list[Metric]) -> Any:
+        raise NotImplementedError
+
+    def _logits(self, X: Any) -> Array:
+        raise NotImplementedError
+
+    def _model_text(self) -> str:
+        raise NotImplementedError
+
+    def _model_of(self, host: Any, text: str) -> Any:
+        raise NotImplementedError

@@ -1,0 +1,148 @@
+"""Metrics for the hosts' training logs and early stopping that know what the predictions are.
+
+A host treats the predictions of a custom objective as it likes: LightGBM's own log loss takes
+logits for probabilities (.157 reported where .318 is true), XGBoost's takes the sigmoid, which is
+not the posterior. These metrics start from the logits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from refocal.boosting import arguments
+from refocal.boosting.numeric import Array
+from refocal.boosting.objectives import (
+    SigmoidFocalObjective,
+    SoftmaxFocalObjective,
+    labels_and_weights,
+)
+
+Objective = SigmoidFocalObjective | SoftmaxFocalObjective
+
+
+class Metric:
+    """What the metrics share: how the hosts call them.
+
+    An instance goes to ``xgb.train(custom_metric=...)``, ``XGBClassifier(eval_metric=...)``,
+    ``lgb.train(feval=...)``, and its `lightgbm` to ``LGBMClassifier.fit(eval_metric=...)``, which
+    calls like XGBoost's wrapper but wants another answer.
+
+    Args:
+        objective: the objective the model is trained with.
+    """
+
+    name = ""
+    higher_is_better = False
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+        self.__name__ = self.name  # what XGBoost's wrapper prints
+
+    def value(
+        self, labels: npt.ArrayLike, margins: npt.ArrayLike, weight: npt.ArrayLike | None = None
+    ) -> float:
+        """The metric of logits ``(n,)`` or ``(n, C)`` against labels ``(n,)``."""
+        name = type(self).__name__
+        y: Array = np.asarray(labels)
+        w = arguments.sample_weight(name, weight, len(y))
+        return self._value(y, np.asarray(margins), np.ones(len(y)) if w is None else w)
+
+    def _value(self, labels: Array, margins: Array, weight: Array) -> float:
+        raise NotImplementedError
+
+    def __call__(self, first: Any, second: Any, sample_weight: Any = None) -> Any:
+        """What the calling host wants: a number, (name, number) or (name, number, direction)."""
+        margins, labels, weight = labels_and_weights(first, second, sample_weight)
+        value = self.value(labels, margins, weight)
+        if not hasattr(second, "get_label"):
+            return value
+        if hasattr(second, "num_row"):  # xgboost.DMatrix
+            return self.name, value
+        return self.name, value, self.higher_is_better
+
+    def lightgbm(
+        self, labels: npt.ArrayLike, margins: npt.ArrayLike, weight: npt.ArrayLike | None
+    ) -> tuple[str, float, bool]:
+        """The form that LightGBM's scikit-learn wrapper takes."""
+        return self.name, self.value(labels, margins, weight), self.higher_is_better
+
+
+class FocalLoss(Metric):
+    """Mean focal loss in nats, what training minimises (weighted by sample weights).
+
+    Example:
+        >>> from refocal.boosting import FocalLoss, SigmoidFocalObjective
+        >>> metric = FocalLoss(SigmoidFocalObjective())
+        >>> round(metric.value([1, 0], [2.0, -1.0]), 5)
+        0.00873
+    """
+
+    name = "focal_loss"
+
+    def _value(self, labels: Array, margins: Array, weight: Array) -> float:
+        return float(np.average(self.objective.losses(labels, margins), weights=weight))
+
+
+class PosteriorLogLoss(Metric):
+    """Mean ``-log P(label)`` in nats of the closed-form posterior: comparable between objectives.
+
+    Example:
+        >>> from refocal.boosting import PosteriorLogLoss, SigmoidFocalObjective
+        >>> metric = PosteriorLogLoss(SigmoidFocalObjective())
+        >>> round(metric.value([1, 0], [-1.5443, -1.5443]), 4)  # -log(.045 * .955) / 2
+        1.5736
+    """
+
+    name = "log_loss"
+
+    def _value(self, labels: Array, margins: Array, weight: Array) -> float:
+        if isinstance(self.objective, SigmoidFocalObjective):
+            odds = self.objective.log_odds(margins.reshape(len(labels)))
+            positive = arguments.binary_labels(type(self).__name__, labels)
+            wrong = np.where(positive, -odds, odds)
+            losses = np.maximum(wrong, 0.0) + np.log1p(np.exp(-np.abs(wrong)))
+        else:
+            z = arguments.margins(type(self).__name__, margins, len(labels), multiclass=True)
+            index = arguments.class_labels(type(self).__name__, labels, z.shape[1])
+            p = self.objective.posterior(z)[np.arange(len(index)), index]
+            losses = -np.log(np.maximum(p, np.finfo(float).tiny))
+        return float(np.average(losses, weights=weight))
+
+
+class AveragePrecision(Metric):
+    """Average precision of the logits' ranking, binary only; monotone links do not change it.
+
+    Example:
+        >>> from refocal.boosting import AveragePrecision, SigmoidFocalObjective
+        >>> AveragePrecision(SigmoidFocalObjective()).value([1, 0, 1], [3.0, 2.0, 1.0])
+        0.8333333333333333
+    """
+
+    name = "average_precision"
+    higher_is_better = True
+
+    def _value(self, labels: Array, margins: Array, weight: Array) -> float:
+        name = type(self).__name__
+        if not isinstance(self.objective, SigmoidFocalObjective):
+            raise ValueError(
+                f"{name}: objective must be binary, got {type(self.objective).__name__}. "
+                "For several classes use PosteriorLogLoss or FocalLoss."
+            )
+        positive = arguments.binary_labels(name, labels)
+        z = margins.reshape(len(labels))
+        order = np.argsort(-z, kind="stable")
+        last = np.append(np.diff(z[order]) != 0, True)  # ties are one threshold
+        hits = np.cumsum((weight * positive)[order])[last]
+        total = np.cumsum(weight[order])[last]
+        if hits[-1] == 0:
+            return 0.0
+        precision = np.divide(hits, total, out=np.zeros_like(hits), where=total > 0)
+        return float(np.sum(np.diff(hits, prepend=0.0) * precision) / hits[-1])
+
+
+METRICS: dict[str, type[Metric]] = {
+    kind.name: kind for kind in (FocalLoss, PosteriorLogLoss, AveragePrecision)
+}

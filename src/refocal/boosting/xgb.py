@@ -1,0 +1,112 @@
+"""XGBoost behind the scikit-learn interface."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from refocal.boosting import arguments
+from refocal.boosting.classifier import FocalClassifier, Rows
+from refocal.boosting.metrics import Metric
+from refocal.boosting.numeric import Array
+
+
+class FocalXGBClassifier(FocalClassifier):
+    """XGBoost trained with the focal loss, two or more classes.
+
+    ``predict_proba`` is the closed-form posterior, not the sigmoid. The start is the model's own
+    ``base_score``.
+
+    Args:
+        alpha: None, the weight of the positive class in [0, 1], or (more than two classes) one
+            weight per class. At the optimum it is an offset that ``predict_proba`` takes back.
+        gamma: focusing exponent >= 0, a pair ``(gamma_pos, gamma_neg)``, or (more than two
+            classes) one per class. XGBoost's own gamma is ``min_split_loss`` here, its alpha
+            ``reg_alpha``.
+        detach_modulator: hold ``(1 - p_t)**gamma`` constant: a convex loss of its own.
+        hessian: "bound", "absolute", "cross_entropy" or "exact"; see `SigmoidFocalObjective`.
+        start: "zero"; "constant", the logit whose posterior is the base rate; or a logit.
+        class_weight: None, "balanced" or a dictionary, as in scikit-learn; undone by
+            ``predict_proba``, as alpha is.
+        n_estimators: boosting rounds.
+        eval_metric: "focal_loss", "log_loss" (of the posterior), "average_precision", or several.
+        early_stopping_rounds: stop after so many rounds without a better first metric on the last
+            ``eval_set``; prediction then uses the best round.
+        **host_params: any parameter of ``xgboost.train``: ``max_depth``, ``learning_rate``, ... .
+
+    Attributes:
+        booster_: the ``xgboost.Booster``; its predictions are logits.
+        objective_: the `SigmoidFocalObjective` or `SoftmaxFocalObjective` trained with.
+        start_: the logit, or one per class, that training started from.
+        classes_: labels in the order of the columns of ``predict_proba``.
+        evals_result_: metric by round, ``{"validation_0": {"focal_loss": [...]}}``.
+
+    Example:
+        >>> from sklearn.datasets import make_classification
+        >>> from refocal.boosting import FocalXGBClassifier
+        >>> X, y = make_classification(2000, weights=[0.95], flip_y=0.02, random_state=0)
+        >>> model = FocalXGBClassifier(max_depth=3, n_estimators=50, n_jobs=1).fit(X, y)
+        >>> print(round(y.mean(), 3), round(model.predict_proba(X)[:, 1].mean(), 3))
+        0.059 0.059
+    """
+
+    package = "xgboost"
+    refused: ClassVar[dict[str, str]] = {
+        "objective": "The objective is the focal loss; choose alpha and gamma.",
+        "base_score": "Choose the start with start=.",
+        "num_class": "It follows from y.",
+    }
+
+    def _train(self, host: Any, rows: Rows, evals: list[Rows], metrics: list[Metric]) -> Any:
+        params = self._host_params() | {
+            "base_score": self.start_,
+            "disable_default_eval_metric": True,
+        }
+        if len(self.classes_) > 2:
+            params["num_class"] = len(self.classes_)
+        train, *matrices = (self._matrix(host, *one) for one in (rows, *evals))
+        callbacks = []
+        if self.early_stopping_rounds is not None:
+            callbacks.append(
+                host.callback.EarlyStopping(
+                    rounds=self.early_stopping_rounds,
+                    metric_name=metrics[0].name,
+                    data_name=f"validation_{len(evals) - 1}",
+                    maximize=metrics[0].higher_is_better,
+                    save_best=True,
+                )
+            )
+        return host.train(
+            params,
+            train,
+            self.n_estimators,
+            obj=self.objective_,
+            evals=[(one, f"validation_{i}") for i, one in enumerate(matrices)],
+            custom_metric=lambda margins, data: [one(margins, data) for one in metrics],
+            evals_result=self.evals_result_,
+            verbose_eval=False,
+            callbacks=callbacks,
+        )
+
+    def _matrix(self, host: Any, X: Any, index: Any = None, weight: Any = None) -> Any:
+        return host.DMatrix(X, index, weight=weight, enable_categorical=True)
+
+    def _logits(self, X: Any) -> Array:
+        host = arguments.host(type(self).__name__, self.package)
+        logits: Array = self.booster_.predict(self._matrix(host, X), output_margin=True)
+        return logits
+
+    def _model_text(self) -> str:
+        return bytes(self.booster_.save_raw("json")).decode("utf-8")
+
+    def _model_of(self, host: Any, text: str) -> Any:
+        return host.Booster(model_file=bytearray(text.encode("utf-8")))
+
+    @property
+    def feature_importances_(self) -> Array:
+        """Mean gain per feature, summing to 1."""
+        gains = self.booster_.get_score(importance_type="gain")
+        names = self.booster_.feature_names or [f"f{i}" for i in range(self.n_features_in_)]
+        values = np.array([gains.get(name, 0.0) for name in names])
+        return np.asarray(values / max(values.sum(), np.finfo(float).tiny))
