@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_matrix, issparse  # type: ignore[import-untyped]
 
 from refocal.boosting.classifier import Alpha, FocalClassifier, Gamma, Rows
 from refocal.boosting.metrics import Metric
@@ -31,8 +32,8 @@ class FocalCatBoostClassifier(FocalClassifier):
         start: "zero"; "constant", the logit whose posterior is the base rate; or a logit. CatBoost
             refuses ``boost_from_average`` with this loss, so it is a baseline, added here to
             its predictions.
-        class_weight: None, "balanced" or a dictionary, as in scikit-learn; undone by
-            ``predict_proba``, as alpha is.
+        class_weight: None, "balanced" or a dictionary, as in scikit-learn: multiplies the sample
+            weights, and shifts the probabilities. For a weight that they do not show use alpha.
         n_estimators: boosting rounds.
         eval_metric: "focal_loss", "log_loss" (of the posterior) or "average_precision".
         early_stopping_rounds: stop after so many rounds without a better first metric on the last
@@ -56,13 +57,14 @@ class FocalCatBoostClassifier(FocalClassifier):
     """
 
     package = "catboost"
+    large_sparse = False
     refused: ClassVar[dict[str, str]] = {
         "loss_function": "The loss is Focal; choose alpha and gamma.",
         "objective": "The loss is Focal; choose alpha and gamma.",
         "boost_from_average": "CatBoost refuses it with Focal; use start=.",
-        "class_weights": "Use class_weight=, which predict_proba can undo.",
-        "auto_class_weights": 'Use class_weight="balanced", which predict_proba can undo.',
-        "scale_pos_weight": "Use class_weight= or alpha=, which predict_proba can undo.",
+        "class_weights": "Use class_weight=.",
+        "auto_class_weights": 'Use class_weight="balanced".',
+        "scale_pos_weight": "Use class_weight= or alpha=.",
     }
 
     def __init__(
@@ -113,11 +115,7 @@ class FocalCatBoostClassifier(FocalClassifier):
                 "eval_metric": hosts_own.get(metric.name, _HostMetric(metric)),
             }
         )
-        class_weighted = metric.name == "focal_loss"
-        train = self._pool(host, rows, cat_features, class_weighted=True)
-        pools = [
-            self._pool(host, one, cat_features, class_weighted=class_weighted) for one in evals
-        ]
+        train, *pools = (self._pool(host, one, cat_features) for one in (rows, *evals))
         with warnings.catch_warnings():
             # CatBoost tries to compile a Python metric with Numba and says so when it cannot
             warnings.filterwarnings("ignore", message="Can't optimze method", category=UserWarning)
@@ -143,8 +141,9 @@ class FocalCatBoostClassifier(FocalClassifier):
             )
         if len(self.classes_) > 2:
             raise ValueError(
-                f"{name}: y must have two classes, got {len(self.classes_)}. CatBoost's Focal is "
-                "binary only; use FocalXGBClassifier or FocalLGBMClassifier."
+                f"{name}: y must have two classes, got {len(self.classes_)}. Only binary "
+                "classification is supported. The type of the target is multiclass, which "
+                "CatBoost's Focal lacks: use FocalXGBClassifier or FocalLGBMClassifier."
             )
         if self.alpha is not None and not 0 < self.alpha < 1:
             raise ValueError(
@@ -164,19 +163,17 @@ class FocalCatBoostClassifier(FocalClassifier):
                 "other; use FocalXGBClassifier or FocalLGBMClassifier."
             )
 
-    def _pool(self, host: Any, rows: Rows, cat_features: Any, *, class_weighted: bool) -> Any:
-        weight = rows.weight
-        class_weight = getattr(self.objective_, "class_weight", None)
-        if class_weighted and class_weight is not None:
-            by_class = np.asarray(class_weight)[rows.classes]
-            weight = by_class if weight is None else weight * by_class
-        baseline = np.full(len(rows.classes), self.start_) if self.start_ else None
+    def _pool(self, host: Any, rows: Rows, cat_features: Any) -> Any:
         return host.Pool(
-            rows.features, rows.classes, weight=weight, baseline=baseline, cat_features=cat_features
+            _as_matrix(rows.features),
+            rows.classes,
+            weight=rows.weight,
+            baseline=np.full(len(rows.classes), self.start_) if self.start_ else None,
+            cat_features=cat_features,
         )
 
     def _logits(self, X: Any) -> Array:
-        raw: Array = self.booster_.predict(X, prediction_type="RawFormulaVal")
+        raw: Array = self.booster_.predict(_as_matrix(X), prediction_type="RawFormulaVal")
         return raw + self.start_
 
     def _model_text(self) -> str:
@@ -194,6 +191,11 @@ class FocalCatBoostClassifier(FocalClassifier):
         """CatBoost's prediction value change per feature, summing to 1."""
         values: npt.NDArray[Any] = np.asarray(self.booster_.get_feature_importance())
         return np.asarray(values / max(values.sum(), np.finfo(float).tiny))
+
+
+def _as_matrix(X: Any) -> Any:
+    """CatBoost takes SciPy's sparse matrices, not its newer sparse arrays."""
+    return csr_matrix(X) if issparse(X) else X
 
 
 class _HostMetric:

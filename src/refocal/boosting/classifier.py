@@ -13,9 +13,14 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
 
 from refocal.boosting import arguments
 from refocal.boosting.metrics import METRICS, Metric, Objective
@@ -41,6 +46,7 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Base of the three classifiers; a subclass trains and predicts logits with its host."""
 
     package: ClassVar[str] = ""
+    large_sparse: ClassVar[bool] = True  # sparse tables with 64-bit indices
     # parameters that are decided here, with the way out
     refused: ClassVar[dict[str, str]] = {}
 
@@ -137,16 +143,17 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     f"{way_out}"
                 )
         arguments.start(name, self.start)
-        X, y = self._features(X, y, reset=True)
+        X, y = self._validated(X, reset=True, y=y)
         check_classification_targets(y)
+        y = column_or_1d(y, warn=True)
         self.classes_, index = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"{name}: y must contain at least two classes, got one class, {self.classes_[0]!r}."
             )
         self._check_supported()
-        rows = Rows(X, index, self._weights(sample_weight, X))
-        self.objective_: Objective = self._objective(y)
+        rows = Rows(X, index, self._weights(sample_weight, X, y))
+        self.objective_: Objective = self._objective()
         self.start_ = self._start(rows)
         evals = self._evals(eval_set, eval_sample_weight)
         if self.early_stopping_rounds is not None and not evals:
@@ -158,24 +165,16 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.booster_ = self._train(host, rows, evals, self._metrics())
         return self
 
-    def _objective(self, y: Array) -> Objective:
-        weights = None
-        if self.class_weight is not None:
-            weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+    def _objective(self) -> Objective:
         if len(self.classes_) == 2:
             return SigmoidFocalObjective(
                 alpha=self.alpha,
                 gamma=self.gamma,
-                class_weight=None if weights is None else tuple(weights.tolist()),
                 hessian=self.hessian,
                 detach_modulator=self.detach_modulator,
             )
-        name, c = type(self).__name__, len(self.classes_)
-        alpha = arguments.class_values(name, "alpha", self.alpha)
-        if weights is not None:
-            alpha = tuple((arguments.per_class(name, "alpha", alpha, c) * weights).tolist())
         return SoftmaxFocalObjective(
-            alpha=alpha if isinstance(alpha, tuple) else None,
+            alpha=self.alpha,
             gamma=self.gamma,
             hessian=self.hessian,
             detach_modulator=self.detach_modulator,
@@ -207,20 +206,30 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     # -----------------------------------------------------------------------------------------
     # tables
 
-    def _features(self, X: Any, y: Any = None, *, reset: bool) -> Any:
+    def _validated(self, X: Any, *, reset: bool, **y: Any) -> Any:
         """Checked features; the hosts read data frames themselves, with their categories."""
-        extra = {} if y is None else {"y": y}
         if hasattr(X, "iloc"):
-            return validate_data(self, X, **extra, reset=reset, skip_check_array=True)
+            return validate_data(self, X, **y, reset=reset, skip_check_array=True)
         return validate_data(
-            self, X, **extra, reset=reset, accept_sparse="csr", ensure_all_finite="allow-nan"
+            self,
+            X,
+            **y,
+            reset=reset,
+            accept_sparse="csr",
+            accept_large_sparse=self.large_sparse,
+            ensure_all_finite="allow-nan",
         )
 
-    def _weights(self, weight: Any, X: Any) -> Array | None:
-        if weight is None:
-            return None
-        checked = _check_sample_weight(weight, X, dtype=np.float64)
-        return arguments.sample_weight(type(self).__name__, checked, len(checked))
+    def _weights(self, weight: Any, X: Any, y: Any = None) -> Array | None:
+        """Sample weights times class weights; None where there are neither."""
+        checked = None
+        if weight is not None:
+            checked = _check_sample_weight(weight, X, dtype=np.float64)
+            arguments.sample_weight(type(self).__name__, checked, len(checked))
+        if y is None or self.class_weight is None:
+            return checked
+        by_class: Array = compute_sample_weight(self.class_weight, y)
+        return by_class if checked is None else checked * by_class
 
     def _evals(self, eval_set: Any, weights: Any) -> list[Rows]:
         if eval_set is None:
@@ -232,7 +241,7 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             weights = [weights]
         rows = []
         for (X, y), weight in zip(pairs, weights, strict=True):
-            X = self._features(X, reset=False)
+            X = self._validated(X, reset=False)
             labels = np.asarray(y)
             index = np.searchsorted(self.classes_, labels).clip(max=len(self.classes_) - 1)
             if (self.classes_[index] != labels).any():
@@ -249,15 +258,16 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def logits(self, X: Any) -> Array:
         """The host's raw predictions with the start: ``(n,)`` for two classes, else ``(n, C)``."""
         check_is_fitted(self, "booster_")
-        return self._logits(self._features(X, reset=False))
+        return self._logits(self._validated(X, reset=False))
 
     def predict_proba(self, X: Any) -> Array:
         """Class probabilities ``(n, C)``: the closed-form posterior of the logits.
 
         Valid where the model is near the optimum of the loss and every row weighed the same;
-        alpha and class_weight are undone, sample weights are not. See `refocal.sigmoid_posterior`.
+        alpha is taken back, class_weight and sample weights are not. See `sigmoid_posterior`.
         """
-        return self.objective_.posterior(self.logits(X))
+        logits = self.logits(X)
+        return self.objective_.posterior(logits)
 
     def decision_function(self, X: Any) -> Array:
         """Posterior log-odds ``(n,)`` of the second class, or log-probabilities ``(n, C)``."""

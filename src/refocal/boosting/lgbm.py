@@ -25,8 +25,8 @@ class FocalLGBMClassifier(FocalClassifier):
         detach_modulator: hold ``(1 - p_t)**gamma`` constant: a convex loss of its own.
         hessian: "bound", "absolute", "cross_entropy" or "exact"; see `SigmoidFocalObjective`.
         start: "zero"; "constant", the logit whose posterior is the base rate; or a logit.
-        class_weight: None, "balanced" or a dictionary, as in scikit-learn; undone by
-            ``predict_proba``, as alpha is.
+        class_weight: None, "balanced" or a dictionary, as in scikit-learn: multiplies the sample
+            weights, and shifts the probabilities. For a weight that they do not show use alpha.
         n_estimators: boosting rounds.
         eval_metric: "focal_loss", "log_loss" (of the posterior), "average_precision", or several.
         early_stopping_rounds: stop after so many rounds without a better first metric on the last
@@ -55,11 +55,11 @@ class FocalLGBMClassifier(FocalClassifier):
         "boost_from_average": "LightGBM ignores it for a custom objective; use start=.",
         "num_class": "It follows from y.",
         "metric": "LightGBM's own metrics misread logits; use eval_metric=.",
-        "class_weight_": "Use class_weight=.",
     }
 
     def _train(self, host: Any, rows: Rows, evals: list[Rows], metrics: list[Metric]) -> Any:
-        params = {"verbosity": -1} | self._host_params()
+        # pre-filtered tables without a feature left make LightGBM fail on a custom objective
+        params = {"verbosity": -1, "feature_pre_filter": False} | self._host_params()
         params |= {"objective": self.objective_, "metric": "none"}
         if len(self.classes_) > 2:
             params["num_class"] = len(self.classes_)

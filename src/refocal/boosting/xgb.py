@@ -27,8 +27,8 @@ class FocalXGBClassifier(FocalClassifier):
         detach_modulator: hold ``(1 - p_t)**gamma`` constant: a convex loss of its own.
         hessian: "bound", "absolute", "cross_entropy" or "exact"; see `SigmoidFocalObjective`.
         start: "zero"; "constant", the logit whose posterior is the base rate; or a logit.
-        class_weight: None, "balanced" or a dictionary, as in scikit-learn; undone by
-            ``predict_proba``, as alpha is.
+        class_weight: None, "balanced" or a dictionary, as in scikit-learn: multiplies the sample
+            weights, and shifts the probabilities. For a weight that they do not show use alpha.
         n_estimators: boosting rounds.
         eval_metric: "focal_loss", "log_loss" (of the posterior), "average_precision", or several.
         early_stopping_rounds: stop after so many rounds without a better first metric on the last
