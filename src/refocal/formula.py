@@ -109,8 +109,13 @@ def modulator_power(s: Real, log1p_x: Real, q: Real, gamma: Real) -> Real:
 
 
 def modulator_exponential(s: Real, log1p_x: Real, q: Real, gamma: Real) -> Real:
-    """Any gamma, differentiable to any order; the rounded exponent costs gamma |s| / 2 ulp."""
-    return exp(-(gamma * softplus(s, log1p_x)))
+    """Any gamma, differentiable to any order; the rounded exponent costs gamma |s| / 2 eps.
+
+    Two exponentials, because max(s, 0) is exact and its sum with log1p_x is not: rounded in the
+    exponent it would cost as much again.
+    """
+    large = where(s >= ZERO, where(s > FAR, FAR, s), ZERO)
+    return exp(-(gamma * large)) * exp(-(gamma * log1p_x))
 
 
 def modulator_compensated(s: Real, log1p_x: Real, q: Real, gamma: Real) -> Real:

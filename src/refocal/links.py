@@ -25,15 +25,18 @@ class SoftmaxMargin(NamedTuple):
         x: ``exp(-|s|)``, formed without rounding ``s`` first.
         exponentials: ``E_j = exp(z_j - base)``; 0 for the target where ``s`` has one column.
         rest: the sum of the rivals' exponentials, 1 where there are none.
+        beside_top: the exponentials that make up the top class' ``rest`` where ``s`` has all
+            classes: 0 for the top class, relative to the second largest logit.
     """
 
     s: Tensor
     x: Tensor
     exponentials: Tensor
     rest: Tensor
+    beside_top: Tensor | None = None
 
 
-def _against(
+def against(
     gap_if_infinite: Tensor, own: Tensor, base: Tensor, rest: Tensor, top: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """s, x and the safe rest of logits ``own`` against rivals that sum to ``rest * exp(base)``."""
@@ -61,37 +64,48 @@ def softmax_margin(logits: Tensor, index: Tensor, axis: int) -> SoftmaxMargin:
     Returns:
         ``s``, ``x`` and ``rest`` with size 1 along ``axis``.
     """
-    largest = torch.finfo(logits.dtype).max
     own = logits.gather(axis, index)
-    rivals = logits.scatter(axis, index, -torch.inf)
-    # The gradient to an infinite rival runs through this maximum, split evenly between several.
-    top = rivals.amax(axis, keepdim=True)
-    base = top.detach().clamp(-largest, largest)
-    exponentials = torch.exp(rivals.clamp(max=largest) - base)
+    exponentials, top, base = _exponentials(logits.scatter(axis, index, -torch.inf), axis)
     rest = exponentials.sum(axis, keepdim=True)
-    s, x, rest = _against(own - top, own, base, rest, top)
+    s, x, rest = against(own - top, own, base, rest, top)
     return SoftmaxMargin(s, x, exponentials, rest)
 
 
-def softmax_margins(logits: Tensor, axis: int) -> SoftmaxMargin:
+def softmax_margins(logits: Tensor, axis: int, idle: Tensor | bool = False) -> SoftmaxMargin:
     """Margins of every class against all others, ``s`` of the shape of ``logits``.
 
     The others' sum is the total minus one's own term, except for the top class, where that
-    subtraction would cancel: its rivals are summed apart.
+    subtraction would cancel: its rivals are summed apart, relative to the largest of them, so that
+    every sum is at least 1. (Relative to the top it could underflow, and 1 / sum**2, which
+    derivatives need, overflows in float32 from a gap of 44.)
+
+    Args:
+        logits: ``(*, C, *)`` with the classes along ``axis``.
+        axis: the class axis.
+        idle: True for classes of weight 0. Several logits of +inf leave the margins of their
+            classes indeterminate, which must not matter where nothing depends on them.
     """
-    largest = torch.finfo(logits.dtype).max
-    top = logits.amax(axis, keepdim=True)
-    base = top.detach().clamp(-largest, largest)
-    exponentials = torch.exp(logits.clamp(max=largest) - base)
     is_top = top_mask(logits, axis)
+    exponentials, first, base = _exponentials(logits, axis)
+    beside_top, second, second_base = _exponentials(torch.where(is_top, -torch.inf, logits), axis)
     others = torch.where(is_top, 0.0, exponentials).sum(axis, keepdim=True)
     own_top = torch.where(is_top, exponentials, 0.0).sum(axis, keepdim=True)
-    rest = torch.where(is_top, others, (others + own_top) - exponentials)
-    infinite = logits == torch.inf
-    lonely = infinite.sum(axis, keepdim=True) == 1
-    gap = torch.where(infinite & lonely, torch.inf, logits - top)
-    s, x, rest = _against(gap, logits, base, rest, top)
-    return SoftmaxMargin(s, x, exponentials, rest)
+    rest = torch.where(
+        is_top, beside_top.sum(axis, keepdim=True), (others + own_top) - exponentials
+    )
+    rival = torch.where(is_top, second, first)
+    gap = torch.where((logits == torch.inf) & idle, torch.inf, logits - rival)
+    s, x, rest = against(gap, logits, torch.where(is_top, second_base, base), rest, rival)
+    return SoftmaxMargin(s, x, exponentials, rest, beside_top)
+
+
+def _exponentials(logits: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
+    """exp(z_j - base), the largest logit, and the base: that logit, held finite and constant."""
+    largest = torch.finfo(logits.dtype).max
+    # The gradient to an infinite rival runs through this maximum, split evenly between several.
+    top = logits.amax(axis, keepdim=True)
+    base = top.detach().clamp(-largest, largest)
+    return torch.exp(logits.clamp(max=largest) - base), top, base
 
 
 def top_mask(logits: Tensor, axis: int) -> Tensor:
@@ -109,13 +123,13 @@ def softmax_gradient(margin: SoftmaxMargin, slope: Tensor, index: Tensor, axis: 
 
 
 def softmax_gradients(margin: SoftmaxMargin, slopes: Tensor, logits: Tensor, axis: int) -> Tensor:
-    """Logit gradient of all classes: ``slope_k - E_k (sum over c != k of slope_c / rest_c)``.
+    """Logit gradient of all classes: ``slope_k - sum over c != k of slope_c r_k`` of class c.
 
-    The top class is kept out of the sum that is subtracted from, as in :func:`softmax_margins`.
+    The top class has exponentials of its own, as in :func:`softmax_margins`.
     """
     shares = slopes / margin.rest
     is_top = top_mask(logits, axis)
     others = torch.where(is_top, 0.0, shares).sum(axis, keepdim=True)
-    own_top = torch.where(is_top, shares, 0.0).sum(axis, keepdim=True)
-    rest = torch.where(is_top, others, (others + own_top) - shares)
-    return slopes - margin.exponentials * rest
+    of_top = torch.where(is_top, shares, 0.0).sum(axis, keepdim=True)
+    rivals = torch.where(is_top, others, others - shares)
+    return slopes - margin.exponentials * rivals - margin.beside_top * of_top

@@ -168,7 +168,9 @@ def softmax_posterior(
     # last term
     log_x = torch.log1p(x)
     cross_entropy = torch.where(s >= 0, 0.0, -s) + log_x
-    softplus = torch.where(s >= 0, s, 0.0) + log_x
+    # finite, so that gamma = 0 switches it off also where the margin is infinite
+    largest = torch.finfo(dtype).max / 4
+    softplus = (torch.where(s >= 0, s, 0.0) + log_x).clamp(max=largest)
     score = exponent * softplus - cross_entropy
     if not arguments.flag(name, "detach_modulator", detach_modulator):
         score = score - bound("exponential").log_gain(s, x, exponent)
@@ -177,7 +179,6 @@ def softmax_posterior(
             [-1 if one == axis else 1 for one in range(z.dim())]
         )
     # at logits of 3e38 the scores overflow: held apart, so that no inf - inf is formed
-    largest = torch.finfo(dtype).max / 4
     score = score.clamp(-largest, largest)
     probabilities = torch.softmax(score, axis)
     if smoothing:

@@ -8,7 +8,6 @@ together with its gradient.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -27,10 +26,16 @@ OPERATIONS: dict[str, Callable[..., object]] = {
 }
 
 
-@cache
+# all at import, and not behind a cache: torch.compile cannot look into the copying of functions
+BINDINGS: dict[str, SimpleNamespace] = {
+    modulator: formula.bind(OPERATIONS, modulator)
+    for modulator in ("zero", "one", "two", "power", "exponential")
+}
+
+
 def bound(modulator: str) -> SimpleNamespace:
     """The formula over torch tensors."""
-    return formula.bind(OPERATIONS, modulator)
+    return BINDINGS[modulator]
 
 
 def text(gamma: Number, general: str) -> SimpleNamespace:
@@ -156,18 +161,21 @@ def _expand_sigmoid(problem: SigmoidProblem) -> Expansion:
         or problem.label_smoothing
         or problem.gamma[0] is not problem.gamma[1]
     ):
-        y = smooth(y.to(dtype), problem.label_smoothing, 2)
+        y = y.to(dtype)
+        # each share smoothed by itself: 1 - (a smoothed y) would cancel, relative to a small e / 2
+        positive = smooth(y, problem.label_smoothing, 2)
+        negative = smooth(1 - y, problem.label_smoothing, 2)
         z_negative = -z
         terms = [
             Term(
-                _times(_times(y, problem.alpha[0]), weight),
+                _times(_times(positive, problem.alpha[0]), weight),
                 z,
                 links.decay(z),
                 problem.gamma[0],
                 1.0,
             ),
             Term(
-                _times(_times(1 - y, problem.alpha[1]), weight),
+                _times(_times(negative, problem.alpha[1]), weight),
                 z_negative,
                 links.decay(z_negative),
                 problem.gamma[1],
@@ -178,7 +186,7 @@ def _expand_sigmoid(problem: SigmoidProblem) -> Expansion:
         positive = y != 0
         s = torch.where(positive, z, -z)
         alpha: Number = 1.0
-        if problem.alpha != (1.0, 1.0):
+        if any(isinstance(one, Tensor) or one != 1 for one in problem.alpha):
             alpha = torch.where(positive, *_pair(problem.alpha, z))
         sign = torch.where(positive, *_pair((1.0, -1.0), z))
         terms = [Term(_times(alpha, weight), s, links.decay(s), problem.gamma[0], sign)]
@@ -258,10 +266,10 @@ def _expand_probabilities(problem: SoftmaxProblem) -> Expansion:
     else:
         y = smooth(problem.targets.to(z.dtype), problem.label_smoothing, z.shape[axis])
     z = _revive(problem, z, problem.weight, kept)
-    margins = links.softmax_margins(z, axis)
     coefficient = _times(y, _class_weights(problem, z))
     if problem.weight is not None:
         coefficient = _times(coefficient, problem.weight.unsqueeze(axis))
+    margins = links.softmax_margins(z, axis, idle=coefficient == 0)
     return Expansion(
         [Term(coefficient, margins.s, margins.x, problem.gamma, 1.0)],
         lambda value: value.sum(axis),

@@ -1,0 +1,24 @@
+"""One thread per worker and the same random numbers in every run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+import refocal
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def check_values_everywhere() -> Iterator[None]:
+    refocal.check_values(True)
+    yield
+    refocal.check_values(False)
