@@ -173,7 +173,7 @@ def _same_number(one: str, other: str) -> bool:
 
 
 def _clean(frame: pd.DataFrame) -> pd.DataFrame:
-    """Numbers as float64 with NaN for what is not finite; everything else as text or None."""
+    """Numbers as float64 with NaN for what is not finite; everything else as text."""
     columns: dict[str, npt.NDArray[Any]] = {}
     for index, name in enumerate(frame.columns):
         column = frame.iloc[:, index]
@@ -183,6 +183,6 @@ def _clean(frame: pd.DataFrame) -> pd.DataFrame:
         else:
             present = column.notna().to_numpy()
             text = column.astype(str).to_numpy(dtype=object)
-            text[~present] = None
+            text[~present] = "(missing)"
             columns[str(name)] = text
     return pd.DataFrame(columns)

@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import escape
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -84,7 +85,7 @@ def to_svg(figure: Figure, *, name: str, title: str) -> str:
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
     start, rest = svg.split(">", 1)
-    return f'{start} role="img" aria-label="{title}">{rest}'
+    return f'{start} role="img" aria-label="{escape(title)}">{rest}'
 
 
 def standalone(svg: str) -> str:

@@ -102,8 +102,7 @@ def _precision_recall(plot: Axes, results: Results) -> None:
         plot.plot(
             curve.x, curve.y, color=_colour(index), linestyle=DASHES[index % 6], label=loss.name
         )
-    plot.axhline(test.base_rate, color=INK, linewidth=0.8, alpha=0.6)
-    plot.annotate("base rate", (1, test.base_rate), ha="right", va="bottom", fontsize=9)
+    plot.axhline(test.base_rate, color=INK, linewidth=0.8, alpha=0.6, label="base rate")
     plot.set_xlim(0, 1)
     # The first few rows make any precision from 0 to 1; the scale is set by the rest.
     settled = [y for loss in results.losses for x, y in _points(loss) if x > 0.02]
@@ -133,15 +132,12 @@ def _reliability(
             label=loss.name,
         )
     plot.axline((0, 0), (1, 1), color=INK, linewidth=0.8, alpha=0.6)
-    # The same axes for both readings. The square root opens the end where rare events live and,
-    # unlike a logarithm, has a place for a rate of 0.
-    largest = max(
-        max(probabilities.reliability.x + probabilities.reliability.y)
-        for loss in results.losses
-        for probabilities in (loss.raw, loss.posterior)
-    )
-    ticks = np.array([0.0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0])
-    top = min(1.0, 1.05 * largest)
+    # The square root opens the end where rare events live and, unlike a logarithm, has a place for
+    # a rate of 0.
+    largest = max(max(reading(loss).reliability.x) for loss in results.losses)
+    observed = max(max(reading(loss).reliability.y) for loss in results.losses)
+    ticks = np.array([0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0])
+    top = min(1.0, 1.05 * max(largest, observed))
     for axis, limit in ((plot.set_xscale, plot.set_xlim), (plot.set_yscale, plot.set_ylim)):
         axis("function", functions=(_root, np.square))
         limit(0, top)

@@ -112,15 +112,12 @@ def _encoder(features: pd.DataFrame) -> Any:
         SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
         StandardScaler(),
     )
-    categorical = make_pipeline(
-        SimpleImputer(strategy="constant", fill_value="(missing)", missing_values=None),
-        OneHotEncoder(
-            min_frequency=_RARE,
-            max_categories=_CATEGORIES,
-            handle_unknown="infrequent_if_exist",
-            sparse_output=False,
-            dtype=np.float32,
-        ),
+    categorical = OneHotEncoder(
+        min_frequency=_RARE,
+        max_categories=_CATEGORIES,
+        handle_unknown="infrequent_if_exist",
+        sparse_output=False,
+        dtype=np.float32,
     )
     numbers = make_column_selector(dtype_include="number")
     text = make_column_selector(dtype_exclude="number")

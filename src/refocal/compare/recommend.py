@@ -34,7 +34,7 @@ def recommend(losses: list[LossResult], base_rate_log_loss: float) -> Recommenda
         best = baseline
         headline = (
             "Cross-entropy is as good here: the best challenger changes average precision by"
-            f" {gain.value:+.3f} and the interval includes 0."
+            f" {_signed(gain.value)} and the interval includes 0."
         )
     reasons = [
         f"{_capital(challenger.name)} was the best challenger on validation data. On test data it"
@@ -76,8 +76,8 @@ def _probabilities(loss: LossResult, base_rate_log_loss: float) -> str:
     if is_overfit(loss, base_rate_log_loss):
         return (
             f"Fit Platt scaling on held-out data: log loss {_figure(loss.platt)} against"
-            f" {_figure(loss.posterior)} for {source}. The network is away from the optimum of its"
-            " loss, for which alone the closed form holds."
+            f" {_figure(loss.posterior)} for {source}, which is the probability only near the"
+            " optimum of the loss; this network is overfit or trained too little."
         )
     if plain:
         return f"{raw} is the probability: log loss {_figure(loss.posterior)}."
@@ -88,7 +88,12 @@ def _probabilities(loss: LossResult, base_rate_log_loss: float) -> str:
 
 
 def _interval(estimate: Estimate) -> str:
-    return f"{estimate.value:+.3f} (95 % interval {estimate.low:+.3f} to {estimate.high:+.3f})"
+    low, high = _signed(estimate.low), _signed(estimate.high)
+    return f"{_signed(estimate.value)} (95 % interval {low} to {high})"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
 
 
 def _figure(reading: Probabilities) -> str:

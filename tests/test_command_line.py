@@ -1,0 +1,215 @@
+"""`refocal compare` and `refocal plot` as a user meets them, bad use above all."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import refocal
+from refocal import compare
+from refocal.__main__ import main
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def table(folder: Path) -> Path:
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=400)
+    fault = np.where(x + generator.normal(size=400) > 2, "yes", "no")
+    path = folder / "machines.csv"
+    pd.DataFrame({"x": x, "site": generator.choice(["a", "b"], 400), "fault": fault}).to_csv(
+        path, index=False
+    )
+    return path
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line of a refused command, which must leave nothing behind."""
+    before = sorted(Path.cwd().rglob("*"))
+    try:
+        status = main(arguments)
+    except SystemExit as exit_:  # from argparse
+        status = exit_.code
+    out, err = capsys.readouterr()
+    assert status == 2
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("refocal")
+    assert sorted(Path.cwd().rglob("*")) == before
+    return err
+
+
+def test_a_user_s_table_from_file_to_report(
+    table: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["compare", table.name, "--target", "fault", "--quick", "--out", "out/first"]
+    assert main(arguments) == 0
+    out, err = capsys.readouterr()
+    written = folder / "out" / "first"
+    assert f"Report: {Path('out/first/report.html')}" in out
+    assert "3/3  " in err
+    assert {path.name for path in written.iterdir()} == {
+        "report.html",
+        "results.json",
+        "results.csv",
+        "run.json",
+        "plots",
+    }
+    results = json.loads((written / "results.json").read_text())
+    assert results["recommendation"]["headline"] in out
+    assert results["positive"] == "yes"
+    assert json.loads((written / "run.json").read_text())["refocal"] == refocal.__version__
+    # A second run replaces the first and finds the same.
+    assert main(arguments) == 0
+    assert json.loads((written / "results.json").read_text()) == results
+    assert [path.name for path in (folder / "out").iterdir()] == ["first"]
+
+
+def test_without_a_file_it_compares_on_the_flights(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = []
+
+    def run(table: compare.Table, *, seed: int, quick: bool) -> compare.Results:
+        seen.append((table, seed, quick))
+        raise compare.CompareError("enough seen.")
+
+    monkeypatch.setattr(compare, "run", run)
+    assert refused(capsys, "compare", "--seed", "7") == "refocal compare: enough seen.\n"
+    ((flights, seed, quick),) = seen
+    assert (len(flights.targets), flights.targets.sum()) == (336_776, 8_255)
+    assert len(np.unique(flights.groups)) == 365
+    assert not {"day_of_year", "cancelled", "tailnum"} & set(flights.features)
+    assert (seed, quick) == (7, False)
+
+
+CONTENTS = {
+    "empty.csv": b"",
+    "header.csv": b"x,fault\n",
+    "ragged.csv": b'x,fault\n1,yes\n2,no,3,4\n"',
+    "binary.csv": b"\xff\xfe\x00\x01\x80" * 40,
+    "broken.csv.gz": b"not a gzip file",
+    "constant.csv": b"x,fault\n1,no\n2,no\n",
+    "missing.csv": b"x,fault\n1,\n2,\n",
+    "three.csv": b"x,fault\n1,a\n2,b\n3,c\n",
+    "lonely.csv": b"fault\nyes\nno\n",
+    "semicolons.csv": b"x;fault\n1;yes\n2;no\n",
+    "tiny.csv": b"x,fault\n1,yes\n2,no\n3,no\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.csv", "--target", "fault"], "there is no file nowhere.csv"),
+        ([".", "--target", "fault"], ". cannot be read as a CSV file"),
+        (["empty.csv", "--target", "fault"], "empty.csv is empty"),
+        (["header.csv", "--target", "fault"], "header.csv has a header but no rows"),
+        (["ragged.csv", "--target", "fault"], "ragged.csv cannot be read as a CSV file"),
+        (["binary.csv", "--target", "fault"], "binary.csv cannot be read as a CSV file"),
+        (["broken.csv.gz", "--target", "fault"], "broken.csv.gz cannot be read as a CSV file"),
+        (["constant.csv", "--target", "fault"], "'fault' is constant: every row is 'no'"),
+        (["missing.csv", "--target", "fault"], "'fault' has no value in any row"),
+        (["three.csv", "--target", "fault"], "has 3 different values ('a', 'b', 'c', ...)"),
+        (["three.csv", "--target", "fault", "--positive", "d"], "'fault' has no value 'd'. It has"),
+        (["three.csv", "--target", "y"], "no column 'y' for --target. It has 'x', 'fault'."),
+        (["lonely.csv", "--target", "fault"], "no column besides the target"),
+        (["semicolons.csv", "--target", "fault"], "Separate its fields by commas"),
+        (["tiny.csv", "--target", "fault"], "tiny.csv has 1 positive examples"),
+        (["tiny.csv"], "which column of tiny.csv to predict? Add --target COLUMN"),
+        (["--target", "fault"], "belong to a FILE"),
+        (["--seed", "-1"], "invalid seed value: '-1'"),
+        (["--seed", "x"], "invalid seed value: 'x'"),
+        (["--out", "tiny.csv"], "tiny.csv is not a folder"),
+        (["--out", "tiny.csv/below"], "below cannot be written"),
+        (["--out", "."], "the folder is the current one"),
+        (["--out", "mine"], "holds files, which this command did not write"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_use_is_one_clear_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    for name, content in CONTENTS.items():
+        (folder / name).write_bytes(content)
+    (folder / "mine").mkdir()
+    (folder / "mine" / "thesis.txt").write_text("years of work")
+    err = refused(capsys, "compare", *arguments)
+    assert err.startswith("refocal compare: ")
+    assert message in err
+
+
+@pytest.mark.parametrize("arguments", [[], ["compute"], ["plot", "--gamma"]])
+def test_an_unknown_command_points_to_help(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    assert "--help" in refused(capsys, *arguments)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root writes anywhere")
+def test_an_unwritable_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder.chmod(0o500)
+    assert "cannot be written: Permission denied" in refused(capsys, "compare")
+
+
+def test_an_interrupt_writes_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(compare, "run", run)
+    assert main(["compare"]) == 130
+    assert capsys.readouterr().err == "refocal compare: stopped, nothing was written.\n"
+    assert list(folder.iterdir()) == []
+
+
+def test_a_missing_extra_is_named(folder: Path) -> None:
+    code = (
+        "import sys; sys.modules['pandas'] = None\n"
+        "from refocal.__main__ import main; sys.exit(main(['compare']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    way_out = "pip install 'refocal[compare]'"
+    assert done.stderr == f"refocal compare: pandas is not installed. Install it with: {way_out}\n"
+
+
+def test_another_import_error_is_a_bug_and_shows_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "refocal.compare", None)
+    monkeypatch.delattr(refocal, "compare")
+    with pytest.raises(ImportError):
+        main(["plot"])
+
+
+def test_plot(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plot", "--out", "img/focal.svg"]) == 0
+    first = (folder / "img" / "focal.svg").read_text()
+    assert ElementTree.fromstring(first).tag.endswith("svg")
+    for gamma in ("γ = 0 (cross-entropy)", "γ = 0.5", "γ = 1", "γ = 2", "γ = 5"):
+        assert gamma in first
+    assert main(["plot", "--out", "img/focal.svg"]) == 0
+    assert (folder / "img" / "focal.svg").read_text() == first
+    capsys.readouterr()
+    assert "img cannot be written: Is a directory" in refused(capsys, "plot", "--out", "img")
+
+
+def test_run_as_a_module(folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "refocal", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"refocal {refocal.__version__}\n"
