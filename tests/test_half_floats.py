@@ -1,0 +1,143 @@
+"""All 65,536 logits of float16 and bfloat16: computed in float32, rounded once."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import oracle
+import refocal
+from cases import GAMMAS, HALF_DTYPES, IMPLEMENTATIONS, SIGMOID, SOFTMAX, evaluate, numbers, wide
+from oracle import Array
+
+# An error in float32 moves a result across the middle between two half-precision numbers only
+# where the exact value lies next to it: 41 in 655,360 slopes by numerics.md's count, ten gammas
+NEAR_TIES_PER_GAMMA = 12
+
+every_dtype = pytest.mark.parametrize("dtype", HALF_DTYPES, ids=str)
+
+
+def every_number(dtype: torch.dtype) -> Tensor:
+    return torch.arange(65536, dtype=torch.int32).to(torch.uint16).view(dtype)
+
+
+def ulp(values: Array, dtype: torch.dtype) -> Array:
+    """Distance between neighbours of a half-precision dtype around exact values."""
+    info = torch.finfo(dtype)
+    _, exponent = np.frexp(np.maximum(np.abs(values), wide(info.tiny)))
+    return np.ldexp(wide(info.eps), exponent - 1)
+
+
+def assert_rounded_once(actual: Tensor, exact: Array) -> None:
+    """Within 0.51 ulp of the exact values, and beyond 0.5 ulp only a few times."""
+    got = numbers(actual)
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(exact))
+    infinite = np.isinf(exact)
+    np.testing.assert_array_equal(got[infinite], exact[infinite])
+    finite = np.isfinite(exact)
+    error = np.abs(got[finite] - exact[finite]) / ulp(exact[finite], actual.dtype)
+    np.testing.assert_array_less(error.max(), 0.51)
+    np.testing.assert_array_less((error > 0.5).sum(), NEAR_TIES_PER_GAMMA)
+
+
+@cache
+def exact_answers(dtype: torch.dtype, gamma: float) -> tuple[Array, Array]:
+    s = numbers(every_number(dtype))
+    rounded = numbers(torch.tensor(gamma, dtype=torch.float32))
+    return oracle.value(s, rounded), oracle.slope(s, rounded)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@every_dtype
+@pytest.mark.parametrize("gamma", sorted(set(map(float, GAMMAS))))
+def test_value_and_gradient_of_every_logit(
+    implementation: str, dtype: torch.dtype, gamma: float
+) -> None:
+    z = every_number(dtype)
+    value, gradient = evaluate(
+        implementation,
+        refocal.sigmoid_focal_loss,
+        z,
+        torch.ones(z.shape, dtype=torch.bool),
+        gamma=gamma,
+        alpha=None,
+        reduction="none",
+    )
+    assert value.dtype == gradient.dtype == dtype
+    exact_value, exact_slope = exact_answers(dtype, gamma)
+    assert_rounded_once(value, exact_value)
+    assert_rounded_once(gradient, exact_slope)
+
+
+@every_dtype
+def test_the_other_side_is_the_mirror_image(dtype: torch.dtype) -> None:
+    z = every_number(dtype)
+    keywords = {"alpha": None, "reduction": "none"}
+    positive, rising = evaluate(
+        "eager", refocal.sigmoid_focal_loss, z, torch.ones(z.shape, dtype=torch.int8), **keywords
+    )
+    negative, falling = evaluate(
+        "eager", refocal.sigmoid_focal_loss, -z, torch.zeros(z.shape, dtype=torch.int8), **keywords
+    )
+    exactly = {"rtol": 0, "atol": 0, "equal_nan": True}
+    torch.testing.assert_close(positive, negative, **exactly)
+    torch.testing.assert_close(rising, -falling, **exactly)
+
+
+@every_dtype
+@pytest.mark.parametrize("link", [SIGMOID, SOFTMAX])
+def test_sums_and_means_are_float32(dtype: torch.dtype, link: str) -> None:
+    """A float16 sum would overflow at 65,504, a bfloat16 count stall at 256."""
+    if link == SIGMOID:
+        z, y = torch.full((100_000,), -20.0, dtype=dtype), torch.ones(100_000)
+        function = refocal.sigmoid_focal_loss
+        keywords = {"alpha": None}
+    else:
+        z = torch.tensor([[-20.0, 0.0]], dtype=dtype).repeat(100_000, 1)
+        y = torch.zeros(100_000, dtype=torch.long)
+        function = refocal.softmax_focal_loss
+        keywords = {}
+    one = float(oracle.value(-20.0, 2.0))
+    total = function(z, y, reduction="sum", **keywords)
+    mean = function(z, y, **keywords)
+    torch.testing.assert_close(total, torch.tensor(100_000 * one))
+    torch.testing.assert_close(mean, torch.tensor(one))
+
+
+@every_dtype
+def test_the_gradient_of_a_mean_is_divided_in_float32(dtype: torch.dtype) -> None:
+    """Stored in half precision divided by 1e6 it would flush to 0, and a half upstream / N is 19 %
+    off. 65,536 is what a gradient scaler starts with.
+    """
+    count, scale = 1_000_000, 65536.0
+    z = torch.full((count,), -2.0, dtype=dtype, requires_grad=True)
+    loss = refocal.sigmoid_focal_loss(z, torch.zeros(count), alpha=None)
+    (loss * scale).backward()
+    exact = -oracle.slope(2.0, 2.0) * scale / count
+    torch.testing.assert_close(
+        z.grad, torch.full_like(z, float(exact)), rtol=torch.finfo(dtype).eps, atol=0
+    )
+
+
+@every_dtype
+def test_the_starting_point_of_a_detector(dtype: torch.dtype) -> None:
+    """Easy negatives at z = -4.594, which the usual recipe loses altogether in bfloat16."""
+    z = torch.tensor([-4.594], dtype=dtype)
+    loss = refocal.sigmoid_focal_loss(z, torch.zeros(1), alpha=None)
+    torch.testing.assert_close(loss, torch.tensor(float(oracle.value(-numbers(z), 2.0)[0])))
+
+
+@every_dtype
+def test_autocast_changes_neither_dtype_nor_value(dtype: torch.dtype) -> None:
+    z = torch.randn(6, 4, dtype=dtype)
+    y = torch.randint(0, 4, (6,))
+    for reduction, expected in (("none", dtype), ("mean", torch.float32), ("sum", torch.float32)):
+        outside = refocal.softmax_focal_loss(z, y, gamma=1.5, reduction=reduction)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            inside = refocal.softmax_focal_loss(z, y, gamma=1.5, reduction=reduction)
+        assert outside.dtype == expected
+        torch.testing.assert_close(inside, outside, rtol=0, atol=0)
