@@ -20,7 +20,7 @@ from refocal.problem import Number, Problem, SigmoidProblem, SoftmaxProblem
 
 REDUCTIONS = ("none", "mean", "sum")
 NORMALIZERS = ("elements", "positives", "weights")
-IMPLEMENTATIONS = ("auto", "eager")
+IMPLEMENTATIONS = ("auto", "eager", "cpu")
 
 _values_checked_everywhere = False
 

@@ -1,0 +1,77 @@
+"""The Numba carrier: one pass over logits and targets that leaves the loss and its gradient.
+
+12 bytes per float32 element move, and one tensor is kept for backward. Kernels are compiled when
+first needed, one per combination of dtypes and features, and cached on disk. Numba itself is
+imported with the first of them.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+from refocal import arguments
+from refocal.kernels import cpu_sigmoid
+from refocal.kernels.cpu_call import DTYPES, FLOATS, LARGEST_GAMMA
+from refocal.problem import Number, Problem, SigmoidProblem
+from refocal.reduction import Reduction
+
+checks_targets = True
+
+
+def unsupported(problem: Problem) -> str | None:
+    """Why this problem cannot run here, or None if it can."""
+    logits, targets = problem.logits, problem.targets
+    if not logits.is_cpu or logits.layout is not torch.strided:
+        return f"needs dense logits on the cpu, got {logits.layout} on {logits.device}."
+    if not _numba_is_installed():
+        return 'needs Numba, which is not installed: pip install "refocal[cpu]".'
+    if logits.dtype not in FLOATS or targets.dtype not in DTYPES:
+        return f"has no kernel for {logits.dtype} logits and {targets.dtype} targets."
+    if not isinstance(problem, SigmoidProblem):
+        return "has no kernel for this."
+    if not max(_plain(problem.gamma[0]), _plain(problem.gamma[1])) <= LARGEST_GAMMA:
+        return f"has no kernel for a gamma above {LARGEST_GAMMA:g}."
+    return None
+
+
+def evaluate(
+    function: str, problem: Problem, reduction: Reduction, *, gradient: bool
+) -> tuple[Tensor, Tensor | None]:
+    """The reduced loss and, if wanted, its gradient.
+
+    A bfloat16 gradient has been rounded, so it is good for an upstream gradient of 1 only. A
+    float16 one is not kept at all: divided by N, most of it would have flushed to zero.
+    """
+    assert isinstance(problem, SigmoidProblem)  # noqa: S101
+    each = reduction.kind == "none"
+    dtype = problem.logits.dtype
+    keep = gradient and dtype != torch.float16 and not (each and dtype == torch.bfloat16)
+    loss, slopes, suspicious = cpu_sigmoid.run(
+        problem, "each" if each else "sum", 1 / float(reduction.denominator), gradient=keep
+    )
+    if suspicious:
+        arguments.check_target_values(function, problem)
+    assert loss is not None  # noqa: S101 - it was asked for
+    return loss, slopes
+
+
+def gradient(problem: Problem, factor: Tensor) -> Tensor:
+    """The gradient of the unreduced loss times ``factor``, rounded once."""
+    assert isinstance(problem, SigmoidProblem)  # noqa: S101
+    plain: Number = factor if factor.dim() else factor.item()
+    _, slopes, _ = cpu_sigmoid.run(problem, "nothing", plain, gradient=True)
+    assert slopes is not None  # noqa: S101 - it was asked for
+    return slopes
+
+
+def _plain(gamma: Number) -> float:
+    return 0.0 if isinstance(gamma, Tensor) else gamma
+
+
+@cache
+def _numba_is_installed() -> bool:
+    return find_spec("numba") is not None

@@ -1,0 +1,326 @@
+"""Numba's side of the shared formula: exp and log1p that LLVM vectorises, and exact conversions.
+
+Everything here is written twice over by binding, never by copying: one text of `exp` and `log1p`
+over named constants, bound to float32 and to float64.
+
+A few rules keep results the same to the last bit on every machine, for every vector width and in
+the scalar remainder of every loop:
+
+* No fast-math flags. A multiply and an add are fused only where the text says `fma`, so the
+  compensated modulator keeps its error terms and NaN in gives NaN out.
+* One exception, `add_in_any_order`, for the sum of losses within a block: the loss of a batch may
+  differ in its last bit between machines of different vector width, its gradient may not.
+* `integer(...)` around shifts: Numba widens int32 arithmetic to int64; LLVM narrows it back.
+* No integer conversion of a NaN (poison to LLVM): exponents are moved as bits.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit
+from numba import types as nt
+from numba.extending import intrinsic
+
+from refocal import formula
+
+# ---------------------------------------------------------------------------------------------
+# instructions that Python has no word for
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def where(typingctx: Any, condition: Any, if_true: Any, if_false: Any) -> Any:
+    """`select`: a conditional expression would be a branch, which can keep a loop scalar."""
+    if if_true != if_false:
+        return None
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.select(*arguments)
+
+    return if_true(nt.boolean, if_true, if_false), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+    """``a * b + c`` with one rounding."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fma(*arguments)
+
+    return a(a, a, a), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def add_in_any_order(typingctx: Any, a: Any, b: Any) -> Any:
+    """``a + b`` that LLVM may re-associate: what lets the sum of a loop be a vector."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fadd(*arguments, flags=("reassoc",))
+
+    return a(a, a), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def bits_of(typingctx: Any, value: Any) -> Any:
+    """The bits of a float as a signed integer of its width."""
+    integer = {nt.float32: nt.int32, nt.float64: nt.int64}[value]
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(integer))
+
+    return integer(value), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def from_bits(typingctx: Any, bits: Any) -> Any:
+    """The float of these bits."""
+    real = {nt.int32: nt.float32, nt.int64: nt.float64}[bits]
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(real))
+
+    return real(bits), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def half_to_single(typingctx: Any, bits: Any) -> Any:
+    """IEEE half, given as its 16 bits, to float32 (one instruction wherever there is F16C)."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fpext(builder.bitcast(arguments[0], ir.HalfType()), ir.FloatType())
+
+    return nt.float32(nt.uint16), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def single_to_half(typingctx: Any, value: Any) -> Any:
+    """float32 to the 16 bits of the nearest half, ties to even."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(builder.fptrunc(arguments[0], ir.HalfType()), ir.IntType(16))
+
+    return nt.uint16(nt.float32), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def widest_vectors(typingctx: Any) -> Any:
+    """Lets LLVM use 512-bit registers in the function that calls this.
+
+    On recent Intel CPUs LLVM prefers 256 bits, out of care for the clock rate of older ones; here
+    that costs a third of the speed. llvmlite knows no string attributes, hence the plain set.add.
+    """
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return nt.none(), emit
+
+
+# ---------------------------------------------------------------------------------------------
+# exp and log1p; the coefficients come from scripts/fit_polynomials.py (Remez, relative error,
+# each coefficient rounded to the computing dtype before the next was fitted)
+
+EXP_COEFFICIENTS = {
+    np.float32: (
+        0.0013814602280035615,
+        0.008368716575205326,
+        0.04166838899254799,
+        0.1666652113199234,
+        0.4999999403953552,
+    ),
+    np.float64: (
+        2.5110049895858716e-08,
+        2.763265575933203e-07,
+        2.7557242336680357e-06,
+        2.4801487326012337e-05,
+        0.00019841269886591,
+        0.0013888888947820891,
+        0.008333333333322207,
+        0.04166666666652199,
+        0.16666666666666674,
+        0.500000000000001,
+    ),
+}
+
+LOG1P_COEFFICIENTS = {
+    np.float32: (
+        -0.003290449734777212,
+        0.020086249336600304,
+        -0.05745730921626091,
+        0.10661134868860245,
+        -0.15344882011413574,
+        0.19692102074623108,
+        -0.24958018958568573,
+        0.33330464363098145,
+        -0.4999993145465851,
+    ),
+    np.float64: (
+        2.5328315886779342e-05,
+        -0.00029175191980104764,
+        0.0015957322577256619,
+        -0.005543182581077719,
+        0.013838921414834726,
+        -0.026744682871201072,
+        0.0423011200370423,
+        -0.05750300282885258,
+        0.07035613760462457,
+        -0.0808125085478518,
+        0.09013170239508977,
+        -0.0998102029998611,
+        0.11107507330023582,
+        -0.12499479862626572,
+        0.14285658931742148,
+        -0.16666662501899007,
+        0.1999999979154868,
+        -0.24999999993685942,
+        0.33333333333235254,
+        -0.4999999999999946,
+    ),
+}
+
+
+def _constants(real: type) -> dict[str, Any]:
+    single = real is np.float32
+    mantissa, bias = (23, 127) if single else (52, 1023)
+    # ln 2 in two parts: the high one has trailing zeros, so k times it is exact
+    high, low = (
+        (0.693145751953125, 1.428606820309417e-06)
+        if single
+        else (0.6931471803691238, 1.9082149292705877e-10)
+    )
+    numbers = {
+        "LOG2_E": 1.4426950408889634,
+        # adding it leaves the nearest integer, plus the exponent's bias, in the lowest bits
+        "ROUNDER": 1.5 * 2**mantissa + bias,
+        "LN2_HIGH": -high,
+        "LN2_LOW": -low,
+        # below, exp is subnormal and taken as 0
+        "LOWEST": -87.33654 if single else -708.396418,
+        "LARGEST": float(np.finfo(real).max),
+        "INFINITY": np.inf,
+    }
+    integer = np.int32 if single else np.int64
+    return {
+        **{name: real(value) for name, value in {**formula.CONSTANTS, **numbers}.items()},
+        "MANTISSA": integer(mantissa),
+        "EXPONENT_BIAS": integer(bias),
+        "FRACTION": integer(2**mantissa - 1),
+        "LOWEST_BITS": integer(np.iinfo(integer).max),
+        "SIGN_SHIFT": integer(31 if single else 63),
+        "real": nt.float32 if single else nt.float64,
+        "integer": nt.int32 if single else nt.int64,
+    }
+
+
+# Names that `bind` supplies: the constants above, and these.
+unbound: Any = None
+real = integer = exp_polynomial = log1p_polynomial = unbound
+ONE = LOG2_E = ROUNDER = LN2_HIGH = LN2_LOW = LOWEST = ZERO = 0.0
+MANTISSA = EXPONENT_BIAS = FRACTION = SIGN_SHIFT = LOWEST_BITS = 0
+
+
+def exp(a: Any) -> Any:
+    """e**a for a <= 0, within 1 ulp; 0 where it would be subnormal, NaN for NaN.
+
+    ``a = k ln 2 + r``; k is rounded to an integer, and moved into an exponent, by one addition.
+    Out of range the value is garbage (never a trap), which the last line replaces.
+    """
+    shifted = fma(a, LOG2_E, ROUNDER)
+    k = shifted - ROUNDER
+    r = fma(k, LN2_LOW, fma(k, LN2_HIGH, a))
+    power_of_two = from_bits(integer(bits_of(shifted) << MANTISSA))
+    e = fma(r, fma(r, exp_polynomial(r), ONE), ONE)
+    return where(a < LOWEST, ZERO, e * power_of_two)
+
+
+def log1p(x: Any) -> Any:
+    """log(1 + x) for 0 <= x <= 1, within 1.2 ulp: all the formula asks for, as x = exp(-|s|).
+
+    Not ``x * x`` times the polynomial: that is subnormal from x = 1e-19 on, at which a CPU may
+    take a hundred cycles, though the result is not.
+    """
+    return fma(x * log1p_polynomial(x), x, x)
+
+
+def log(x: Any) -> Any:
+    """Logarithm of a normal x >= 1, within 1 ulp of max(1, result)."""
+    bits = bits_of(x)
+    exponent = real((bits >> MANTISSA) - EXPONENT_BIAS)
+    fraction = from_bits(integer((bits & FRACTION) | (EXPONENT_BIAS << MANTISSA))) - ONE
+    return fma(exponent, -LN2_HIGH, fma(exponent, -LN2_LOW, log1p(fraction)))
+
+
+def ordered(value: Any) -> Any:
+    """An integer that compares as the float does, NaN of either sign aside.
+
+    LLVM makes a vector of an integer maximum; of a float one only under a promise of no NaN.
+    """
+    bits = bits_of(value)
+    return integer(bits ^ ((bits >> SIGN_SHIFT) & LOWEST_BITS))
+
+
+def unordered(key: Any) -> Any:
+    """The inverse of `ordered`."""
+    return from_bits(integer(key ^ ((key >> SIGN_SHIFT) & LOWEST_BITS)))
+
+
+def _horner(real: type, coefficients: tuple[float, ...]) -> Callable[[Any], Any]:
+    """A polynomial, highest power first, written out: one line of source with literal names."""
+    names = {f"c{i}": real(value) for i, value in enumerate(coefficients)}
+    text = "c0"
+    for i in range(1, len(coefficients)):
+        text = f"fma(x, {text}, c{i})"
+    namespace: dict[str, Any] = {**names, "fma": fma}
+    exec(f"def polynomial(x):\n    return {text}\n", namespace)
+    return inlined(namespace["polynomial"])
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compiled into its caller."""
+    return njit(inline="always", error_model="numpy")(function)
+
+
+def called(function: Callable[..., Any]) -> Any:
+    """Compiled once for all its callers, and inlined into them by LLVM.
+
+    For what several loops share: inlining Numba's IR would infer its types anew for each of them.
+    """
+    return njit(forceinline=True, error_model="numpy")(function)
+
+
+def rebound(function: Callable[..., Any], names: dict[str, Any]) -> Any:
+    """The same text over other globals."""
+    copy = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__)
+    copy.__module__ = function.__module__
+    copy.__qualname__ = function.__qualname__
+    return copy
+
+
+@cache
+def operations(real: type) -> dict[str, Any]:
+    """What a formula over this dtype is bound to, and everything else the kernels need."""
+    names = {
+        **_constants(real),
+        "where": where,
+        "fma": fma,
+        "bits_of": bits_of,
+        "from_bits": from_bits,
+        "exp_polynomial": _horner(real, EXP_COEFFICIENTS[real]),
+        "log1p_polynomial": _horner(real, LOG1P_COEFFICIENTS[real]),
+        "__builtins__": __builtins__,
+    }
+    for function in (exp, log1p, log, ordered, unordered):
+        names[function.__name__] = called(rebound(function, names))
+    return names
+
+
+@cache
+def bound_formula(real: type, modulator: str) -> types.SimpleNamespace:
+    """The formula over Numba scalars."""
+    return formula.bind(operations(real), modulator, wrap=inlined)

@@ -1,0 +1,157 @@
+"""How a compiled kernel meets its arguments and its threads.
+
+A kernel is one C function, ``void kernel(void *frame)``. The frame is a row of 64-bit slots: the
+addresses and numbers of the call, one counter per thread, one partial sum per block. Calling it
+through ctypes costs less than a microsecond and releases the GIL; handing it to `GOMP_parallel`
+(see `refocal.kernels.threads`) runs it on torch's own worker threads. Numba's own threading layers
+are not used: they choose an OpenMP runtime by import order, change torch's number of threads, and
+abort after a fork or on concurrent use.
+
+Work is cut into blocks by size alone, never by the number of threads; each block's sum has its own
+slot, and the thread that finishes last adds them in order. So the result has the same bits for any
+number of threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, cfunc, njit
+from numba import types as nt
+from numba.extending import intrinsic
+
+from refocal.kernels import frame
+
+signature = nt.void(nt.voidptr)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def pointer(typingctx: Any, address: Any) -> Any:
+    """An integer address as a pointer."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+
+    return nt.voidptr(nt.int64), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def atomic_add(typingctx: Any, base: Any, slot: Any, amount: Any) -> Any:
+    """Adds to a slot of the frame; returns what was there."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        base, slot, amount = arguments
+        slots = builder.bitcast(base, ir.IntType(64).as_pointer())
+        return builder.atomic_rmw("add", builder.gep(slots, [slot]), amount, "acq_rel")
+
+    return nt.int64(nt.voidptr, nt.int64, nt.int64), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def thread_number(typingctx: Any, function: Any) -> Any:
+    """Calls `omp_get_thread_num` by its address; 0 where there is none (the serial call).
+
+    By address, because a symbol baked into the code could not be cached on disk.
+    """
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        (address,) = arguments
+        result = builder.alloca(ir.IntType(32))
+        builder.store(ir.Constant(ir.IntType(32), 0), result)
+        with builder.if_then(builder.icmp_signed("!=", address, ir.Constant(address.type, 0))):
+            kind = ir.FunctionType(ir.IntType(32), ())
+            builder.store(builder.call(builder.inttoptr(address, kind.as_pointer()), ()), result)
+        return builder.sext(builder.load(result), ir.IntType(64))
+
+    return nt.int64(nt.int64), emit
+
+
+# Names that `entry_point` supplies.
+unbound: Any = None
+block = real = unbound
+THREADS = frame.THREADS
+THREAD_NUMBER = frame.THREAD_NUMBER
+BLOCKS = frame.BLOCKS
+FINISHED = frame.FINISHED
+REJECTED = frame.REJECTED
+REDO = frame.REDO
+UNDONE = -1.0  # no sum of losses: they are not negative
+RESULT = frame.RESULT
+RESULT_FACTOR = frame.RESULT_FACTOR
+COUNTERS = frame.COUNTERS
+COUNTER_STRIDE = frame.COUNTER_STRIDE
+
+
+def kernel(base: Any) -> None:
+    """The body of one thread: its own share of the blocks, then what others have left."""
+    integers = carray(base, COUNTERS, np.int64)
+    numbers = carray(base, COUNTERS, np.float64)
+    threads = integers[THREADS]
+    blocks = integers[BLOCKS]
+    partials = COUNTERS + COUNTER_STRIDE * threads
+    sums = carray(base, partials + blocks, np.float64)
+    number = thread_number(integers[THREAD_NUMBER])
+    finished = 0
+    rejected = 0
+    for step in range(threads):
+        # One's own share first: the same thread meets the same addresses in every call, and finds
+        # them in its cache.
+        share = (number + step) % threads
+        last = (share + 1) * blocks // threads
+        while True:
+            one = share * blocks // threads + atomic_add(base, COUNTERS + COUNTER_STRIDE * share, 1)
+            if one >= last:
+                break
+            if not integers[REDO] or sums[partials + one] == UNDONE:
+                total, unfit = block(integers, one)
+                sums[partials + one] = total
+                rejected += unfit
+            finished += 1
+    if rejected:
+        atomic_add(base, REJECTED, rejected)
+    if atomic_add(base, FINISHED, finished) + finished == blocks and integers[RESULT]:
+        everything = 0.0
+        for one in range(blocks):
+            everything += sums[partials + one]
+        carray(pointer(integers[RESULT]), 1, real)[0] = everything * numbers[RESULT_FACTOR]
+
+
+@cache
+def fingerprint() -> str:
+    """Of all the source that a kernel is made of: Numba's cache watches one file only."""
+    here = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in (here.parent / "formula.py", here / "frame.py", *sorted(here.glob("numba_*.py"))):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def entry_point(block: Any, real: Any, name: str, rebound: Callable[..., Any]) -> int:
+    """Address of the C function of a kernel; its code comes from the cache on disk if it is there.
+
+    Functions that Numba compiles live as long as the process, and so does what this returns.
+    """
+    names = {**globals(), "block": block, "real": real}
+    text = rebound(kernel, names)
+    text.__qualname__ = f"{name}-{fingerprint()}"  # the name of the file in the cache
+    try:
+        function = cfunc(signature, cache=True, error_model="numpy")(text)
+    except Exception:
+        # nowhere to write, a full disk, a truncated file: compiling again is slower, not wrong
+        function = cfunc(signature, error_model="numpy")(text)
+    _functions.append(function)
+    return int(function.address)
+
+
+_functions: list[Any] = []
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """A part of a kernel."""
+    return njit(error_model="numpy")(function)

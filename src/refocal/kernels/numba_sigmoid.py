@@ -1,0 +1,393 @@
+"""The sigmoid kernel: logits and targets in, block sums and gradient out, each touched once.
+
+Two loops, each a kernel of its own. The hard one takes every target for 0 or 1, one margin per
+element, and notices any that is neither; blocks with such targets are left to the soft one, the
+expectation over both classes. For a target of 0 or 1 both give the same bits, so no gradient
+depends on the other elements of its block.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import carray
+from numba import types as nt
+
+from refocal.kernels import frame, numba_pool
+from refocal.kernels.numba_dtypes import STORAGE
+from refocal.kernels.numba_math import (
+    add_in_any_order,
+    bound_formula,
+    called,
+    inlined,
+    operations,
+    rebound,
+    widest_vectors,
+)
+from refocal.kernels.numba_pool import pointer
+
+
+class SigmoidKernel(NamedTuple):
+    """What a kernel is compiled for.
+
+    Attributes:
+        logits: dtype of logits, gradient and unreduced losses.
+        targets: dtype of the targets.
+        modulator: a key of `formula.MODULATORS`.
+        pair: positives and negatives have a gamma each.
+        detached: no gradient through the modulator.
+        arrays: alpha, gamma, weight and factor are read per element.
+        guarded: some coefficient may be 0, and 0 times an infinite loss is 0.
+        ignoring: some targets may be the ignored value.
+        soft: targets may be between 0 and 1.
+        output: "sum" of the losses, "each" of them, or "nothing".
+        gradient: whether the gradient is written.
+    """
+
+    logits: str
+    targets: str
+    modulator: str
+    pair: bool
+    detached: bool
+    arrays: bool
+    guarded: bool
+    ignoring: bool
+    soft: bool
+    output: str
+    gradient: bool
+
+    @property
+    def block_size(self) -> int:
+        """Elements per block: 4096 keep sums short and their data within the L1 cache; six arrays
+        of parameters beside them leave room for a quarter of that.
+        """
+        return 1024 if self.arrays else 4096
+
+
+# ---------------------------------------------------------------------------------------------
+# the text: scalar code over names that `build` binds
+
+unbound: Any = None
+real = where = exp = value = value_and_slope = load = store = target_number = is_irregular = unbound
+is_ignored = pick = choose = from_bits = integer = weigh = loop = parameters = Logit = unbound
+Target = unbound
+ZERO: Any = 0.0
+ONE: Any = 1.0
+LARGEST: Any = 0.0
+BLOCK = LOGIT_SIZE = TARGET_SIZE = REAL_SIZE = 0
+SOFT = LOSSES = SUM = GRADIENT = False
+TYPICAL = 16
+UNDONE = numba_pool.UNDONE
+LAST_BIT = ~1
+
+LOGITS, TARGETS, GRADIENTS, EACH = frame.LOGITS, frame.TARGETS, frame.GRADIENT, frame.LOSSES
+COUNT, IGNORING, IGNORED = frame.COUNT, frame.IGNORING, frame.IGNORED
+PARAMETERS = frame.PARAMETERS
+MIDDLE, INNER = frame.MIDDLE, frame.INNER
+ALPHA_POSITIVE, ALPHA_NEGATIVE = frame.ALPHA_POSITIVE, frame.ALPHA_NEGATIVE
+GAMMA_POSITIVE, GAMMA_NEGATIVE = frame.GAMMA_POSITIVE, frame.GAMMA_NEGATIVE
+FACTOR, KEPT_SHARE, SPREAD_SHARE = frame.FACTOR, frame.KEPT_SHARE, frame.SPREAD_SHARE
+
+
+def number_at(integers: Any, slot: Any) -> Any:
+    """A number of the frame, stored in the computing dtype: read as double and rounded here, LLVM
+    would move the rounding behind the choice of class, into the loop.
+    """
+    return from_bits(integer(integers[slot]))
+
+
+def product(coefficient: Any, loss: Any) -> Any:
+    return coefficient * loss
+
+
+def guarded_product(coefficient: Any, loss: Any) -> Any:
+    """0 where the coefficient is 0 and the loss inf. NaN stays: a NaN logit is never hidden."""
+    return coefficient * where((coefficient == ZERO) & (loss > LARGEST), ZERO, loss)
+
+
+def pick_number(number: Any, array: Any, i: Any) -> Any:
+    return number
+
+
+def pick_element(number: Any, array: Any, i: Any) -> Any:
+    return array[i]
+
+
+def choose_by_class(positive: Any, of_positive: Any, of_negative: Any) -> Any:
+    return where(positive, of_positive, of_negative)
+
+
+def choose_either(positive: Any, of_positive: Any, of_negative: Any) -> Any:
+    return of_positive
+
+
+def never(raw: Any) -> Any:
+    return False
+
+
+def never_ignored(raw: Any, ignoring: Any, ignored: Any) -> Any:
+    return False
+
+
+def is_ignored_integer(raw: Any, ignoring: Any, ignored: Any) -> Any:
+    return ignoring & (nt.int64(raw) == ignored)
+
+
+def is_ignored_number(raw: Any, ignoring: Any, ignored: Any) -> Any:
+    return ignoring & (target_number(raw) == ignored)
+
+
+def is_irregular_integer(raw: Any) -> Any:
+    return (nt.int64(raw) & LAST_BIT) != 0
+
+
+def is_irregular_number(raw: Any) -> Any:
+    """Neither 0 nor 1; NaN is neither."""
+    y = target_number(raw)
+    return (y != 0) & (y != 1)
+
+
+def hard_loop(
+    logits: Any,
+    targets: Any,
+    gradient: Any,
+    losses: Any,
+    integers: Any,
+    arrays: Any,
+) -> Any:
+    """Sum of losses, and whether any target was neither 0 nor 1 (then nothing here counts)."""
+    widest_vectors()
+    alpha_positive = number_at(integers, ALPHA_POSITIVE)
+    alpha_negative = number_at(integers, ALPHA_NEGATIVE)
+    gamma_positive = number_at(integers, GAMMA_POSITIVE)
+    gamma_negative = number_at(integers, GAMMA_NEGATIVE)
+    factor = number_at(integers, FACTOR)
+    ignoring = integers[IGNORING] != 0
+    ignored_value = integers[IGNORED]
+    total = ZERO
+    irregular = False
+    for i in range(len(logits)):
+        raw = targets[i]
+        ignored = is_ignored(raw, ignoring, ignored_value)
+        irregular |= is_irregular(raw) & (not ignored)
+        positive = target_number(raw) != 0
+        weight = where(ignored, ZERO, pick(ONE, arrays[4], i))
+        z = where(weight == ZERO, ZERO, load(logits[i]))
+        coefficient_p = pick(alpha_positive, arrays[0], i) * weight
+        coefficient_n = pick(alpha_negative, arrays[1], i) * weight
+        gamma = choose(
+            positive, pick(gamma_positive, arrays[2], i), pick(gamma_negative, arrays[3], i)
+        )
+        s = where(positive, z, -z)
+        x = exp(-abs(z))
+        if GRADIENT:
+            loss, slope = value_and_slope(s, x, gamma)
+            each = pick(factor, arrays[5], i)
+            # the signs are arranged so that, with plain numbers, one choice outside of the text of
+            # the formula is all that is left in the loop
+            descent = where(positive, -(coefficient_p * each), coefficient_n * each)
+            gradient[i] = store(descent * -slope)
+        else:
+            loss = value(s, x, gamma)
+        loss = weigh(where(positive, coefficient_p, coefficient_n), loss)
+        if LOSSES:
+            losses[i] = store(loss)
+        if SUM:
+            total = add_in_any_order(total, loss)
+    return total, irregular
+
+
+def soft_loop(
+    logits: Any,
+    targets: Any,
+    gradient: Any,
+    losses: Any,
+    integers: Any,
+    arrays: Any,
+) -> Any:
+    """Sum of losses by the expectation ``y a F(z) + (1 - y)(1 - a) F(-z)``, and whether any target
+    was outside [0, 1].
+    """
+    widest_vectors()
+    alpha_positive = number_at(integers, ALPHA_POSITIVE)
+    alpha_negative = number_at(integers, ALPHA_NEGATIVE)
+    gamma_positive = number_at(integers, GAMMA_POSITIVE)
+    gamma_negative = number_at(integers, GAMMA_NEGATIVE)
+    factor = number_at(integers, FACTOR)
+    ignoring = integers[IGNORING] != 0
+    ignored_value = integers[IGNORED]
+    kept_share = number_at(integers, KEPT_SHARE)
+    spread_share = number_at(integers, SPREAD_SHARE)
+    total = ZERO
+    outside = False
+    for i in range(len(logits)):
+        raw = targets[i]
+        ignored = is_ignored(raw, ignoring, ignored_value)
+        given = target_number(raw)
+        outside |= (not ((given >= 0) & (given <= 1))) & (not ignored)
+        y = where(ignored, ZERO, real(given))
+        weight = where(ignored, ZERO, pick(ONE, arrays[4], i))
+        z = where(weight == ZERO, ZERO, load(logits[i]))
+        # each share smoothed by itself: 1 - (a smoothed y) would cancel
+        share_p = y * kept_share + spread_share
+        share_n = (ONE - y) * kept_share + spread_share
+        positive = share_p * pick(alpha_positive, arrays[0], i) * weight
+        negative = share_n * pick(alpha_negative, arrays[1], i) * weight
+        gamma_p = pick(gamma_positive, arrays[2], i)
+        gamma_n = pick(gamma_negative, arrays[3], i)
+        x = exp(-abs(z))
+        if GRADIENT:
+            loss_p, slope_p = value_and_slope(z, x, gamma_p)
+            loss_n, slope_n = value_and_slope(-z, x, gamma_n)
+            each = pick(factor, arrays[5], i)
+            gradient[i] = store(positive * each * slope_p - negative * each * slope_n)
+        else:
+            loss_p = value(z, x, gamma_p)
+            loss_n = value(-z, x, gamma_n)
+        loss = guarded_product(positive, loss_p) + guarded_product(negative, loss_n)
+        if LOSSES:
+            losses[i] = store(loss)
+        if SUM:
+            total = add_in_any_order(total, loss)
+    return total, outside
+
+
+def no_parameters(integers: Any, start: Any, count: Any) -> Any:
+    return carray(pointer(integers[LOGITS]), (6, 1), real)
+
+
+def gather(out: Any, address: Any, stride: Any) -> Any:
+    """Copies len(out) numbers, ``stride`` apart."""
+    count = len(out)
+    source = carray(pointer(address), (count - 1) * stride + 1, real)
+    if stride == 0:
+        for i in range(count):
+            out[i] = source[0]
+    elif stride == 1:
+        for i in range(count):
+            out[i] = source[i]
+    else:
+        for i in range(count):
+            out[i] = source[i * stride]
+
+
+def gathered_parameters(integers: Any, start: Any, count: Any) -> Any:
+    """The parameters of these elements, gathered from whatever broadcasts to the logits.
+
+    Every one is spread out, numbers too: a loop over six plain arrays is one kernel, where a choice
+    for each would be 64.
+    """
+    gathered = np.empty((6, count), real)
+    for one in range(6):
+        out = gathered[one]
+        slot = PARAMETERS + 4 * one
+        address = integers[slot]
+        if address == 0:
+            number = number_at(integers, slot + 1)
+            for i in range(count):
+                out[i] = number
+            continue
+        outer_stride = integers[slot + 1]
+        middle_stride = integers[slot + 2]
+        inner_stride = integers[slot + 3]
+        middle_size = integers[MIDDLE]
+        inner_size = integers[INNER]
+        inner = start % inner_size
+        middle = start // inner_size % middle_size
+        outer = start // inner_size // middle_size
+        i = 0
+        while i < count:
+            run = min(inner_size - inner, count - i)
+            offset = outer * outer_stride + middle * middle_stride + inner * inner_stride
+            gather(out[i : i + run], address + offset * REAL_SIZE, inner_stride)
+            i += run
+            inner = 0
+            middle += 1
+            if middle == middle_size:
+                middle = 0
+                outer += 1
+    return gathered
+
+
+def block_of(integers: Any, one: Any) -> Any:
+    """One block: its sum, or UNDONE; and whether some target was not what the loop is for."""
+    start = one * BLOCK
+    count = min(BLOCK, integers[COUNT] - start)
+    logits = carray(pointer(integers[LOGITS] + start * LOGIT_SIZE), count, Logit)
+    targets = carray(pointer(integers[TARGETS] + start * TARGET_SIZE), count, Target)
+    gradient = carray(pointer(integers[GRADIENTS] + start * LOGIT_SIZE), count, Logit)
+    losses = carray(pointer(integers[EACH] + start * LOGIT_SIZE), count, Logit)
+    ignoring = integers[IGNORING] != 0
+    ignored = integers[IGNORED]
+    if not SOFT:
+        # the first few tell, for most blocks of soft targets, and spare them a loop for nothing
+        unfit = False
+        for i in range(min(TYPICAL, count)):
+            unfit |= is_irregular(targets[i]) & (not is_ignored(targets[i], ignoring, ignored))
+        if unfit:
+            return UNDONE, 1
+    arrays = parameters(integers, start, count)
+    total, unfit = loop(logits, targets, gradient, losses, integers, arrays)
+    if not SOFT and unfit:
+        return UNDONE, 1
+    return np.float64(total), np.int64(unfit)
+
+
+# ---------------------------------------------------------------------------------------------
+# binding
+
+
+def build(kernel: SigmoidKernel) -> int:
+    """Address of the C function of a kernel, compiled or from the cache on disk."""
+    number = np.float64 if kernel.logits == "float64" else np.float32
+    logits, targets = STORAGE[kernel.logits], STORAGE[kernel.targets]
+    formula = bound_formula(number, kernel.modulator)
+    names: dict[str, Any] = {
+        **globals(),
+        **operations(number),
+        "Logit": logits.raw,
+        "Target": targets.raw,
+        "LOGIT_SIZE": logits.size,
+        "TARGET_SIZE": targets.size,
+        "REAL_SIZE": np.dtype(number).itemsize,
+        "load": logits.load,
+        "store": logits.store,
+        "target_number": targets.load,
+        "BLOCK": kernel.block_size,
+        "SOFT": kernel.soft,
+        "LOSSES": kernel.output == "each",
+        "SUM": kernel.output == "sum",
+        "GRADIENT": kernel.gradient,
+        "value": called(formula.value.py_func),
+        "value_and_slope": called(
+            (
+                formula.value_and_detached_slope if kernel.detached else formula.value_and_slope
+            ).py_func
+        ),
+    }
+
+    def bind(name: str, text: Any, wrap: Any = inlined) -> None:
+        names[name] = wrap(rebound(text, names))
+
+    bind("number_at", number_at)
+    bind("guarded_product", guarded_product)
+    bind("weigh", guarded_product if kernel.guarded else product)
+    bind("choose", choose_by_class if kernel.pair else choose_either)
+    bind("pick", pick_element if kernel.arrays else pick_number)
+    integer_or_number = is_ignored_number if targets.floating else is_ignored_integer
+    bind("is_ignored", integer_or_number if kernel.ignoring else never_ignored)
+    if kernel.targets == "bool":
+        bind("is_irregular", never)
+    else:
+        bind("is_irregular", is_irregular_number if targets.floating else is_irregular_integer)
+    compiled = numba_pool.compiled
+    bind("gather", gather, compiled)
+    bind("parameters", gathered_parameters if kernel.arrays else no_parameters, compiled)
+    bind("loop", soft_loop if kernel.soft else hard_loop, compiled)
+    bind("block", block_of, compiled)
+    marks = "".join(str(int(one)) for one in kernel if isinstance(one, bool))
+    words = "-".join(one for one in kernel if isinstance(one, str))
+    return numba_pool.entry_point(
+        names["block"], names["real"], f"sigmoid-{words}-{marks}", rebound
+    )
