@@ -259,6 +259,34 @@ def check_loss_parameters(
             gamma_number(function, one, multiclass=multiclass)
 
 
+def check_class_sharded(
+    function: str, problem: SoftmaxProblem, mesh_axes: int, *, differentiated: bool
+) -> None:
+    """What a softmax over classes that are split over ranks can do."""
+    gathered = "Or gather the logits with .full_tensor()."
+    if mesh_axes != 1:
+        raise ValueError(
+            f"{function}: logits must be on a one-dimensional device mesh if their classes are "
+            f"sharded, got {mesh_axes} dimensions. Pass the local rows on the mesh that shards the "
+            'classes, as in mesh["tp"], and the other ranks as process_group.'
+        )
+    if not problem.has_index_targets:
+        raise ValueError(
+            f"{function}: targets must be class indices if the classes of logits are sharded, got "
+            f"{problem.targets.dtype}. {gathered}"
+        )
+    if problem.label_smoothing:
+        raise ValueError(
+            f"{function}: label_smoothing must be 0 if the classes of logits are sharded, got "
+            f"{problem.label_smoothing}. {gathered}"
+        )
+    if differentiated:
+        raise ValueError(
+            f"{function}: alpha, gamma, sample_weight and normalizer must not require grad if the "
+            f"classes of logits are sharded, got one that does. Detach them. {gathered}"
+        )
+
+
 # ---------------------------------------------------------------------------------------------
 # tensors
 
