@@ -1,0 +1,195 @@
+"""What `refocal.kernels.gpu` launches, recorded on meta tensors, and compiled without a GPU.
+
+Meta tensors have shapes, dtypes and no values: whatever reads a value raises, as it would have made
+the host wait for a device. The recorded launches are compiled as they stand, with the
+specialisations that Triton derives from the arguments at run time.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from unittest import mock
+
+import torch
+
+from refocal import arguments
+from refocal.kernels import gpu, triton_kernels
+from refocal.problem import Problem
+
+KERNELS = [name for name in vars(triton_kernels) if name.endswith("_kernel")]
+
+
+class Launch(NamedTuple):
+    """One launch: the kernel, how many programs, positional and constant arguments, options."""
+
+    kernel: Any
+    grid: tuple[int, ...]
+    values: dict[str, Any]
+    constants: dict[str, Any]
+    options: dict[str, Any]
+
+
+@contextmanager
+def recorded() -> Iterator[list[Launch]]:
+    """Launches land in a list instead of on a device."""
+    launches: list[Launch] = []
+
+    class Recorder:
+        def __init__(self, kernel: Any) -> None:
+            self.kernel = kernel
+
+        def __getitem__(self, grid: tuple[int, ...]) -> Any:
+            def launch(*values: Any, **keywords: Any) -> None:
+                names = self.kernel.arg_names
+                constants = {key: value for key, value in keywords.items() if key in names}
+                options = {key: value for key, value in keywords.items() if key not in names}
+                given = dict(zip(names, values, strict=False))
+                assert set(given) | set(constants) == set(names)
+                launches.append(Launch(self.kernel, grid, given, constants, options))
+
+            return launch
+
+    replaced = {name: Recorder(getattr(triton_kernels, name)) for name in KERNELS}
+    with mock.patch.multiple(triton_kernels, **replaced):
+        yield launches
+
+
+def problem(link: str, logits: torch.Tensor, targets: torch.Tensor, **keywords: Any) -> Problem:
+    """A checked problem, with the defaults of the public functions."""
+    softmax = link == "softmax"
+    settings = {
+        "alpha": None if softmax else 0.25,
+        "gamma": 2.0,
+        "sample_weight": None,
+        "ignore_index": -100 if softmax else None,
+        "label_smoothing": 0.0,
+        "detach_modulator": False,
+        **keywords,
+    }
+    make = arguments.softmax_problem if softmax else arguments.sigmoid_problem
+    return make("test", logits, targets, **settings)
+
+
+# ---------------------------------------------------------------------------------------------
+# compiling
+
+POINTERS = {
+    torch.float32: "*fp32",
+    torch.float16: "*fp16",
+    torch.bfloat16: "*bf16",
+    torch.float64: "*fp64",
+    torch.int64: "*i64",
+    torch.uint8: "*u8",
+}
+
+
+def compiled(launch: Launch, target: str) -> Any:
+    """The launch compiled for "sm_90" or "gfx942", as Triton would specialise it at run time."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    signature, constants, hints = {}, dict(launch.constants), {}
+    for number, name in enumerate(launch.kernel.arg_names):
+        if name in constants:
+            signature[name] = "constexpr"
+            continue
+        value = launch.values[name]
+        divisible = True  # the caching allocator aligns to 512 bytes
+        if isinstance(value, torch.Tensor):
+            signature[name] = POINTERS[value.dtype]
+        elif isinstance(value, float):
+            signature[name], divisible = "fp32", False
+        elif value == 1:
+            signature[name], constants[name], divisible = "constexpr", 1, False
+        else:
+            signature[name] = "i32" if -(2**31) <= value < 2**31 else "i64"
+            divisible = value % 16 == 0
+        if divisible:
+            hints[number,] = [["tt.divisibility", 16]]
+    backend, chip = ("cuda", int(target[3:])) if target.startswith("sm_") else ("hip", target)
+    return triton.compile(
+        ASTSource(launch.kernel, signature, constants, hints),
+        target=GPUTarget(backend, chip, 32 if backend == "cuda" else 64),
+        options=launch.options,
+    )
+
+
+class Machine(NamedTuple):
+    """What the assembler says about a kernel: per thread, per program."""
+
+    registers: int
+    stack: int
+    spills: int
+    instructions: list[str]
+    threads: int
+
+    def count(self, pattern: str) -> int:
+        return sum(re.match(pattern, one) is not None for one in self.instructions)
+
+    def bytes_by(self, pattern: str, size: int) -> int:
+        """Bytes that a program moves with some instruction, ``size`` bytes a thread each."""
+        return self.count(pattern) * size * self.threads
+
+
+def inspected(kernel: Any, tmp_path: Any) -> Machine:
+    """Registers, stack, spills and instructions of a compiled kernel."""
+    warps = kernel.metadata.num_warps
+    if "amdgcn" in kernel.asm:
+        text = kernel.asm["amdgcn"]
+        found = {
+            name: int(value)
+            for name, value in re.findall(
+                r"^\s*\.(vgpr_count|vgpr_spill_count|sgpr_spill_count|"
+                r"private_segment_fixed_size):\s+(\d+)",
+                text,
+                re.M,
+            )
+        }
+        lines = [line.strip() for line in text.splitlines()]
+        return Machine(
+            found["vgpr_count"],
+            found["private_segment_fixed_size"],
+            found["vgpr_spill_count"] + found["sgpr_spill_count"],
+            [line for line in lines if re.match(r"(v_|s_|global_|buffer_|ds_)", line)],
+            64 * warps,
+        )
+    from triton import knobs
+
+    path = tmp_path / "kernel.cubin"
+    path.write_bytes(kernel.asm["cubin"])
+
+    def run(tool: str, *options: str) -> str:
+        command = [getattr(knobs.nvidia, tool).path, *options, str(path)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    usage = dict(re.findall(r"(REG|STACK|LOCAL):(\d+)", run("cuobjdump", "-res-usage")))
+    code = re.findall(
+        r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?(.+?)\s*;", run("nvdisasm", "-c"), re.M
+    )
+    instructions = [one for one in code if not one.startswith("NOP")]
+    return Machine(
+        int(usage["REG"]),
+        int(usage["STACK"]) + int(usage["LOCAL"]),
+        sum(one.startswith(("LDL", "STL")) for one in instructions),
+        instructions,
+        32 * warps,
+    )
+
+
+def meta(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.empty(shape, dtype=dtype, device="meta")
+
+
+def training_launch(case: Problem) -> Launch:
+    """The launch of a mean with its gradient, as training makes it."""
+    from refocal.reduction import reduction_for
+
+    with recorded() as launches:
+        gpu.evaluate("test", case, reduction_for(case, "mean", 1000.0), gradient=True)
+    (launch,) = launches
+    return launch

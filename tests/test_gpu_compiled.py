@@ -1,0 +1,231 @@
+"""The Triton kernels compiled ahead of time for GPUs that are not here, within their budgets.
+
+What is compiled is what `refocal.kernels.gpu` launches, recorded on meta tensors; reading any value
+of those raises, so recording also shows that no launch waits for a device.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+if not importlib.util.find_spec("triton"):
+    pytest.skip("Triton is not installed", allow_module_level=True)
+
+sys.path.insert(0, str(Path(__file__).parent / "gpu"))
+from launches import compiled, inspected, meta, problem, recorded, training_launch
+
+from refocal.kernels import gpu
+from refocal.reduction import Reduction, reduction_for
+
+TARGETS = ("sm_80", "sm_90", "sm_100", "gfx942")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+ROWS, ELEMENTS = 4096, 2**22
+# instructions depend on the compiler: counted with the one of the constraints
+COUNTED_WITH = "3.9.0"
+TRITON = importlib.metadata.version("triton")
+
+
+def sigmoid(dtype, targets=None, **keywords):
+    logits = meta(ELEMENTS, dtype=dtype)
+    return problem("sigmoid", logits, meta(ELEMENTS, dtype=targets or dtype), **keywords)
+
+
+def softmax(dtype, classes, *, soft=False, **keywords):
+    logits = meta(ROWS, classes, dtype=dtype)
+    targets = meta(ROWS, classes, dtype=dtype) if soft else meta(ROWS, dtype=torch.int64)
+    return problem("softmax", logits, targets, **keywords)
+
+
+VARIANTS = {
+    "soft": sigmoid,
+    "hard int64": lambda dtype: sigmoid(dtype, torch.int64),
+    "hard bool": lambda dtype: sigmoid(dtype, torch.bool),
+    "soft any gamma": lambda dtype: sigmoid(dtype, gamma=1.5),
+    "hard any gamma": lambda dtype: sigmoid(dtype, torch.bool, gamma=1.5),
+    "softmax 128": lambda dtype: softmax(dtype, 128),
+    "softmax 4096": lambda dtype: softmax(dtype, 4096, gamma=1.5),
+    "softmax 16384": lambda dtype: softmax(dtype, 16384),
+    "softmax 50000": lambda dtype: softmax(dtype, 50000),
+    "probabilities 128": lambda dtype: softmax(dtype, 128, soft=True),
+    "probabilities 50000": lambda dtype: softmax(dtype, 50000, soft=True),
+}
+
+
+def traffic(launch):
+    """Bytes of logits and floating or integer targets that one program reads."""
+    constants = launch.constants
+    elements = constants["BLOCK"] * constants.get("ROWS", 1)
+    logits = launch.values["logits"].element_size() * elements
+    targets = launch.values["targets"]
+    whole = targets.shape == launch.values["logits"].shape
+    return logits, logits + whole * targets.element_size() * elements
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_budgets(variant, dtype, target, tmp_path):
+    launch = training_launch(VARIANTS[variant](DTYPES[dtype]))
+    machine = inspected(compiled(launch, target), tmp_path)
+    assert machine.spills == 0
+    assert machine.stack == 0
+    # A wavefront of 64 has twice the registers of a warp of 32, and 512 per lane in all
+    assert machine.registers <= (128 if target == "gfx942" else 80)
+    written, read = traffic(launch)
+    # With four intermediates-heavy classes per thread, half precision moves 8 bytes at a time.
+    narrow = "probabilities" in variant and dtype == "bfloat16"
+    if target == "gfx942":
+        wide = 8 if narrow else 16
+        width = "x2" if narrow else "x4"
+        loads, stores = rf"global_load_dword{width}\b", rf"global_store_dword{width}\b"
+    else:
+        wide = 8 if narrow else 16
+        loads, stores = rf"LDG\.E\.{8 * wide}\b", rf"STG\.E\.{8 * wide}\b"
+    if "50000" in variant:
+        # every pass over a row reads a block and the last one writes it
+        assert machine.bytes_by(loads, wide) >= written
+        assert machine.bytes_by(stores, wide) >= written
+    else:
+        assert machine.bytes_by(loads, wide) >= read
+        assert machine.bytes_by(stores, wide) == written
+
+
+@pytest.mark.skipif(
+    TRITON != COUNTED_WITH, reason=f"instructions were counted with Triton {COUNTED_WITH}"
+)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("variant", "budget"), [("soft", 52), ("hard int64", 46), ("hard bool", 46)]
+)
+def test_instructions_per_element(variant, dtype, budget, tmp_path):
+    launch = training_launch(VARIANTS[variant](DTYPES[dtype]))
+    machine = inspected(compiled(launch, "sm_90"), tmp_path)
+    per_thread = gpu.SIGMOID_BLOCK / machine.threads
+    assert len(machine.instructions) / per_thread <= budget
+    assert machine.count("MUFU") / per_thread == 2  # 2**x and a reciprocal square root
+
+
+@pytest.mark.parametrize("target", ["sm_90", "gfx942"])
+def test_ragged_sizes_and_the_early_exit_compile(target, tmp_path):
+    """No hint of divisibility, every keyword, and a kernel that may leave at once."""
+    logits = meta(1001, 7)
+    case = problem(
+        "sigmoid",
+        logits,
+        meta(1001, 7, dtype=torch.bool),
+        alpha=meta(7),
+        gamma=(meta(1001, 1), 1.5),
+        sample_weight=meta(1001),
+        ignore_index=1,
+        label_smoothing=0.1,
+    )
+    kept = meta(1001, 7, dtype=torch.bfloat16)
+    rows = problem("softmax", kept, meta(1001, 7), alpha=meta(7), sample_weight=meta(1001))
+    with recorded() as launches:
+        gpu.evaluate("test", case, Reduction("sum", 1.0), gradient=True)
+        gpu.scaled(rows, Reduction("mean", 3.0), kept, meta(), in_place=True)
+        gpu.scaled(rows, Reduction("mean", 3.0), logits, meta(), in_place=True)
+    assert len(launches) == 3
+    for launch in launches:
+        assert inspected(compiled(launch, target), tmp_path).spills == 0
+
+
+# ---------------------------------------------------------------------------------------------
+# no launch reads a value of a tensor
+
+KEYWORDS = {
+    "sigmoid": {
+        "alpha": [None, 0.25, meta(), meta(5), meta(3, 5)],
+        "gamma": [2.0, 1.5, (1.0, 3.0), meta(), meta(5), (meta(3, 1), 2.0)],
+        "sample_weight": [None, meta(3), meta(3, 5)],
+        "ignore_index": [None, -1],
+        "label_smoothing": [0.0, 0.1],
+    },
+    "softmax": {
+        "alpha": [None, meta(5)],
+        "gamma": [2.0, 1.5, meta(), meta(5), meta(3)],
+        "sample_weight": [None, meta(3)],
+        "label_smoothing": [0.0, 0.1],
+    },
+}
+CASES = [
+    (link, keyword, value)
+    for link, keywords in KEYWORDS.items()
+    for keyword, values in keywords.items()
+    for value in values
+]
+
+
+@pytest.mark.parametrize(("link", "keyword", "value"), CASES)
+@pytest.mark.parametrize("kind", ["mean", "sum", "none"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_no_launch_reads_a_value(link, keyword, value, kind, dtype):
+    targets = meta(3, 5) if link == "sigmoid" else meta(3, dtype=torch.int64)
+    logits = meta(3, 5, dtype=dtype)
+    case = problem(link, logits, targets, **{keyword: value})
+    normalizers = ["elements", "weights", 7.0, meta()] if kind == "mean" else ["elements"]
+    for normalizer in normalizers:
+        with recorded() as launches:
+            reduction = reduction_for(case, kind, normalizer)
+            loss, kept = gpu.evaluate("test", case, reduction, gradient=True)
+            slope = gpu.gradient(case, torch.empty_like(loss, dtype=torch.float32))
+            if kept is not None:
+                gpu.scaled(case, reduction, kept, loss, in_place=True)
+        assert (kept is None) == (kind == "none" or dtype == torch.float16)
+        assert len(launches) == (2 if kept is None else 3)
+        assert loss.shape == (case.loss_shape if kind == "none" else ())
+        assert loss.dtype == (dtype if kind == "none" else torch.float32)
+        assert (slope.shape, slope.dtype) == (logits.shape, dtype)
+
+
+def test_reading_a_value_would_raise():
+    with pytest.raises(RuntimeError, match="meta"):
+        meta().item()
+
+
+# ---------------------------------------------------------------------------------------------
+# which problems it takes
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_refusals(dtype):
+    from refocal import sigmoid_focal_loss
+
+    logits = torch.zeros(3, dtype=dtype)
+    message = r'^sigmoid_focal_loss: impl="gpu" needs logits on cuda, got cpu. Use impl="auto".$'
+    with pytest.raises(ValueError, match=message):
+        sigmoid_focal_loss(logits, torch.zeros(3), impl="gpu")
+
+
+def test_only_its_dtypes_on_a_device():
+    with torch._subclasses.FakeTensorMode(allow_non_fake_inputs=True):
+        for dtype in (torch.float32, torch.float16, torch.bfloat16, torch.float64):
+            logits = torch.empty(3, device="cuda", dtype=dtype)
+            reason = gpu.unsupported(problem("sigmoid", logits, logits))
+            assert (reason is None) == (dtype != torch.float64)
+    assert reason == "needs float32, bfloat16 or float16 logits, got torch.float64."
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_fake_device_tensors_have_the_right_shapes(dtype, reduction):
+    """What torch.compile and shape inference see: the text, not the kernel."""
+    from refocal import sigmoid_focal_loss, softmax_focal_loss
+
+    with torch._subclasses.FakeTensorMode():
+        logits = torch.empty(3, 5, 2, device="cuda", dtype=dtype)
+        index = torch.empty(3, 2, device="cuda", dtype=torch.int64)
+        wide = dtype if dtype == torch.float64 or reduction == "none" else torch.float32
+        for loss, shape in (
+            (sigmoid_focal_loss(logits, logits, reduction=reduction), (3, 5, 2)),
+            (softmax_focal_loss(logits, index, reduction=reduction), (3, 2)),
+        ):
+            assert loss.shape == (shape if reduction == "none" else ())
+            assert loss.dtype == wide
+            assert loss.device.type == "cuda"
