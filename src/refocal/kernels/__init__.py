@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from refocal import arguments
-from refocal.kernels import eager, sharded
+from refocal.kernels import cpu, eager, sharded
 from refocal.kernels.packing import tensors_of, with_tensors, without_tensors
 from refocal.problem import Problem, SoftmaxProblem
 from refocal.reduction import Reduction, reduce
@@ -46,7 +46,9 @@ class Carrier(Protocol):
         """
 
 
-CARRIERS: dict[str, Carrier] = {"eager": eager}
+CARRIERS: dict[str, Carrier] = {"eager": eager, "cpu": cpu}
+# what "auto" tries, fastest first, before eager
+FASTEST = ("cpu",)
 
 
 def run(function: str, problem: Problem, reduction: Reduction, impl: str) -> Tensor:
@@ -86,7 +88,10 @@ def runs_plainly(logits: Tensor) -> bool:
 def choose(function: str, problem: Problem, impl: str) -> Carrier:
     """The carrier asked for, or for "auto" the fastest that supports the problem."""
     if impl == "auto":
-        return CARRIERS["eager"]
+        for name in FASTEST:
+            if CARRIERS[name].unsupported(problem) is None:
+                return CARRIERS[name]
+        return eager
     carrier = CARRIERS[impl]
     reason = carrier.unsupported(problem)
     if reason:
@@ -101,10 +106,12 @@ def _differentiable(problem: Problem, reduction: Reduction) -> Tensor:
 class OnePass(torch.autograd.Function):
     """The loss with its gradient from the same pass of a carrier.
 
-    The gradient is kept already divided by the denominator, so that backward of a mean costs at
-    most one scaling. Carriers keep no float16 gradient but compute it in backward, where
-    ``upstream / N`` is known and formed in float32: stored divided by N, 67 % of the gradients of
-    a float16 mean over 1e6 elements would flush to zero.
+    The gradient is kept already divided by the denominator, so that backward of a mean costs
+    nothing where the upstream gradient is 1, as after `loss.backward()`, and one scaling into a new
+    tensor otherwise. A kept half-precision gradient has been rounded and cannot be scaled: then,
+    and where the carrier has kept none, backward computes it anew with ``upstream / N`` formed in
+    float32. (Carriers keep no float16 gradient at all: divided by N, 67 % of the gradients of a
+    float16 mean over 1e6 elements would flush to zero.)
     """
 
     @staticmethod
@@ -129,7 +136,11 @@ class OnePass(torch.autograd.Function):
             # create_graph: the gradient must itself be differentiable
             loss = _differentiable(problem, reduction)
             (gradient,) = torch.autograd.grad(loss, problem.logits, upstream, create_graph=True)
-        elif gradient is None:
+        elif gradient is not None and _is_one(upstream):
+            # The tensor itself. Autograd has let go of it when nothing else keeps the graph, and
+            # adds to it in place only then.
+            pass
+        elif gradient is None or gradient.dtype in (torch.float16, torch.bfloat16):
             factor = upstream.to(eager.computing_dtype(problem.logits))
             if reduction.kind == "mean":
                 factor = factor / reduction.denominator
@@ -139,6 +150,11 @@ class OnePass(torch.autograd.Function):
         else:
             gradient = gradient * upstream
         return gradient, None, None, None, None
+
+
+def _is_one(upstream: Tensor) -> bool:
+    """Whether an upstream gradient is 1, where asking costs nothing: not on other devices."""
+    return upstream.dim() == 0 and upstream.is_cpu and upstream.item() == 1
 
 
 def _per_logit(upstream: Tensor, problem: Problem) -> Tensor:
