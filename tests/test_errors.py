@@ -1,0 +1,710 @@
+"""Every message of arguments.py, word for word, with its type.
+
+A message names the function, the argument, its domain, the value and the way out. The last test
+walks arguments.py and holds that every place that raises is reached from this table.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import refocal
+from refocal import (
+    SigmoidFocalLoss,
+    SoftmaxFocalLoss,
+    arguments,
+    sigmoid_focal_loss,
+    sigmoid_posterior,
+    softmax_focal_loss,
+    softmax_posterior,
+)
+
+Z = torch.tensor([[1.0, -1.0, 0.0]] * 4)
+Y = torch.tensor([[1.0, 0.0, 0.0]] * 4)
+C = torch.tensor([0, 1, 2, 0])
+CHOICES = arguments.quoted(arguments.IMPLEMENTATIONS)
+
+Row = tuple[Callable[[], object], type[Exception], str]
+
+TABLE: list[Row] = [
+    # shapes and types of logits and targets
+    (
+        lambda: sigmoid_focal_loss(Z, torch.zeros(4)),
+        ValueError,
+        "targets must have the shape of logits, got (4,) and (4, 3).",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, torch.zeros(3, 4)),
+        ValueError,
+        "targets must have the shape of logits, got (3, 4) and (4, 3). Reshape one of "
+        "them: broadcasting here would pair every logit with every target.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, torch.zeros(4, dtype=torch.long)),
+        ValueError,
+        "targets must have the shape of logits, got (4,) and (4, 3). For class indices "
+        "use softmax_focal_loss.",
+    ),
+    (
+        lambda: sigmoid_focal_loss([0.0], torch.zeros(1)),
+        TypeError,
+        "logits must be a tensor, got list. Use torch.as_tensor.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(torch.zeros(3, dtype=torch.long), torch.zeros(3)),
+        TypeError,
+        "logits must be floating, got torch.int64. Pass the network's raw output; if "
+        "these are the labels, the arguments are swapped.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, None),
+        TypeError,
+        "targets must be a tensor, got NoneType. Use torch.as_tensor.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, torch.zeros(4, 3, dtype=torch.complex64)),
+        TypeError,
+        "targets must be bool, integer or floating, got torch.complex64.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, torch.zeros(4, 3, device="meta")),
+        ValueError,
+        "targets must be on the device of logits, cpu, got meta. Move it with .to(logits.device).",
+    ),
+    (
+        lambda: softmax_focal_loss(Z, torch.zeros(3, dtype=torch.long)),
+        ValueError,
+        "targets must be class indices of shape (4,) or probabilities of shape (4, 3), "
+        "got torch.int64 of shape (3,).",
+    ),
+    (
+        lambda: softmax_focal_loss(Z, torch.zeros(4)),
+        ValueError,
+        "targets must be class indices of shape (4,) or probabilities of shape (4, 3), "
+        "got torch.float32 of shape (4,). For class indices use targets.long().",
+    ),
+    (
+        lambda: softmax_focal_loss(Z, torch.zeros(4, 3, dtype=torch.long)),
+        ValueError,
+        "targets must be class indices of shape (4,) or probabilities of shape (4, 3), "
+        "got torch.int64 of shape (4, 3). For a one-hot encoding use targets.float(); "
+        "for multi-label sigmoid_focal_loss.",
+    ),
+    (
+        lambda: softmax_focal_loss(Z, torch.zeros(4, dtype=torch.bool)),
+        TypeError,
+        "targets must be class indices or probabilities, got torch.bool. Use .long() "
+        "for indices, .float() for a one-hot encoding.",
+    ),
+    (
+        lambda: softmax_focal_loss(torch.zeros(()), torch.tensor(0)),
+        ValueError,
+        "logits must have a class axis, (C,) or (N, C, *), got shape (). For one binary"
+        " decision use the sigmoid form.",
+    ),
+    (
+        lambda: softmax_focal_loss(torch.zeros(4, 0), torch.zeros(4, dtype=torch.long)),
+        ValueError,
+        "logits must have at least one class, got (4, 0).",
+    ),
+    # values of the targets
+    (
+        lambda: sigmoid_focal_loss(Z, torch.full((4, 3), 255)),
+        ValueError,
+        "targets must be in [0, 1], got 255. If 255 marks what to leave out, pass "
+        "ignore_index=255.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, torch.full((4, 3), -1)),
+        ValueError,
+        "targets must be in [0, 1], got -1. If -1 marks what to leave out, pass ignore_index=-1.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, torch.full((4, 3), 0.5) + Z),
+        ValueError,
+        "targets must be in [0, 1], got -0.5. Probabilities are expected, not logits or"
+        " percentages.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, torch.full((4, 3), torch.nan)),
+        ValueError,
+        "targets must be in [0, 1], got nan. Probabilities are expected, not logits or "
+        "percentages.",
+    ),
+    (
+        lambda: softmax_focal_loss(Z, torch.tensor([0, 1, 2, 3])),
+        ValueError,
+        "targets must be class indices from 0 to 2, got 3. If 3 marks what to leave "
+        "out, pass ignore_index=3.",
+    ),
+    (
+        lambda: softmax_focal_loss(Z, torch.tensor([0, 1, 2, -1])),
+        ValueError,
+        "targets must be class indices from 0 to 2, got -1. If -1 marks what to leave "
+        "out, pass ignore_index=-1.",
+    ),
+    (
+        lambda: softmax_focal_loss(
+            Z, torch.tensor([0, 1, 2, 3]), alpha=torch.ones(3), normalizer="weights"
+        ),
+        ValueError,
+        "targets must be class indices from 0 to 2, got 3. If 3 marks what to leave "
+        "out, pass ignore_index=3.",
+    ),
+    (
+        lambda: softmax_focal_loss(Z, torch.full((4, 3), 33.3)),
+        ValueError,
+        "targets must be in [0, 1], got 33.29999923706055. Probabilities are expected, "
+        "not logits or percentages.",
+    ),
+    (
+        lambda: softmax_focal_loss(Z, torch.full((4, 3), -0.25)),
+        ValueError,
+        "targets must be in [0, 1], got -0.25. Probabilities are expected, not logits "
+        "or percentages.",
+    ),
+    # alpha
+    (
+        lambda: sigmoid_focal_loss(Z, Y, alpha=-1),
+        ValueError,
+        "alpha must be in [0, 1], got -1. To switch the weighting off use alpha=None.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, alpha=1.5),
+        ValueError,
+        "alpha must be in [0, 1], got 1.5.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, alpha=torch.tensor([0.5, 2.0, 0.5])),
+        ValueError,
+        "alpha must be in [0, 1], got 2.0.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, alpha=torch.tensor(torch.nan)),
+        ValueError,
+        "alpha must be in [0, 1], got nan.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, alpha=[0.1, 0.2, 0.3]),
+        TypeError,
+        "alpha must be None, a number in [0, 1] or a tensor, got list. Use a tensor for"
+        " one value per class.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, alpha="0.25"),
+        TypeError,
+        "alpha must be None, a number in [0, 1] or a tensor, got str.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, alpha=torch.tensor([0.5, 0.5])),
+        ValueError,
+        "alpha must be 0-d, (3,) per class, or 2-d and broadcastable, for logits (4, 3), got (2,).",
+    ),
+    (
+        lambda: sigmoid_focal_loss(torch.zeros(()), torch.tensor(0.0), alpha=torch.tensor([0.5])),
+        ValueError,
+        "alpha must be 0-d for logits (), got (1,).",
+    ),
+    (
+        lambda: sigmoid_focal_loss(
+            Z, Y, alpha=torch.tensor([0.5, 0.5, 0.5], dtype=torch.complex64)
+        ),
+        TypeError,
+        "alpha must be real, got torch.complex64.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, alpha=torch.ones(3, device="meta")),
+        ValueError,
+        "alpha must be on the device of logits, cpu, got meta. Move it with .to(logits.device).",
+    ),
+    (
+        lambda: softmax_focal_loss(Z, C, alpha=0.25),
+        TypeError,
+        "alpha must be None or a tensor of shape (3,), got the float 0.25. One number "
+        "has no agreed meaning for several classes. To weigh a background class 0 use "
+        "torch.tensor([1 - a, a, a, ...]); to scale the whole loss, multiply it.",
+    ),
+    (
+        lambda: softmax_focal_loss(Z, C, alpha=[1.0, 2.0, 3.0]),
+        TypeError,
+        "alpha must be None or a tensor of shape (3,), got list. Use torch.tensor(...).",
+    ),
+    (
+        lambda: softmax_focal_loss(Z, C, alpha=torch.ones(4)),
+        ValueError,
+        "alpha must have shape (3,), one weight per class of logits (4, 3), got (4,).",
+    ),
+    (
+        lambda: softmax_focal_loss(Z, C, alpha=torch.tensor([1.0, -1.0, 1.0])),
+        ValueError,
+        "alpha must be finite and >= 0 for every class, got -1.0.",
+    ),
+    (
+        lambda: softmax_focal_loss(Z, C, alpha=torch.tensor([1.0, torch.inf, 1.0])),
+        ValueError,
+        "alpha must be finite and >= 0 for every class, got inf.",
+    ),
+    # gamma
+    (
+        lambda: sigmoid_focal_loss(Z, Y, gamma=-2.0),
+        ValueError,
+        "gamma must be finite and >= 0, got -2.0.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, gamma=math.nan),
+        ValueError,
+        "gamma must be finite and >= 0, got nan.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, gamma=math.inf),
+        ValueError,
+        "gamma must be finite and >= 0, got inf.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, gamma=True),
+        TypeError,
+        "gamma must be a number >= 0 or a tensor, got bool.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, gamma=[1.0, 2.0]),
+        TypeError,
+        "gamma must be a number >= 0 or a tensor, got list. Use a tensor for one value "
+        "per class or a tuple (gamma_pos, gamma_neg).",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, gamma=(1.0, 2.0, 3.0)),
+        ValueError,
+        "gamma must be a number, a tensor or a tuple of exactly two, (gamma_pos, "
+        "gamma_neg), got 3 values. For one value per class use a tensor.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, gamma=(1.0, -3.0)),
+        ValueError,
+        "gamma must be finite and >= 0, got -3.0.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, gamma=torch.tensor([1.0, -1.0, 1.0])),
+        ValueError,
+        "gamma must be finite and >= 0, got -1.0.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, gamma=torch.tensor([1.0, 1.0, torch.inf])),
+        ValueError,
+        "gamma must be finite and >= 0, got inf.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, gamma=torch.ones(4)),
+        ValueError,
+        "gamma must be 0-d, (3,) per class, or 2-d and broadcastable, for logits (4, 3), got (4,).",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, gamma=torch.tensor(2j)),
+        TypeError,
+        "gamma must be real, got torch.complex64.",
+    ),
+    (
+        lambda: softmax_focal_loss(Z, C, gamma=[1.0, 2.0, 3.0]),
+        TypeError,
+        "gamma must be a number >= 0 or a tensor, got list. Use a tensor for one value per class.",
+    ),
+    (
+        lambda: softmax_focal_loss(Z, C, gamma=(1.0, 2.0)),
+        TypeError,
+        "gamma must be a number >= 0 or a tensor, got tuple. A pair (gamma_pos, "
+        "gamma_neg) belongs to sigmoid_focal_loss; for one value per class use a "
+        "tensor.",
+    ),
+    (
+        lambda: softmax_focal_loss(Z, C, gamma=torch.ones(5)),
+        ValueError,
+        "gamma must be 0-d, (3,) per class or (4,) like targets, got (5,).",
+    ),
+    (
+        lambda: softmax_focal_loss(Z, C, gamma=torch.tensor(2j)),
+        TypeError,
+        "gamma must be real, got torch.complex64.",
+    ),
+    (
+        lambda: softmax_focal_loss(Z, C, gamma=None),
+        TypeError,
+        "gamma must be a number >= 0 or a tensor, got NoneType.",
+    ),
+    # reduction, normalizer, impl
+    (
+        lambda: sigmoid_focal_loss(Z, Y, reduction="batchmean"),
+        ValueError,
+        'reduction must be one of "none", "mean", "sum", got \'batchmean\'.',
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, normalizer="batch"),
+        ValueError,
+        'normalizer must be one of "elements", "positives", "weights", or a positive '
+        "number, got 'batch'.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, normalizer=None),
+        TypeError,
+        'normalizer must be one of "elements", "positives", "weights", or a positive '
+        "number, got NoneType.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, normalizer=0),
+        ValueError,
+        "normalizer must be > 0 and finite, got 0. For a count that may be zero pass "
+        "max(1, count).",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, normalizer=torch.tensor(0.0)),
+        ValueError,
+        "normalizer must be > 0 and finite, got 0.0. For a count that may be zero pass "
+        "max(1, count).",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, normalizer=torch.ones(4)),
+        ValueError,
+        "normalizer must be a number or a 0-d tensor, got a tensor of shape (4,). Sum it first.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, normalizer="positives", reduction="sum"),
+        ValueError,
+        'normalizer must be "elements" unless reduction is "mean", got \'positives\' with'
+        " reduction='sum'. Divide the result yourself.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, normalizer=7, reduction="none"),
+        ValueError,
+        'normalizer must be "elements" unless reduction is "mean", got 7 with '
+        "reduction='none'. Divide the result yourself.",
+    ),
+    (
+        lambda: softmax_focal_loss(Z, C, normalizer="positives"),
+        ValueError,
+        'normalizer must be "elements", "weights" or a positive number, got '
+        '"positives". A softmax has no negatives; pass the count of foreground targets '
+        "as a number.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, impl="cuda"),
+        ValueError,
+        f"impl must be one of {CHOICES}, got 'cuda'.",
+    ),
+    # sample_weight, ignore_index, smoothing, flags
+    (
+        lambda: sigmoid_focal_loss(Z, Y, sample_weight=torch.ones(3)),
+        ValueError,
+        "sample_weight must have the shape (4, 3) of the loss or of its leading axes, "
+        "got (3,). For one weight per class use alpha.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, sample_weight=2.0),
+        TypeError,
+        "sample_weight must be None or a tensor, got float. Use torch.as_tensor.",
+    ),
+    (
+        lambda: softmax_focal_loss(Z, C, sample_weight=torch.ones(4, 3)),
+        ValueError,
+        "sample_weight must have the shape (4,) of the loss or of its leading axes, got"
+        " (4, 3). For one weight per class use alpha.",
+    ),
+    (
+        lambda: softmax_focal_loss(Z, C, sample_weight=torch.ones(4, device="meta")),
+        ValueError,
+        "sample_weight must be on the device of logits, cpu, got meta. Move it with "
+        ".to(logits.device).",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, ignore_index=0.5),
+        TypeError,
+        "ignore_index must be an integer, got float.",
+    ),
+    (
+        lambda: softmax_focal_loss(Z, C, ignore_index=None),
+        TypeError,
+        "ignore_index must be an integer, got NoneType.",
+    ),
+    (
+        lambda: softmax_focal_loss(Z, torch.full((4, 3), 0.25), ignore_index=0),
+        ValueError,
+        "ignore_index must be left at -100 with probability targets, got 0. Mask "
+        "positions with sample_weight=0.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, label_smoothing=1.5),
+        ValueError,
+        "label_smoothing must be in [0, 1], got 1.5.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, label_smoothing="0.1"),
+        TypeError,
+        "label_smoothing must be a number in [0, 1], got str.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, detach_modulator=1),
+        TypeError,
+        "detach_modulator must be True or False, got int.",
+    ),
+    # modules refuse when they are made
+    (
+        lambda: SigmoidFocalLoss(gamma=-1),
+        ValueError,
+        "gamma must be finite and >= 0, got -1.",
+    ),
+    (
+        lambda: SigmoidFocalLoss(alpha=torch.tensor(2.0)),
+        ValueError,
+        "alpha must be in [0, 1], got 2.0.",
+    ),
+    (
+        lambda: SigmoidFocalLoss(gamma=(1.0, 2.0, 3.0)),
+        ValueError,
+        "gamma must be a number, a tensor or a tuple of exactly two, (gamma_pos, "
+        "gamma_neg), got 3 values. For one value per class use a tensor.",
+    ),
+    (
+        lambda: SigmoidFocalLoss(ignore_index="255"),
+        TypeError,
+        "ignore_index must be an integer, got str.",
+    ),
+    (
+        lambda: SoftmaxFocalLoss(alpha=0.25),
+        TypeError,
+        "alpha must be None or a tensor of shape (C,), got the float 0.25. One number "
+        "has no agreed meaning for several classes. To weigh a background class 0 use "
+        "torch.tensor([1 - a, a, a, ...]); to scale the whole loss, multiply it.",
+    ),
+    (
+        lambda: SoftmaxFocalLoss(gamma=(1.0, 2.0)),
+        TypeError,
+        "gamma must be a number >= 0 or a tensor, got tuple. A pair (gamma_pos, "
+        "gamma_neg) belongs to sigmoid_focal_loss; for one value per class use a "
+        "tensor.",
+    ),
+    (
+        lambda: SoftmaxFocalLoss(gamma=torch.tensor([1.0, -1.0])),
+        ValueError,
+        "gamma must be finite and >= 0, got -1.0.",
+    ),
+    (
+        lambda: SoftmaxFocalLoss(reduction="batchmean"),
+        ValueError,
+        'reduction must be one of "none", "mean", "sum", got \'batchmean\'.',
+    ),
+    (
+        lambda: SoftmaxFocalLoss(impl="cuda"),
+        ValueError,
+        f"impl must be one of {CHOICES}, got 'cuda'.",
+    ),
+    (
+        lambda: SoftmaxFocalLoss(detach_modulator=None),
+        TypeError,
+        "detach_modulator must be True or False, got NoneType.",
+    ),
+    # posteriors
+    (
+        lambda: sigmoid_posterior([0.0]),
+        TypeError,
+        "logits must be a tensor, got list. Use torch.as_tensor.",
+    ),
+    (
+        lambda: sigmoid_posterior(Z, alpha=0.0),
+        ValueError,
+        "alpha must be strictly between 0 and 1, got 0.0. A class of weight 0 is not "
+        "learned, so it has no posterior.",
+    ),
+    (
+        lambda: sigmoid_posterior(Z, alpha=1),
+        ValueError,
+        "alpha must be strictly between 0 and 1, got 1. A class of weight 0 is not "
+        "learned, so it has no posterior.",
+    ),
+    (
+        lambda: sigmoid_posterior(Z, alpha=torch.tensor([0.0, 0.5, 0.5])),
+        ValueError,
+        "alpha must be strictly between 0 and 1, got 0.0. A class of weight 0 is not "
+        "learned, so it has no posterior.",
+    ),
+    (
+        lambda: sigmoid_posterior(Z, gamma=torch.ones(4, 1)),
+        ValueError,
+        "gamma must be a number or one value per class, got shape (4, 1). No posterior "
+        "exists for a gamma that depends on the example.",
+    ),
+    (
+        lambda: sigmoid_posterior(Z, gamma=(1.0, torch.ones(4, 3))),
+        ValueError,
+        "gamma must be a number or one value per class, got shape (4, 3). No posterior "
+        "exists for a gamma that depends on the example.",
+    ),
+    (
+        lambda: sigmoid_posterior(Z, temperature=0),
+        ValueError,
+        "temperature must be finite and > 0, got 0.",
+    ),
+    (
+        lambda: sigmoid_posterior(Z, temperature="1"),
+        TypeError,
+        "temperature must be a number > 0, got str.",
+    ),
+    (
+        lambda: sigmoid_posterior(Z, temperature=torch.tensor(-1.0)),
+        ValueError,
+        "temperature must be finite and > 0, got -1.0.",
+    ),
+    (
+        lambda: sigmoid_posterior(Z, label_smoothing=1),
+        ValueError,
+        "label_smoothing must be below 1, got 1.0. Targets smoothed completely carry no class.",
+    ),
+    (
+        lambda: softmax_posterior(Z, alpha=torch.tensor([0.0, 1.0, 1.0])),
+        ValueError,
+        "alpha must be > 0 for every class, got 0.0. A class of weight 0 is not "
+        "learned, so it has no posterior.",
+    ),
+    (
+        lambda: softmax_posterior(Z, alpha=0.25),
+        TypeError,
+        "alpha must be None or a tensor of shape (3,), got the float 0.25. One number "
+        "has no agreed meaning for several classes. To weigh a background class 0 use "
+        "torch.tensor([1 - a, a, a, ...]); to scale the whole loss, multiply it.",
+    ),
+    (
+        lambda: softmax_posterior(Z, gamma=torch.ones(4)),
+        ValueError,
+        "gamma must be a number or one value per class, got shape (4,). No posterior "
+        "exists for a gamma that depends on the example.",
+    ),
+    (
+        lambda: softmax_posterior(Z, gamma=(1.0, 2.0)),
+        TypeError,
+        "gamma must be a number >= 0 or a tensor, got tuple. A pair (gamma_pos, "
+        "gamma_neg) belongs to sigmoid_focal_loss; for one value per class use a "
+        "tensor.",
+    ),
+    (
+        lambda: softmax_posterior(Z, temperature=math.nan),
+        ValueError,
+        "temperature must be finite and > 0, got nan.",
+    ),
+]
+
+# functions of arguments.py whose messages are tested beside what they belong to
+ELSEWHERE = {
+    "check_process_group": "process_group",
+    "check_constant_denominator": "process_group",
+    "check_class_sharded": "class-sharded logits",
+    "linear_problem": "linear_focal_loss",
+    "check_chunk_size": "linear_focal_loss",
+    "fail_implementation": "the kernels",
+}
+
+
+def function_of(call: Callable[[], object]) -> str:
+    """The public function or module that a row of the table calls."""
+    return next(name for name in call.__code__.co_names if name in refocal.__all__)
+
+
+def identity(row: object) -> str | None:
+    if not isinstance(row, str):
+        return None
+    return "-".join(row.split()[:1] + row.partition("got ")[2].split()[:2])
+
+
+@pytest.mark.parametrize(("call", "kind", "text"), TABLE, ids=identity)
+def test_message(call: Callable[[], object], kind: type[Exception], text: str) -> None:
+    with pytest.raises(kind) as caught:
+        call()
+    assert type(caught.value) is kind
+    assert str(caught.value) == f"{function_of(call)}: {text}"
+
+
+def raising_lines() -> dict[int, str]:
+    """First lines of the raise statements of arguments.py, with their functions."""
+    tree = ast.parse(Path(arguments.__file__).read_text())
+    return {
+        statement.lineno: function.name
+        for function in tree.body
+        if isinstance(function, ast.FunctionDef)
+        for statement in ast.walk(function)
+        if isinstance(statement, ast.Raise)
+    }
+
+
+def line_that_raised(call: Callable[[], object]) -> int:
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call()
+    last = caught.traceback[-1]
+    assert last.path == Path(arguments.__file__)
+    return last.lineno + 1
+
+
+def test_every_place_that_raises_is_in_the_table() -> None:
+    reached = {line_that_raised(call) for call, _, _ in TABLE}
+    missing = {
+        f"{name}, line {line}"
+        for line, name in raising_lines().items()
+        if line not in reached and name not in ELSEWHERE
+    }
+    assert not missing
+
+
+def test_what_is_tested_elsewhere_exists() -> None:
+    assert set(ELSEWHERE) <= set(raising_lines().values())
+
+
+def test_messages_end_with_a_way_out_or_the_value() -> None:
+    for _, _, text in TABLE:
+        assert " must " in text
+        assert ", got " in text
+        assert text.endswith(".")
+
+
+# ---------------------------------------------------------------------------------------------
+# when values inside tensors are looked at
+
+
+@pytest.fixture
+def asked() -> list[Tensor]:
+    """Meta tensors, whose values cannot be read: reading one raises."""
+    return [torch.zeros(4, 3, device="meta"), torch.zeros(4, dtype=torch.long, device="meta")]
+
+
+def test_values_on_other_devices_are_not_read(asked: list[Tensor]) -> None:
+    alpha = torch.ones(3, device="meta")
+    gamma = torch.ones(3, device="meta")
+    loss = softmax_focal_loss(*asked, alpha=alpha, gamma=gamma, normalizer="weights")
+    assert loss.device.type == "meta"
+
+
+@pytest.mark.usefixtures("check_values_everywhere")
+def test_unless_asked_for(asked: list[Tensor]) -> None:
+    with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
+        softmax_focal_loss(*asked)
+
+
+def test_values_are_not_read_under_a_transform() -> None:
+    """Value checks would break tracing; an impossible target passes there."""
+    loss = torch.func.vmap(lambda z: sigmoid_focal_loss(z, torch.full((3,), 2.0)))(Z)
+    assert loss.shape == (4,)
+
+
+def test_ignored_values_are_not_out_of_range() -> None:
+    ignoring = sigmoid_focal_loss(Z, torch.full((4, 3), 255), ignore_index=255)
+    torch.testing.assert_close(ignoring, torch.tensor(0.0))
+    ignoring = softmax_focal_loss(Z, torch.full((4,), -7), ignore_index=-7)
+    torch.testing.assert_close(ignoring, torch.tensor(0.0))
+
+
+def test_inputs_of_a_module_are_named_after_the_function() -> None:
+    with pytest.raises(ValueError, match=r"^sigmoid_focal_loss: targets must have the shape"):
+        SigmoidFocalLoss()(Z, C)
+    with pytest.raises(TypeError, match=r"^softmax_focal_loss: logits must be floating"):
+        SoftmaxFocalLoss()(C, C)
+    assert math.isfinite(SoftmaxFocalLoss()(Z, C))
