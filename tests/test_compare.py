@@ -6,6 +6,9 @@ import dataclasses
 import io
 import json
 import re
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -18,7 +21,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 import refocal
 from refocal import compare
-from refocal.compare import CompareError
+from refocal.compare import CompareError, experiment
 from refocal.compare.curves import _curve
 from refocal.compare.drawing import axes, to_svg
 from refocal.compare.folder import check_folder, write_folder
@@ -414,6 +417,30 @@ def test_a_run_leaves_torch_as_it_was(tmp_path: Path) -> None:
     assert torch.get_num_threads() == threads
 
 
+def test_a_training_that_fails_stops_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = compare.read_table(csv_file(tmp_path, customers(300)), target="churn")
+    stopped: list[str] = []
+
+    def fake(candidate: Candidate, *_: object, report: Callable[[int, float], None], **__: object):
+        if candidate.gamma == 2.0:
+            raise RuntimeError("out of memory")
+        try:
+            for epoch in range(6000):  # a minute, were it not stopped
+                report(epoch, 0.1)
+                time.sleep(0.01)
+        except CancelledError:
+            stopped.append(candidate.name)
+            raise
+
+    monkeypatch.setattr(experiment, "fit", fake)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        compare.run(table, quick=True)
+    assert sorted(stopped) == ["balanced cross-entropy", "cross-entropy"]
+
+
 def test_report_files(results: Results) -> None:
     files = report_files(results)
     assert files == report_files(results)  # no time stamp, no random id
@@ -574,15 +601,17 @@ def test_progress_is_plain_lines_in_a_pipe() -> None:
     assert stream.getvalue() == "1/2  first\n"
 
 
-def test_progress_is_one_moving_line_on_a_terminal() -> None:
+def test_progress_is_one_moving_line_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
     stream = Terminal()
     progress = Progress(2, stream)
-    progress.working("first, a long text")
+    progress.working("first, a long text" * 9)
     progress.finished("first")
     progress.close()
     text = stream.getvalue()
     assert "\n" not in text
     assert "1/2, 0 s left" in text
+    assert max(map(len, text.split("\r"))) == 59
     assert text.split("\r")[-2].strip() == ""  # wiped
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from itertools import chain
 
 import torch
 
@@ -96,14 +97,19 @@ def _train(losses: list[Candidate], data: Prepared, settings: Settings, seed: in
             for candidate in losses
         ]
         try:
-            fits = [[run.result() for run in by_rate] for by_rate in runs]
+            done, _ = wait(chain(*runs), return_when=FIRST_EXCEPTION)
+            for run in done:
+                run.result()  # raises what stopped the wait
         except BaseException:  # a keyboard interrupt too: let no thread train on
             stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
         finally:
             progress.close()
-    return [max(by_rate, key=lambda result: result.average_precision) for by_rate in fits]
+    return [
+        max((run.result() for run in by_rate), key=lambda result: result.average_precision)
+        for by_rate in runs
+    ]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 import time
@@ -61,6 +62,7 @@ class Progress:
         return f", {seconds:.0f} s left"
 
     def _line(self, text: str) -> None:
+        text = text[: shutil.get_terminal_size().columns - 1]  # a line that wraps cannot move
         self._stream.write("\r" + text.ljust(self._length))
         self._stream.flush()
         self._length = len(text)
