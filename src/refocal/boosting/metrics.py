@@ -77,7 +77,7 @@ class FocalLoss(Metric):
         >>> from refocal.boosting import FocalLoss, SigmoidFocalObjective
         >>> metric = FocalLoss(SigmoidFocalObjective())
         >>> round(metric.value([1, 0], [2.0, -1.0]), 5)
-        0.00873
+        0.00872
     """
 
     name = "focal_loss"
