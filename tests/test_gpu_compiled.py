@@ -58,42 +58,39 @@ VARIANTS = {
 
 
 def traffic(launch):
-    """Bytes of logits and floating or integer targets that one program reads."""
+    """Bytes that one program writes as gradient, and reads as logits and targets like them."""
     constants = launch.constants
     elements = constants["BLOCK"] * constants.get("ROWS", 1)
-    logits = launch.values["logits"].element_size() * elements
-    targets = launch.values["targets"]
-    whole = targets.shape == launch.values["logits"].shape
-    return logits, logits + whole * targets.element_size() * elements
+    logits, targets = launch.values["logits"], launch.values["targets"]
+    written = logits.element_size() * elements
+    # bytes of bool targets come as many at a time as logits do, so in narrower loads
+    alike = targets.shape == logits.shape and targets.element_size() >= logits.element_size()
+    return written, written + alike * targets.element_size() * elements
 
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_budgets(variant, dtype, target, tmp_path):
+def test_budgets(variant, dtype, target, tmp_path, monkeypatch):
+    amd = target.startswith("gfx")
+    monkeypatch.setattr(gpu, "LANES", 64 if amd else 32)
     launch = training_launch(VARIANTS[variant](DTYPES[dtype]))
     machine = inspected(compiled(launch, target), tmp_path)
     assert machine.spills == 0
     assert machine.stack == 0
-    # A wavefront of 64 has twice the registers of a warp of 32, and 512 per lane in all
-    assert machine.registers <= (128 if target == "gfx942" else 80)
+    assert machine.registers <= 80
     written, read = traffic(launch)
-    # With four intermediates-heavy classes per thread, half precision moves 8 bytes at a time.
-    narrow = "probabilities" in variant and dtype == "bfloat16"
-    if target == "gfx942":
-        wide = 8 if narrow else 16
-        width = "x2" if narrow else "x4"
-        loads, stores = rf"global_load_dword{width}\b", rf"global_store_dword{width}\b"
+    # Four classes per thread are what 80 registers hold where each is a target: 8 bytes in half
+    # precision.
+    wide = 8 if "probabilities" in variant and dtype == "bfloat16" else 16
+    if amd:
+        names = (f"global_load_dwordx{wide // 4}", f"global_store_dwordx{wide // 4}")
     else:
-        wide = 8 if narrow else 16
-        loads, stores = rf"LDG\.E\.{8 * wide}\b", rf"STG\.E\.{8 * wide}\b"
-    if "50000" in variant:
-        # every pass over a row reads a block and the last one writes it
-        assert machine.bytes_by(loads, wide) >= written
-        assert machine.bytes_by(stores, wide) >= written
-    else:
-        assert machine.bytes_by(loads, wide) >= read
-        assert machine.bytes_by(stores, wide) == written
+        names = (rf"LDG\.E\.{8 * wide}", rf"STG\.E\.{8 * wide}")
+    loaded, stored = (machine.bytes_by(rf"{name}\b", wide) for name in names)
+    # long rows are read once per pass
+    assert loaded >= (written if "50000" in variant else read)
+    assert stored >= written
 
 
 @pytest.mark.skipif(
@@ -106,9 +103,10 @@ def test_budgets(variant, dtype, target, tmp_path):
 def test_instructions_per_element(variant, dtype, budget, tmp_path):
     launch = training_launch(VARIANTS[variant](DTYPES[dtype]))
     machine = inspected(compiled(launch, "sm_90"), tmp_path)
-    per_thread = gpu.SIGMOID_BLOCK / machine.threads
+    per_thread = launch.constants["BLOCK"] / machine.threads
     assert len(machine.instructions) / per_thread <= budget
-    assert machine.count("MUFU") / per_thread == 2  # 2**x and a reciprocal square root
+    # 2**x and a reciprocal square root per element; a division per thread
+    assert machine.count("MUFU") // per_thread == 2
 
 
 @pytest.mark.parametrize("target", ["sm_90", "gfx942"])
@@ -214,13 +212,13 @@ def test_only_its_dtypes_on_a_device():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
-def test_fake_device_tensors_have_the_right_shapes(dtype, reduction):
-    """What torch.compile and shape inference see: the text, not the kernel."""
+def test_fake_tensors_have_the_right_shapes(dtype, reduction):
+    """What torch.compile and shape inference see: the text, whatever the device."""
     from refocal import sigmoid_focal_loss, softmax_focal_loss
 
     with torch._subclasses.FakeTensorMode():
-        logits = torch.empty(3, 5, 2, device="cuda", dtype=dtype)
-        index = torch.empty(3, 2, device="cuda", dtype=torch.int64)
+        logits = torch.empty(3, 5, 2, dtype=dtype)
+        index = torch.empty(3, 2, dtype=torch.int64)
         wide = dtype if dtype == torch.float64 or reduction == "none" else torch.float32
         for loss, shape in (
             (sigmoid_focal_loss(logits, logits, reduction=reduction), (3, 5, 2)),
@@ -228,4 +226,4 @@ def test_fake_device_tensors_have_the_right_shapes(dtype, reduction):
         ):
             assert loss.shape == (shape if reduction == "none" else ())
             assert loss.dtype == wide
-            assert loss.device.type == "cuda"
+            assert isinstance(loss, torch._subclasses.FakeTensor)

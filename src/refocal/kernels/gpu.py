@@ -24,8 +24,11 @@ checks_targets = False
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
-# elements per program and warps; two 16-byte loads per thread in float32, one in half precision
-SIGMOID_BLOCK, SIGMOID_WARPS = 2048, 4
+# threads of a warp, which AMD calls a wavefront
+LANES = 64 if torch.version.hip else 32
+LARGEST_PROGRAM = 1024  # threads
+WARPS = 4
+
 # softmax rows are held in registers up to so many classes, and read in a loop beyond
 LARGEST_ROW = {"index": 16384, "classes": 2048}
 LOOP_WARPS = 8
@@ -120,7 +123,12 @@ def scaled(
         count = kept.numel()
         with on(kept):
             triton_kernels.scale_kernel[(blocks(count, SCALE_BLOCK),)](
-                kept, upstream, count, BLOCK=SCALE_BLOCK, num_warps=8
+                kept,
+                upstream,
+                count,
+                BLOCK=SCALE_BLOCK,
+                num_warps=8,
+                enable_fp_fusion=True,
             )
     return kept
 
@@ -232,15 +240,23 @@ def tile(problem: SoftmaxProblem) -> Tile:
     else:
         each = 16 if columns >= 128 else 4  # of short rows, what is held per row counts
     if looped:
-        return Tile(0, 32 * each * LOOP_WARPS, LOOP_WARPS)
-    rows = max(1, 4 * 32 * each // columns)
-    return Tile(rows, columns, min(16, max(4, columns // (32 * each))))
+        return Tile(0, LANES * each * LOOP_WARPS, LOOP_WARPS)
+    rows = max(1, WARPS * LANES * each // columns)
+    warps = columns // (LANES * each)
+    return Tile(rows, columns, min(LARGEST_PROGRAM // LANES, max(WARPS, warps)))
+
+
+def block(problem: SigmoidProblem) -> int:
+    """Elements of a program of a sigmoid: as many per thread as stay within 80 registers."""
+    exact = modulator_for(problem.gamma) != "compensated"
+    each = 16 if problem.logits.dtype == torch.float32 and exact else 8
+    return WARPS * LANES * each
 
 
 def programs(problem: Problem) -> int:
     """How many programs a problem takes."""
     if isinstance(problem, SigmoidProblem):
-        return blocks(problem.logits.numel(), SIGMOID_BLOCK)
+        return blocks(problem.logits.numel(), block(problem))
     return blocks(math.prod(problem.loss_shape), max(1, tile(problem).rows))
 
 
@@ -289,7 +305,8 @@ def _launch_sigmoid(
     gamma = spread_pair((tame(first), tame(second)), logits)
     weight, scaled = spread(problem.weight, logits), spread(factor, logits)
     certain = not targets.dtype.is_floating_point and not problem.label_smoothing
-    triton_kernels.sigmoid_kernel[(blocks(count, SIGMOID_BLOCK),)](
+    size = block(problem)
+    triton_kernels.sigmoid_kernel[(blocks(count, size),)](
         logits,
         targets,
         losses,
@@ -324,9 +341,9 @@ def _launch_sigmoid(
         LOSS=loss,
         GRADIENT=gradients is not None,
         PRECISE=logits.dtype == torch.float32,
-        EVEN=count % SIGMOID_BLOCK == 0,
-        BLOCK=SIGMOID_BLOCK,
-        num_warps=SIGMOID_WARPS,
+        EVEN=count % size == 0,
+        BLOCK=size,
+        num_warps=WARPS,
         enable_fp_fusion=True,
     )
 
