@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from refocal import arguments
-from refocal.kernels import cpu_sigmoid
+from refocal.kernels import cpu_sigmoid, cpu_softmax
 from refocal.kernels.cpu_call import DTYPES, FLOATS, LARGEST_GAMMA
-from refocal.problem import Number, Problem, SigmoidProblem
+from refocal.problem import Number, Problem, SoftmaxProblem
 from refocal.reduction import Reduction
 
 checks_targets = True
@@ -31,9 +31,13 @@ def unsupported(problem: Problem) -> str | None:
         return 'needs Numba, which is not installed: pip install "refocal[cpu]".'
     if logits.dtype not in FLOATS or targets.dtype not in DTYPES:
         return f"has no kernel for {logits.dtype} logits and {targets.dtype} targets."
-    if not isinstance(problem, SigmoidProblem):
-        return "has no kernel for this."
-    if not max(_plain(problem.gamma[0]), _plain(problem.gamma[1])) <= LARGEST_GAMMA:
+    if isinstance(problem, SoftmaxProblem):
+        if problem.label_smoothing or not problem.has_index_targets:
+            return "has no kernel for a softmax of probabilities or smoothed targets."
+        largest = _plain(problem.gamma)
+    else:
+        largest = max(_plain(problem.gamma[0]), _plain(problem.gamma[1]))
+    if largest > LARGEST_GAMMA:
         return f"has no kernel for a gamma above {LARGEST_GAMMA:g}."
     return None
 
@@ -46,13 +50,11 @@ def evaluate(
     A bfloat16 gradient has been rounded, so it is good for an upstream gradient of 1 only. A
     float16 one is not kept at all: divided by N, most of it would have flushed to zero.
     """
-    assert isinstance(problem, SigmoidProblem)  # noqa: S101
     each = reduction.kind == "none"
     dtype = problem.logits.dtype
     keep = gradient and dtype != torch.float16 and not (each and dtype == torch.bfloat16)
-    loss, slopes, suspicious = cpu_sigmoid.run(
-        problem, "each" if each else "sum", 1 / float(reduction.denominator), gradient=keep
-    )
+    factor = 1 / float(reduction.denominator)
+    loss, slopes, suspicious = _run(problem, "each" if each else "sum", factor, gradient=keep)
     if suspicious:
         arguments.check_target_values(function, problem)
     assert loss is not None  # noqa: S101 - it was asked for
@@ -61,11 +63,18 @@ def evaluate(
 
 def gradient(problem: Problem, factor: Tensor) -> Tensor:
     """The gradient of the unreduced loss times ``factor``, rounded once."""
-    assert isinstance(problem, SigmoidProblem)  # noqa: S101
     plain: Number = factor if factor.dim() else factor.item()
-    _, slopes, _ = cpu_sigmoid.run(problem, "nothing", plain, gradient=True)
+    _, slopes, _ = _run(problem, "nothing", plain, gradient=True)
     assert slopes is not None  # noqa: S101 - it was asked for
     return slopes
+
+
+def _run(
+    problem: Problem, output: str, factor: Number, *, gradient: bool
+) -> tuple[Tensor | None, Tensor | None, bool]:
+    if isinstance(problem, SoftmaxProblem):
+        return cpu_softmax.run(problem, output, factor, gradient=gradient)
+    return cpu_sigmoid.run(problem, output, factor, gradient=gradient)
 
 
 def _plain(gamma: Number) -> float:

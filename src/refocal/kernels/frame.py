@@ -41,11 +41,12 @@ INNER = MIDDLE + 1
 # softmax
 CLASSES = 20
 INNER_SIZE = 21  # positions behind the class axis
-ALPHA = 22  # address of class weights, or 0
-WEIGHT = 23  # address of one weight per position, or 0
-GAMMA = 24  # address of gammas, or 0
-GAMMA_BY_CLASS = 25
-FACTORS = 26  # address of one factor per position, or 0
+GROUP = 22  # positions per block
+ALPHA = 23  # address of class weights, or 0
+WEIGHT = 24  # address of one weight per position, or 0
+FACTORS = 25  # address of one factor per position, or 0
+GAMMAS = 26  # address of gammas, or 0,
+GAMMA_BY_CLASS = 27  # one per class, not per position
 
 COUNTERS = INNER + 1  # one per thread, a cache line apart
 COUNTER_STRIDE = 8

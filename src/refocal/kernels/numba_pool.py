@@ -74,7 +74,7 @@ def thread_number(typingctx: Any, function: Any) -> Any:
 
 # Names that `entry_point` supplies.
 unbound: Any = None
-block = real = unbound
+block = real = integer = from_bits = unbound
 THREADS = frame.THREADS
 THREAD_NUMBER = frame.THREAD_NUMBER
 BLOCKS = frame.BLOCKS
@@ -86,6 +86,13 @@ RESULT = frame.RESULT
 RESULT_FACTOR = frame.RESULT_FACTOR
 COUNTERS = frame.COUNTERS
 COUNTER_STRIDE = frame.COUNTER_STRIDE
+
+
+def number_at(integers: Any, slot: Any) -> Any:
+    """A number of the frame, stored in the computing dtype: read as double and rounded here, LLVM
+    would move the rounding behind the choice of class, into the loop.
+    """
+    return from_bits(integer(integers[slot]))
 
 
 def kernel(base: Any) -> None:

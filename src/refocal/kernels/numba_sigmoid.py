@@ -71,7 +71,7 @@ class SigmoidKernel(NamedTuple):
 unbound: Any = None
 real = where = exp = value = value_and_slope = load = store = target_number = is_irregular = unbound
 is_ignored = pick = choose = from_bits = integer = weigh = loop = parameters = Logit = unbound
-Target = unbound
+Target = number_at = unbound
 ZERO: Any = 0.0
 ONE: Any = 1.0
 LARGEST: Any = 0.0
@@ -88,13 +88,6 @@ MIDDLE, INNER = frame.MIDDLE, frame.INNER
 ALPHA_POSITIVE, ALPHA_NEGATIVE = frame.ALPHA_POSITIVE, frame.ALPHA_NEGATIVE
 GAMMA_POSITIVE, GAMMA_NEGATIVE = frame.GAMMA_POSITIVE, frame.GAMMA_NEGATIVE
 FACTOR, KEPT_SHARE, SPREAD_SHARE = frame.FACTOR, frame.KEPT_SHARE, frame.SPREAD_SHARE
-
-
-def number_at(integers: Any, slot: Any) -> Any:
-    """A number of the frame, stored in the computing dtype: read as double and rounded here, LLVM
-    would move the rounding behind the choice of class, into the loop.
-    """
-    return from_bits(integer(integers[slot]))
 
 
 def product(coefficient: Any, loss: Any) -> Any:
@@ -370,7 +363,7 @@ def build(kernel: SigmoidKernel) -> int:
     def bind(name: str, text: Any, wrap: Any = inlined) -> None:
         names[name] = wrap(rebound(text, names))
 
-    bind("number_at", number_at)
+    bind("number_at", numba_pool.number_at)
     bind("guarded_product", guarded_product)
     bind("weigh", guarded_product if kernel.guarded else product)
     bind("choose", choose_by_class if kernel.pair else choose_either)
