@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix, issparse  # type: ignore[import-untyped]
 from refocal.boosting.classifier import Alpha, FocalClassifier, Gamma, Rows
 from refocal.boosting.metrics import Metric
 from refocal.boosting.numeric import Array
+from refocal.boosting.objectives import SigmoidFocalObjective
 
 
 class FocalCatBoostClassifier(FocalClassifier):
@@ -58,6 +59,7 @@ class FocalCatBoostClassifier(FocalClassifier):
 
     package = "catboost"
     large_sparse = False
+    objective_: SigmoidFocalObjective
     refused: ClassVar[dict[str, str]] = {
         "loss_function": "The loss is Focal; choose alpha and gamma.",
         "objective": "The loss is Focal; choose alpha and gamma.",
@@ -100,11 +102,10 @@ class FocalCatBoostClassifier(FocalClassifier):
         return tags
 
     def _train(self, host: Any, rows: Rows, evals: list[Rows], metrics: list[Metric]) -> Any:
-        alpha = 0.5 if self.alpha is None else self.alpha
         params = {"verbose": False, "allow_writing_files": False} | self._host_params()
         cat_features = params.pop("cat_features", None)
         # repr of a float is exact, and CatBoost parses the text into a double
-        loss = f"Focal:focal_alpha={float(alpha)!r};focal_gamma={float(self.gamma)!r}"
+        loss = f"Focal:focal_alpha={self.objective_.weights[0]!r};focal_gamma={float(self.gamma)!r}"
         metric = metrics[0]
         hosts_own = {"focal_loss": loss, "average_precision": "PRAUC"}
         model = host.CatBoost(
@@ -131,6 +132,10 @@ class FocalCatBoostClassifier(FocalClassifier):
             key = next(one for one in log if metric.name == "focal_loss" or one != loss)
             self.evals_result_[f"validation_{i}"] = {metric.name: log[key]}
         return model
+
+    def _objective(self) -> SigmoidFocalObjective:
+        alpha = 0.5 if self.alpha is None else self.alpha
+        return SigmoidFocalObjective(alpha=alpha, gamma=self.gamma, hessian=self.hessian)
 
     def _check_supported(self) -> None:
         name = type(self).__name__

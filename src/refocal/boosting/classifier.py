@@ -149,7 +149,7 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_, index = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
-                f"{name}: y must contain at least two classes, got one class, {self.classes_[0]!r}."
+                f"{name}: y must contain at least two classes, got one class, {self.classes_[0]}."
             )
         self._check_supported()
         rows = Rows(X, index, self._weights(sample_weight, X, y))
@@ -247,7 +247,7 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if (self.classes_[index] != labels).any():
                 unknown = labels[self.classes_[index] != labels][0]
                 raise ValueError(
-                    f"{type(self).__name__}: eval_set must have the classes of y, got {unknown!r}."
+                    f"{type(self).__name__}: eval_set must have the classes of y, got {unknown}."
                 )
             rows.append(Rows(X, index, self._weights(weight, X)))
         return rows
