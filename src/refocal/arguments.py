@@ -20,7 +20,9 @@ from refocal.problem import Number, Problem, SigmoidProblem, SoftmaxProblem
 
 REDUCTIONS = ("none", "mean", "sum")
 NORMALIZERS = ("elements", "positives", "weights")
-IMPLEMENTATIONS = ("auto", "eager", "cpu")
+IMPLEMENTATIONS = ("auto", "eager", "cpu", "gpu")
+
+LARGEST_GAMMA = 1e30
 
 _values_checked_everywhere = False
 
@@ -148,8 +150,8 @@ def check_reduction(function: str, reduction: Any, normalizer: Any, *, multiclas
                 f"{function}: normalizer must be a number or a 0-d tensor, got a tensor of shape "
                 f"{shape(normalizer)}. Sum it first."
             )
-        if readable(normalizer) and not 0 < float(normalizer) < math.inf:
-            fail_normalizer(function, float(normalizer))
+        if readable(normalizer) and not 0 < (value := normalizer.item()) < math.inf:
+            fail_normalizer(function, value)
     elif not is_number(normalizer):
         raise TypeError(
             f"{function}: normalizer must be one of {quoted(NORMALIZERS)}, or a positive number, "
@@ -459,11 +461,12 @@ def aligned_parameter(
         return value
     if value.dim() == 1 and logits.dim() > 1 and value.shape[0] == logits.shape[1]:
         return value.view([-1 if axis == 1 else 1 for axis in range(logits.dim())])
-    classes = logits.shape[min(1, logits.dim() - 1)] if logits.dim() else None
-    per_class = f"({classes},) per class, or " if logits.dim() else ""
+    layouts = "0-d"
+    if logits.dim():
+        classes = logits.shape[min(1, logits.dim() - 1)]
+        layouts = f"0-d, ({classes},) per class, or {logits.dim()}-d and broadcastable,"
     raise ValueError(
-        f"{function}: {argument} must be 0-d, {per_class}{logits.dim()}-d and broadcastable to "
-        f"logits {shape(logits)}, got {shape(value)}."
+        f"{function}: {argument} must be {layouts} for logits {shape(logits)}, got {shape(value)}."
     )
 
 
@@ -675,7 +678,8 @@ def gamma_number(function: str, gamma: Any, *, multiclass: bool) -> float:
         )
     if not 0 <= gamma < math.inf:
         fail_gamma(function, gamma)
-    return float(gamma)
+    # held: beyond it q**gamma is 0 or 1 for every float, but gamma * p * ce would overflow
+    return min(float(gamma), LARGEST_GAMMA)
 
 
 def check_gamma_values(function: str, gamma: Tensor) -> None:
@@ -742,10 +746,7 @@ def round_to(value: float, dtype: torch.dtype) -> float:
     """The nearest number of the computing dtype: gamma 2.1 kept in double costs 25 ulp."""
     if dtype == torch.float64:
         return value
-    try:
-        return float(struct.unpack("f", struct.pack("f", value))[0])
-    except OverflowError:
-        return torch.finfo(dtype).max
+    return float(struct.unpack("f", struct.pack("f", value))[0])
 
 
 def readable(tensor: Tensor) -> bool:

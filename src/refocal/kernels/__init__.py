@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from refocal import arguments
-from refocal.kernels import cpu, eager, sharded
+from refocal.kernels import cpu, eager, gpu, sharded
 from refocal.kernels.packing import tensors_of, with_tensors, without_tensors
 from refocal.problem import Problem, SoftmaxProblem
 from refocal.reduction import Reduction, reduce
@@ -46,9 +46,9 @@ class Carrier(Protocol):
         """
 
 
-CARRIERS: dict[str, Carrier] = {"eager": eager, "cpu": cpu}
+CARRIERS: dict[str, Carrier] = {"eager": eager, "cpu": cpu, "gpu": gpu}
 # what "auto" tries, fastest first, before eager
-FASTEST = ("cpu",)
+FASTEST = ("cpu", "gpu")
 
 
 def run(function: str, problem: Problem, reduction: Reduction, impl: str) -> Tensor:
@@ -136,6 +136,10 @@ class OnePass(torch.autograd.Function):
             # create_graph: the gradient must itself be differentiable
             loss = _differentiable(problem, reduction)
             (gradient,) = torch.autograd.grad(loss, problem.logits, upstream, create_graph=True)
+        elif gradient is not None and ctx.carrier is gpu:
+            gradient = gpu.scaled(
+                problem, reduction, gradient, upstream, in_place=not _graph_is_kept()
+            )
         elif gradient is not None and _is_one(upstream):
             # The tensor itself. Autograd has let go of it when nothing else keeps the graph, and
             # adds to it in place only then.
@@ -155,6 +159,12 @@ class OnePass(torch.autograd.Function):
 def _is_one(upstream: Tensor) -> bool:
     """Whether an upstream gradient is 1, where asking costs nothing: not on other devices."""
     return upstream.dim() == 0 and upstream.is_cpu and upstream.item() == 1
+
+
+def _graph_is_kept() -> bool:
+    """Whether what backward reads may be read again. A torch that does not say keeps it."""
+    ask = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
+    return ask is None or bool(ask())
 
 
 def _per_logit(upstream: Tensor, problem: Problem) -> Tensor:
