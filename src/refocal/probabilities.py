@@ -1,0 +1,525 @@
+"""Using the probabilities: the inverse link, a fitted temperature, other priors, costs.
+
+`refocal.posterior` turns the logits of a focal-trained model into probabilities under conditions:
+near the optimum, every example of the same weight, the class proportions of training. This file is
+for when one of them does not hold, and for turning a probability into a decision.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple, NoReturn
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from refocal import arguments
+from refocal.inverse import bisect
+from refocal.posterior import sigmoid_posterior, softmax_posterior
+
+# the largest temperature and its inverse that a fit returns: beyond, the log-odds say nothing
+HOTTEST = 100.0
+
+
+def sigmoid_logit(
+    probability: Tensor,
+    *,
+    alpha: float | Tensor | None = 0.25,
+    gamma: float | Tensor | tuple[float | Tensor, float | Tensor] = 2.0,
+    label_smoothing: float = 0.0,
+    detach_modulator: bool = False,
+    temperature: float = 1.0,
+    log_odds: bool = False,
+) -> Tensor:
+    r"""The logit that means this probability: the inverse of `sigmoid_posterior`.
+
+    For the initial bias of a last layer, and for a threshold on logits. Found by bisection in
+    float64, because the posterior has no inverse in closed form; differentiable with respect to
+    ``probability`` by the implicit function theorem.
+
+    Args:
+        probability: floating, any shape, in [0, 1]; 0 and 1 give -inf and inf.
+        alpha: as in training, strictly between 0 and 1, or None.
+        gamma: as in training.
+        label_smoothing: as in training. With smoothing e a model's logits stay between those of
+            e/2 and 1 - e/2.
+        detach_modulator: as in training.
+        temperature: as given to `sigmoid_posterior`.
+        log_odds: ``probability`` holds ``log(P / (1 - P))`` instead, any real number.
+
+    Returns:
+        Logits, shape and dtype of ``probability``.
+
+    Raises:
+        ValueError: a probability outside [0, 1], or the errors of `sigmoid_posterior`.
+        TypeError: ``probability`` is not a floating tensor.
+
+    Example:
+        >>> import torch
+        >>> from refocal.probabilities import sigmoid_logit
+        >>> sigmoid_logit(torch.tensor([0.045, 0.9]))
+        tensor([-1.5443,  0.4104])
+
+    References:
+        The inverse of Charoenphakdee, Vongkulbhisal, Chairatanakul, Sugiyama, CVPR 2021, theorem
+        11. https://arxiv.org/abs/2011.09172
+    """
+    name = "sigmoid_logit"
+    if not isinstance(probability, Tensor) or not probability.dtype.is_floating_point:
+        got = getattr(probability, "dtype", type(probability).__name__)
+        raise TypeError(
+            f"{name}: probability must be a floating tensor, got {got}. For a plain number use "
+            "refocal.parameters.prior_bias."
+        )
+    arguments.check_temperature(name, temperature)
+    smoothing = arguments.smoothing(name, label_smoothing)
+    arguments.check_posterior_smoothing(name, smoothing)
+    target = probability.double()
+    if not arguments.flag(name, "log_odds", log_odds):
+        _check_probabilities(name, "probability", probability)
+        target = torch.logit(target)
+    target = target * temperature
+    if smoothing:
+        smoothed = torch.sigmoid(target) * (1 - smoothing) + smoothing / 2
+        negative = torch.sigmoid(-target) * (1 - smoothing) + smoothing / 2
+        target = torch.log(smoothed) - torch.log(negative)
+
+    def posterior(logits: Tensor) -> Tensor:
+        return sigmoid_posterior(
+            logits,
+            alpha=_double(alpha),
+            gamma=tuple(map(_double, gamma)) if isinstance(gamma, tuple) else _double(gamma),
+            detach_modulator=detach_modulator,
+            log_odds=True,
+        )
+
+    with torch.no_grad():
+        logits = _root(posterior, target)
+    if target.requires_grad:
+        with torch.enable_grad():
+            at = logits.clone().requires_grad_()
+            (rise,) = torch.autograd.grad(posterior(at).sum(), at)
+        # value of `logits`, slope 1 / posterior'
+        logits = logits + (target - target.detach()) / rise
+    return logits.to(probability.dtype)
+
+
+def _root(rising: Any, target: Tensor) -> Tensor:
+    """Where an increasing elementwise function equals ``target``."""
+    finite = torch.where(torch.isfinite(target), target, 0.0)
+    low, high = torch.full_like(finite, -1.0), torch.ones_like(finite)
+    while bool((below := rising(low) > finite).any()):
+        low = torch.where(below, 2 * low, low)
+    while bool((above := rising(high) < finite).any()):
+        high = torch.where(above, 2 * high, high)
+    while True:
+        middle = low + (high - low) / 2
+        if not bool(((low < middle) & (middle < high)).any()):
+            return torch.where(torch.isfinite(target), middle, target)
+        over = rising(middle) > finite
+        low, high = torch.where(over, low, middle), torch.where(over, middle, high)
+
+
+def _double(value: Any) -> Any:
+    return value.double() if isinstance(value, Tensor) else value
+
+
+# ---------------------------------------------------------------------------------------------
+# is the closed form good on held-out data, and what one number repairs it
+
+
+@dataclass(frozen=True)
+class TemperatureFit:
+    """What `fit_temperature` found on held-out data; log losses are means in nats.
+
+    Attributes:
+        temperature: what to pass to the posterior; above 1 the closed form was overconfident.
+        raw: log loss of the plain sigmoid or softmax of the logits.
+        closed_form: log loss of the posterior.
+        fitted: log loss of the posterior with this temperature, on the data it was fitted to.
+        base_rate: log loss of the class frequencies alone.
+        count: examples.
+    """
+
+    temperature: float
+    raw: float
+    closed_form: float
+    fitted: float
+    base_rate: float
+    count: int
+
+    @property
+    def closed_form_holds(self) -> bool:
+        """Whether the closed form beats the raw probabilities here."""
+        return self.closed_form <= self.raw
+
+    def __str__(self) -> str:
+        verdict = (
+            "The closed form holds."
+            if self.closed_form_holds
+            else "The closed form is worse than the raw probabilities: the model is not near the "
+            "optimum of its loss (overfit, or not trained out). Use the fitted temperature, or "
+            "stop earlier."
+        )
+        if min(self.raw, self.closed_form, self.fitted) >= self.base_rate:
+            verdict += " Nothing here beats the class frequencies."
+        return (
+            f"log loss on {self.count} held-out examples: raw {self.raw:.4f}, closed form "
+            f"{self.closed_form:.4f}, with temperature {self.temperature:.3f} {self.fitted:.4f}, "
+            f"class frequencies {self.base_rate:.4f}. {verdict}"
+        )
+
+
+def fit_temperature(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    link: str = "sigmoid",
+    alpha: float | Tensor | None = 0.25,
+    gamma: float | Tensor | tuple[float | Tensor, float | Tensor] = 2.0,
+    label_smoothing: float = 0.0,
+    detach_modulator: bool = False,
+) -> TemperatureFit:
+    """Checks the closed-form posterior on held-out data, and fits one temperature to repair it.
+
+    The posterior assumes a model near the optimum of its loss. On an overfit network it makes
+    probabilities worse; the result says so. A temperature on the posterior's log-odds has one
+    parameter and keeps the ranking of a binary problem. Its log loss is convex in 1 / temperature.
+
+    Args:
+        logits: of a trained model on data it has not seen. ``(*)`` for the sigmoid; ``(N, C)`` for
+            the softmax.
+        targets: 0 or 1 in the shape of ``logits``; class indices ``(N,)`` for the softmax.
+        link: "sigmoid" or "softmax".
+        alpha: as in training (softmax: None or ``(C,)``; pass None explicitly).
+        gamma: as in training.
+        label_smoothing: as in training.
+        detach_modulator: as in training.
+
+    Returns:
+        A `TemperatureFit`. Its temperature lies in [0.01, 100].
+
+    Raises:
+        ValueError: shapes differ, targets of another kind, or too few examples.
+        TypeError: a wrong type.
+
+    Example:
+        >>> import torch
+        >>> from refocal.probabilities import fit_temperature
+        >>> logits = torch.tensor([3.0, 1.0, -1.0, -3.0] * 25)
+        >>> targets = torch.tensor([1.0, 0.0, 1.0, 0.0] * 25)
+        >>> print(fit_temperature(logits, targets, alpha=None).temperature > 1)
+        True
+
+    References:
+        Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", 2017, section 4.2,
+        applied after the closed form. https://arxiv.org/abs/1706.04599
+    """
+    name = "fit_temperature"
+    if link not in ("sigmoid", "softmax"):
+        arguments.fail_choice(name, "link", ("sigmoid", "softmax"), link)
+    arguments.check_logits(name, logits)
+    arguments.check_targets_type(name, logits, targets)
+    settings: dict[str, Any] = {
+        "alpha": alpha,
+        "gamma": gamma,
+        "label_smoothing": label_smoothing,
+        "detach_modulator": detach_modulator,
+    }
+    z = logits.detach().double()
+    if link == "sigmoid":
+        scores, raw, index = _binary_scores(name, z, targets, settings)
+    else:
+        scores, raw, index = _class_scores(name, z, targets, settings)
+
+    def loss(beta: float, of: Tensor = scores) -> float:
+        return functional.cross_entropy(beta * of, index).item()
+
+    def slope(beta: float) -> float:
+        # d/d beta of the log loss: expected score under the model less the score of the label
+        expected = (torch.softmax(beta * scores, 1) * scores).sum(1)
+        return (expected - scores.gather(1, index.unsqueeze(1)).squeeze(1)).mean().item()
+
+    low, high = 1 / HOTTEST, HOTTEST
+    beta = low if slope(low) >= 0 else high if slope(high) <= 0 else bisect(slope, low, high)
+    frequencies = torch.bincount(index, minlength=scores.shape[1]).double() / len(index)
+    return TemperatureFit(
+        temperature=1 / beta,
+        raw=loss(1.0, raw),
+        closed_form=loss(1.0),
+        fitted=loss(beta),
+        base_rate=-torch.special.xlogy(frequencies, frequencies).sum().item(),
+        count=len(index),
+    )
+
+
+def _binary_scores(
+    name: str, z: Tensor, targets: Tensor, settings: dict[str, Any]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Two-column log scores of the posterior and of the raw sigmoid, and class indices."""
+    if targets.shape != z.shape:
+        arguments.fail_sigmoid_shape(name, z, targets)
+    if not bool(((targets == 0) | (targets == 1)).all()):
+        _fail(name, "targets must be 0 or 1, got others. Soft targets are no outcomes.")
+    odds = sigmoid_posterior(z, log_odds=True, **settings).flatten()
+    index = targets.detach().flatten().long()
+    _check_count(name, index, 2)
+    scores, raw = (
+        torch.stack([-one / 2, one / 2], 1).clamp(-1e300, 1e300) for one in (odds, z.flatten())
+    )
+    return scores, raw, index
+
+
+def _class_scores(
+    name: str, z: Tensor, targets: Tensor, settings: dict[str, Any]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Log scores ``(N, C)`` of the posterior and of the raw softmax, and class indices."""
+    if z.dim() != 2 or targets.shape != z.shape[:1] or targets.dtype.is_floating_point:
+        _fail(
+            name,
+            "logits must be (N, C) and targets class indices (N,) with "
+            f'link="softmax", got {tuple(z.shape)} and {targets.dtype} {tuple(targets.shape)}.',
+        )
+    index = targets.detach().long()
+    if len(index) and not 0 <= int(index.min()) <= int(index.max()) < z.shape[1]:
+        bad = int(index.min()) if int(index.min()) < 0 else int(index.max())
+        arguments.fail_class_index(name, bad, z.shape[1])
+    _check_count(name, index, z.shape[1])
+    posterior = softmax_posterior(z, **settings)
+    return torch.log(posterior.clamp(min=torch.finfo(z.dtype).tiny)), z, index
+
+
+def _check_count(name: str, index: Tensor, classes: int) -> None:
+    if len(index) < 10 or len(torch.unique(index)) < 2:
+        _fail(
+            name,
+            "targets must hold at least 10 examples and two classes, got "
+            f"{len(index)} of {len(torch.unique(index))}. One parameter needs held-out data.",
+        )
+
+
+# ---------------------------------------------------------------------------------------------
+# other class proportions than in training
+
+
+def shift_prior(log_odds: Tensor, train_prior: float, deploy_prior: float) -> Tensor:
+    """Posterior log-odds for a base rate other than that of the training data.
+
+    ``logit P += logit(deploy_prior) - logit(train_prior)``: Bayes' rule where the classes look the
+    same and only their proportions change.
+
+    Args:
+        log_odds: ``sigmoid_posterior(..., log_odds=True)``, any shape.
+        train_prior: share of positives in training, strictly between 0 and 1.
+        deploy_prior: share of positives where the model is used.
+
+    Returns:
+        Log-odds, shape and dtype of ``log_odds``; their sigmoid is the probability.
+
+    Raises:
+        ValueError: a prior not strictly between 0 and 1.
+        TypeError: ``log_odds`` is not a floating tensor.
+
+    Example:
+        >>> import torch
+        >>> from refocal.probabilities import shift_prior
+        >>> torch.sigmoid(shift_prior(torch.tensor([0.0]), 0.5, 0.01))
+        tensor([0.0100])
+
+    References:
+        Saerens, Latinne, Decaestecker, "Adjusting the Outputs of a Classifier to New a Priori
+        Probabilities", Neural Computation 2002, eq. 2.4.
+    """
+    name = "shift_prior"
+    _check_log_odds(name, log_odds)
+    shift = _logit(name, "deploy_prior", deploy_prior) - _logit(name, "train_prior", train_prior)
+    return log_odds + shift
+
+
+def correct_sampling(log_odds: Tensor, negative_rate: float) -> Tensor:
+    """Posterior log-odds of the full data, from a model trained on a subsample of the negatives.
+
+    ``logit P += log(negative_rate)``. A rate of 0.01 moves log-odds by -4.6.
+
+    Args:
+        log_odds: ``sigmoid_posterior(..., log_odds=True)``, any shape.
+        negative_rate: share of the negatives that was kept, independently of their features, in
+            (0, 1]. All positives were kept.
+
+    Returns:
+        Log-odds, shape and dtype of ``log_odds``.
+
+    Raises:
+        ValueError: a rate outside (0, 1].
+        TypeError: ``log_odds`` is not a floating tensor.
+
+    Example:
+        >>> import torch
+        >>> from refocal.probabilities import correct_sampling
+        >>> correct_sampling(torch.tensor([0.0]), 0.01)
+        tensor([-4.6052])
+    """
+    name = "correct_sampling"
+    _check_log_odds(name, log_odds)
+    if not arguments.is_number(negative_rate) or not 0 < negative_rate <= 1:
+        _fail(name, f"negative_rate must be in (0, 1], got {negative_rate!r}.")
+    return log_odds + math.log(negative_rate)
+
+
+# ---------------------------------------------------------------------------------------------
+# decisions
+
+
+class CostThreshold(NamedTuple):
+    """Decide "positive" above it: as a probability, as posterior log-odds, as the model's logit."""
+
+    probability: float
+    log_odds: float
+    logit: float
+
+
+def cost_threshold(
+    cost_fp: float,
+    cost_fn: float,
+    *,
+    alpha: float | None = 0.25,
+    gamma: float | tuple[float, float] = 2.0,
+    detach_modulator: bool = False,
+) -> CostThreshold:
+    """The threshold of least expected cost, in three currencies.
+
+    Deciding "positive" costs ``(1 - P) cost_fp`` on average, "negative" ``P cost_fn``: positive
+    pays where ``P > cost_fp / (cost_fp + cost_fn)``. The logit is the same threshold before the
+    posterior, for the focal loss the model was trained with.
+
+    Args:
+        cost_fp: cost of a false alarm, > 0, in any unit.
+        cost_fn: cost of a miss, > 0, in the same unit.
+        alpha: as in training.
+        gamma: as in training.
+        detach_modulator: as in training.
+
+    Raises:
+        ValueError: a cost that is not > 0, or the errors of `sigmoid_posterior`.
+
+    Example:
+        >>> from refocal.probabilities import cost_threshold
+        >>> threshold = cost_threshold(1, 50)
+        >>> print(f"{threshold.probability:.4f} {threshold.logit:.3f}")
+        0.0196 -1.859
+
+    References:
+        Elkan, "The Foundations of Cost-Sensitive Learning", IJCAI 2001, eq. 2.
+    """
+    name = "cost_threshold"
+    for argument, value in (("cost_fp", cost_fp), ("cost_fn", cost_fn)):
+        if not arguments.is_number(value) or not 0 < value < math.inf:
+            _fail(name, f"{argument} must be finite and > 0, got {value!r}.")
+    log_odds = math.log(cost_fp) - math.log(cost_fn)
+    logit = sigmoid_logit(
+        torch.tensor(log_odds, dtype=torch.float64),
+        alpha=alpha,
+        gamma=gamma,
+        detach_modulator=detach_modulator,
+        log_odds=True,
+    ).item()
+    return CostThreshold(cost_fp / (cost_fp + cost_fn), log_odds, logit)
+
+
+# ---------------------------------------------------------------------------------------------
+# what a denominator that depends on the labels does
+
+
+def normalizer_shift(
+    normalizer: str, batch_size: int, base_rate: float, *, alpha: float | None = 0.25
+) -> float:
+    """By how much a label-dependent denominator of "mean" moves the posterior's log-odds.
+
+    The posterior assumes that every example weighs the same. Divided by the batch's positives (or
+    by the sum of its class weights) a positive weighs less than a negative, because it raises its
+    own denominator. With K' positives among the other ``batch_size - 1`` examples the shift is
+    ``log E[1 / D(K' + 1)] - log E[1 / D(K')]``, K' binomial, ``D = max(1, K)`` for "positives" and
+    ``alpha K + (1 - alpha)(N - K)`` for "weights". Subtract it from the log-odds, or train with
+    ``normalizer="elements"`` or a constant, which have none.
+
+    Args:
+        normalizer: "elements", "positives" or "weights".
+        batch_size: examples per batch, drawn at random.
+        base_rate: share of positives, strictly between 0 and 1.
+        alpha: as in training; matters for "weights" only.
+
+    Returns:
+        The shift in nats: negative, probabilities come out too small.
+
+    Raises:
+        ValueError: a value outside its domain.
+
+    Example:
+        >>> from refocal.probabilities import normalizer_shift
+        >>> print(round(normalizer_shift("positives", 80, 0.025), 2))  # 2 positives per batch
+        -0.38
+    """
+    name = "normalizer_shift"
+    _logit(name, "base_rate", base_rate)
+    if arguments.integer(name, "batch_size", batch_size) < 1:
+        _fail(name, f"batch_size must be >= 1, got {batch_size}.")
+    weight = 0.5 if alpha is None else arguments.alpha_number(name, alpha)
+    if normalizer == "elements":
+        return 0.0
+    if normalizer not in ("positives", "weights"):
+        arguments.fail_choice(name, "normalizer", arguments.NORMALIZERS, normalizer)
+
+    def denominator(positives: int) -> float:
+        if normalizer == "positives":
+            return max(1.0, positives)
+        return weight * positives + (1 - weight) * (batch_size - positives)
+
+    others = batch_size - 1
+    chances = [
+        math.exp(
+            math.lgamma(others + 1)
+            - math.lgamma(k + 1)
+            - math.lgamma(others - k + 1)
+            + k * math.log(base_rate)
+            + (others - k) * math.log1p(-base_rate)
+        )
+        for k in range(others + 1)
+    ]
+    own = math.fsum(chance / denominator(k + 1) for k, chance in enumerate(chances))
+    other = math.fsum(chance / denominator(k) for k, chance in enumerate(chances))
+    return math.log(own) - math.log(other)
+
+
+# ---------------------------------------------------------------------------------------------
+# checks
+
+
+def _check_log_odds(function: str, log_odds: Any) -> None:
+    if not isinstance(log_odds, Tensor) or not log_odds.dtype.is_floating_point:
+        got = getattr(log_odds, "dtype", type(log_odds).__name__)
+        raise TypeError(
+            f"{function}: log_odds must be a floating tensor, got {got}. Pass "
+            "sigmoid_posterior(logits, ..., log_odds=True)."
+        )
+
+
+def _check_probabilities(function: str, argument: str, values: Tensor) -> None:
+    if values.numel() and arguments.readable(values.detach()):
+        low, high = torch.aminmax(values.detach())
+        if low < 0 or high > 1:
+            bad = (low if low < 0 else high).item()
+            _fail(
+                function, f"{argument} must be in [0, 1], got {bad}. For log-odds, log_odds=True."
+            )
+
+
+def _logit(function: str, argument: str, probability: Any) -> float:
+    if not arguments.is_number(probability) or not 0 < probability < 1:
+        _fail(function, f"{argument} must be strictly between 0 and 1, got {probability!r}.")
+    return math.log(probability) - math.log1p(-probability)
+
+
+def _fail(function: str, message: str) -> NoReturn:
+    raise ValueError(f"{function}: {message}")
