@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,11 @@ import refocal
 from oracle import Array, Expected, wide
 
 SIGMOID, SOFTMAX = "sigmoid", "softmax"
-FUNCTIONS = {SIGMOID: refocal.sigmoid_focal_loss, SOFTMAX: refocal.softmax_focal_loss}
+
+# by plain torch unless an implementation is named: "auto" may pick a carrier that compiles first
+sigmoid_focal_loss = partial(refocal.sigmoid_focal_loss, impl="eager")
+softmax_focal_loss = partial(refocal.softmax_focal_loss, impl="eager")
+FUNCTIONS = {SIGMOID: sigmoid_focal_loss, SOFTMAX: softmax_focal_loss}
 MODULES = {SIGMOID: refocal.SigmoidFocalLoss, SOFTMAX: refocal.SoftmaxFocalLoss}
 POSTERIORS = {SIGMOID: refocal.sigmoid_posterior, SOFTMAX: refocal.softmax_posterior}
 

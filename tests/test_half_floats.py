@@ -10,8 +10,18 @@ import torch
 from torch import Tensor
 
 import oracle
-import refocal
-from cases import GAMMAS, HALF_DTYPES, IMPLEMENTATIONS, SIGMOID, SOFTMAX, evaluate, numbers, wide
+from cases import (
+    GAMMAS,
+    HALF_DTYPES,
+    IMPLEMENTATIONS,
+    SIGMOID,
+    SOFTMAX,
+    evaluate,
+    numbers,
+    sigmoid_focal_loss,
+    softmax_focal_loss,
+    wide,
+)
 from oracle import Array
 
 # An error in float32 moves a result across the middle between two half-precision numbers only
@@ -60,7 +70,7 @@ def test_value_and_gradient_of_every_logit(
     z = every_number(dtype)
     value, gradient = evaluate(
         implementation,
-        refocal.sigmoid_focal_loss,
+        sigmoid_focal_loss,
         z,
         torch.ones(z.shape, dtype=torch.bool),
         gamma=gamma,
@@ -78,10 +88,10 @@ def test_the_other_side_is_the_mirror_image(dtype: torch.dtype) -> None:
     z = every_number(dtype)
     keywords = {"alpha": None, "reduction": "none"}
     positive, rising = evaluate(
-        "eager", refocal.sigmoid_focal_loss, z, torch.ones(z.shape, dtype=torch.int8), **keywords
+        "eager", sigmoid_focal_loss, z, torch.ones(z.shape, dtype=torch.int8), **keywords
     )
     negative, falling = evaluate(
-        "eager", refocal.sigmoid_focal_loss, -z, torch.zeros(z.shape, dtype=torch.int8), **keywords
+        "eager", sigmoid_focal_loss, -z, torch.zeros(z.shape, dtype=torch.int8), **keywords
     )
     exactly = {"rtol": 0, "atol": 0, "equal_nan": True}
     torch.testing.assert_close(positive, negative, **exactly)
@@ -94,12 +104,12 @@ def test_sums_and_means_are_float32(dtype: torch.dtype, link: str) -> None:
     """A float16 sum would overflow at 65,504, a bfloat16 count stall at 256."""
     if link == SIGMOID:
         z, y = torch.full((100_000,), -20.0, dtype=dtype), torch.ones(100_000)
-        function = refocal.sigmoid_focal_loss
+        function = sigmoid_focal_loss
         keywords = {"alpha": None}
     else:
         z = torch.tensor([[-20.0, 0.0]], dtype=dtype).repeat(100_000, 1)
         y = torch.zeros(100_000, dtype=torch.long)
-        function = refocal.softmax_focal_loss
+        function = softmax_focal_loss
         keywords = {}
     one = float(oracle.value(-20.0, 2.0))
     total = function(z, y, reduction="sum", **keywords)
@@ -115,7 +125,7 @@ def test_the_gradient_of_a_mean_is_divided_in_float32(dtype: torch.dtype) -> Non
     """
     count, scale = 1_000_000, 65536.0
     z = torch.full((count,), -2.0, dtype=dtype, requires_grad=True)
-    loss = refocal.sigmoid_focal_loss(z, torch.zeros(count), alpha=None)
+    loss = sigmoid_focal_loss(z, torch.zeros(count), alpha=None)
     (loss * scale).backward()
     exact = -oracle.slope(2.0, 2.0) * scale / count
     torch.testing.assert_close(
@@ -127,7 +137,7 @@ def test_the_gradient_of_a_mean_is_divided_in_float32(dtype: torch.dtype) -> Non
 def test_the_starting_point_of_a_detector(dtype: torch.dtype) -> None:
     """Easy negatives at z = -4.594, which the usual recipe loses altogether in bfloat16."""
     z = torch.tensor([-4.594], dtype=dtype)
-    loss = refocal.sigmoid_focal_loss(z, torch.zeros(1), alpha=None)
+    loss = sigmoid_focal_loss(z, torch.zeros(1), alpha=None)
     torch.testing.assert_close(loss, torch.tensor(float(oracle.value(-numbers(z), 2.0)[0])))
 
 
@@ -136,8 +146,8 @@ def test_autocast_changes_neither_dtype_nor_value(dtype: torch.dtype) -> None:
     z = torch.randn(6, 4, dtype=dtype)
     y = torch.randint(0, 4, (6,))
     for reduction, expected in (("none", dtype), ("mean", torch.float32), ("sum", torch.float32)):
-        outside = refocal.softmax_focal_loss(z, y, gamma=1.5, reduction=reduction)
+        outside = softmax_focal_loss(z, y, gamma=1.5, reduction=reduction)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            inside = refocal.softmax_focal_loss(z, y, gamma=1.5, reduction=reduction)
+            inside = softmax_focal_loss(z, y, gamma=1.5, reduction=reduction)
         assert outside.dtype == expected
         torch.testing.assert_close(inside, outside, rtol=0, atol=0)
