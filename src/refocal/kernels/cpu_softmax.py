@@ -17,9 +17,12 @@ from refocal.problem import Number, SoftmaxProblem
 LAYOUT = "qdq" + "qqqqqqq" + "rrrrr" + "qqqqqqqq"
 # Up to this many classes a vector over positions is worth the transposing.
 FEW_CLASSES = 128
-# Numbers in the buffer of a group: a quarter of an L2 cache of 1 MB.
-GROUP_NUMBERS = 65_536
-SMALLEST_GROUP, LARGEST_GROUP = 16, 256
+# Numbers in the buffer of a group, so that it stays in the L1 cache.
+GROUP_NUMBERS = 8_192
+# Positions come in four vectors of 16: that many the compiler handles at once, and what is left
+# over one by one.
+VECTORS = 64
+LARGEST_GROUP = 4 * VECTORS
 
 _kernels: dict[tuple[Any, ...], int] = {}
 
@@ -122,14 +125,14 @@ def _groups(classes: int, inner: int, positions: int) -> tuple[str, int, int]:
 
     By sizes alone: the number of threads must not change the result.
     """
-    group = min(max(GROUP_NUMBERS // classes, SMALLEST_GROUP), LARGEST_GROUP)
-    if inner >= SMALLEST_GROUP:
+    group = min(max(GROUP_NUMBERS // classes // VECTORS, 1) * VECTORS, LARGEST_GROUP)
+    if inner >= 16:
         group = min(group, inner)
         return "adjacent", group, positions // inner * -(-inner // group)
     if classes > FEW_CLASSES and inner == 1:
         group = max(16_384 // classes, 1)
         return "rows", group, -(-positions // group)
-    return "scattered", group, -(-positions // group)
+    return "transposed" if inner == 1 else "scattered", group, -(-positions // group)
 
 
 def _classes_in_place(logits: Tensor, axis: int) -> tuple[Tensor, int]:

@@ -5,10 +5,11 @@ takes: the largest rival, the rivals' exponentials and their sum, the margin, th
 differs is how a group lies in memory, and with it what a vector runs over:
 
 * "rows": many classes, side by side. Vectors run along the classes of one position.
-* "scattered": few classes, side by side, or few positions per image. The group is transposed into
-  a buffer, and vectors run over positions. Of 10 classes, a vector of 16 would use 10.
+* "transposed": few classes, side by side. The group is transposed into a buffer, and vectors run
+  over positions: of the classes of one, a vector of 16 has 10 at work, or 16 and then 4.
 * "adjacent": classes along axis 1, positions behind it side by side (images, volumes). As
-  "scattered", but nothing has to be transposed.
+  "transposed", but nothing has to be transposed.
+* "scattered": the same with too few positions behind a class to fill a vector.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from refocal.kernels.numba_math import (
     widest_vectors,
 )
 from refocal.kernels.numba_pool import pointer
+from refocal.kernels.numba_transpose import transpose
 
 
 class SoftmaxKernel(NamedTuple):
@@ -40,7 +42,7 @@ class SoftmaxKernel(NamedTuple):
     Attributes:
         logits: dtype of logits, gradient and unreduced losses.
         targets: dtype of the class indices.
-        layout: "rows", "scattered" or "adjacent".
+        layout: "rows", "transposed", "adjacent" or "scattered".
         modulator: a key of `formula.MODULATORS`.
         detached: no gradient through the modulator.
         output: "sum" of the losses, "each" of them, or "nothing".
@@ -62,13 +64,14 @@ class SoftmaxKernel(NamedTuple):
 unbound: Any = None
 real = integer = exp = log = ordered = unordered = from_bits = unbound
 value = value_and_slope = load = store = Logit = Target = number_at = unbound
-exponentials_of = scale_of = margins_of = describe = exp_into = sum_of = largest = unbound
+read_tile = write_tile = transpose_all = exponentials_of = scale_of = margins_of = describe = exp_into = sum_of = largest = unbound
 ZERO: Any = 0.0
 ONE: Any = 1.0
 LARGEST: Any = 0.0
 INFINITY: Any = 0.0
 LOGIT_SIZE = TARGET_SIZE = REAL_SIZE = 0
 LOSSES = SUM = GRADIENT = ADJACENT = IN_PLACE = False
+LANES = 0
 # classes per partial sum: of 32,000 exponentials in a row, a float32 sum loses two digits
 CHUNK = 1024
 CLASS_CHUNK = 16
@@ -237,14 +240,16 @@ def block_of_rows(integers: Any, one: Any) -> Any:
     index = np.empty(count, np.int64)
     known = np.empty((KNOWN, count), real)
     rejected = describe(integers, first, index, known)
-    # exponentials wait in the gradient itself where they fit, and without one only for their sum
-    kept = np.empty((1 if IN_PLACE else count if GRADIENT else 1, classes), real)
+    # exponentials wait for their sum in the gradient itself where they fit; without a gradient they
+    # need not wait
+    in_place = IN_PLACE and GRADIENT
+    kept = np.empty((count if GRADIENT and not IN_PLACE else 1, classes), real)
     for i in range(count):
         if index[i] < 0:
             known[OWN, i] = known[TOP, i] = known[REST, i] = ZERO
             continue
         row = carray(pointer(at + i * classes * LOGIT_SIZE), classes, Logit)
-        if IN_PLACE:
+        if in_place:
             out = carray(pointer(to + i * classes * LOGIT_SIZE), classes, real)
         else:
             out = kept[i if GRADIENT else 0]
@@ -259,7 +264,7 @@ def block_of_rows(integers: Any, one: Any) -> Any:
             if index[i] < 0:
                 gradient[:] = store(ZERO)
                 continue
-            if IN_PLACE:
+            if in_place:
                 out = carray(pointer(to + i * classes * LOGIT_SIZE), classes, real)
             else:
                 out = kept[i]
@@ -269,7 +274,7 @@ def block_of_rows(integers: Any, one: Any) -> Any:
 
 
 # ---------------------------------------------------------------------------------------------
-# "scattered" and "adjacent"
+# "transposed", "adjacent" and "scattered"
 
 
 def exponentials_of_tile(tile: Any, known: Any) -> None:
@@ -305,6 +310,97 @@ def scale_tile(tile: Any, known: Any) -> None:
             tile[c, i] *= known[SHARE, i]
 
 
+def read_adjacent(integers: Any, first: Any, tile: Any) -> None:
+    widest_vectors()
+    classes, count = tile.shape
+    inner = integers[INNER_SIZE]
+    start = first // inner * classes * inner + first % inner
+    for c in range(classes):
+        at = integers[LOGITS] + (start + c * inner) * LOGIT_SIZE
+        source = carray(pointer(at), count, Logit)
+        for i in range(count):
+            tile[c, i] = load(source[i])
+
+
+def write_adjacent(integers: Any, first: Any, tile: Any) -> None:
+    widest_vectors()
+    classes, count = tile.shape
+    inner = integers[INNER_SIZE]
+    start = first // inner * classes * inner + first % inner
+    for c in range(classes):
+        at = integers[GRADIENTS] + (start + c * inner) * LOGIT_SIZE
+        gradient = carray(pointer(at), count, Logit)
+        for i in range(count):
+            gradient[i] = store(tile[c, i])
+
+
+def read_scattered(integers: Any, first: Any, tile: Any) -> None:
+    classes, count = tile.shape
+    inner = integers[INNER_SIZE]
+    for i in range(count):
+        start = (first + i) // inner * classes * inner + (first + i) % inner
+        at = integers[LOGITS] + start * LOGIT_SIZE
+        source = carray(pointer(at), classes * inner, Logit)
+        for c in range(classes):
+            tile[c, i] = load(source[c * inner])
+
+
+def write_scattered(integers: Any, first: Any, tile: Any) -> None:
+    classes, count = tile.shape
+    inner = integers[INNER_SIZE]
+    for i in range(count):
+        start = (first + i) // inner * classes * inner + (first + i) % inner
+        at = integers[GRADIENTS] + start * LOGIT_SIZE
+        gradient = carray(pointer(at), classes * inner, Logit)
+        for c in range(classes):
+            gradient[c * inner] = store(tile[c, i])
+
+
+def transpose_squares(source: Any, rows: Any, columns: Any, target: Any) -> None:
+    """A matrix at an address into one at another."""
+    widest_vectors()
+    for i in range(0, rows, LANES):
+        for j in range(0, columns, LANES):
+            transpose(
+                real,
+                source + (i * columns + j) * REAL_SIZE,
+                columns * REAL_SIZE,
+                rows - i,
+                columns - j,
+                target + (j * rows + i) * REAL_SIZE,
+                rows * REAL_SIZE,
+            )
+
+
+def read_transposed(integers: Any, first: Any, tile: Any) -> None:
+    widest_vectors()
+    classes, count = tile.shape
+    at = integers[LOGITS] + first * classes * LOGIT_SIZE
+    if IN_PLACE:
+        transpose_all(at, count, classes, tile.ctypes.data)
+    else:
+        source = carray(pointer(at), count * classes, Logit)
+        numbers = np.empty(count * classes, real)
+        for i in range(count * classes):
+            numbers[i] = load(source[i])
+        transpose_all(numbers.ctypes.data, count, classes, tile.ctypes.data)
+        numbers[0] = ZERO  # an address does not keep its array alive
+
+
+def write_transposed(integers: Any, first: Any, tile: Any) -> None:
+    widest_vectors()
+    classes, count = tile.shape
+    at = integers[GRADIENTS] + first * classes * LOGIT_SIZE
+    if IN_PLACE:
+        transpose_all(tile.ctypes.data, classes, count, at)
+    else:
+        gradient = carray(pointer(at), count * classes, Logit)
+        numbers = np.empty(count * classes, real)
+        transpose_all(tile.ctypes.data, classes, count, numbers.ctypes.data)
+        for i in range(count * classes):
+            gradient[i] = store(numbers[i])
+
+
 def block_of_tile(integers: Any, one: Any) -> Any:
     """One group of positions with a vector over them."""
     classes = integers[CLASSES]
@@ -323,21 +419,7 @@ def block_of_tile(integers: Any, one: Any) -> Any:
     known = np.empty((KNOWN, count), real)
     tile = np.empty((classes, count), real)
     rejected = describe(integers, first, index, known)
-    start = first // inner * classes * inner + first % inner
-    if ADJACENT:
-        for c in range(classes):
-            at = integers[LOGITS] + (start + c * inner) * LOGIT_SIZE
-            source = carray(pointer(at), count, Logit)
-            for i in range(count):
-                tile[c, i] = load(source[i])
-    else:
-        for i in range(count):
-            begin = (first + i) // inner * classes * inner + (first + i) % inner
-            source = carray(
-                pointer(integers[LOGITS] + begin * LOGIT_SIZE), classes * inner, Logit
-            )
-            for c in range(classes):
-                tile[c, i] = load(source[c * inner])
+    read_tile(integers, first, tile)
     for i in range(count):
         if index[i] < 0:
             known[OWN, i] = ZERO
@@ -353,22 +435,20 @@ def block_of_tile(integers: Any, one: Any) -> Any:
         for i in range(count):
             if index[i] >= 0:
                 tile[index[i], i] = known[STEP, i]
-        if ADJACENT:
-            for c in range(classes):
-                at = integers[GRADIENTS] + (start + c * inner) * LOGIT_SIZE
-                out = carray(pointer(at), count, Logit)
-                for i in range(count):
-                    out[i] = store(tile[c, i])
-        else:
-            for i in range(count):
-                begin = (first + i) // inner * classes * inner + (first + i) % inner
-                out = carray(
-                    pointer(integers[GRADIENTS] + begin * LOGIT_SIZE), classes * inner, Logit
-                )
-                for c in range(classes):
-                    out[c * inner] = store(tile[c, i])
+        write_tile(integers, first, tile)
     return np.float64(total), rejected
 
+
+READERS = {
+    "transposed": read_transposed,
+    "adjacent": read_adjacent,
+    "scattered": read_scattered,
+}
+WRITERS = {
+    "transposed": write_transposed,
+    "adjacent": write_adjacent,
+    "scattered": write_scattered,
+}
 
 # ---------------------------------------------------------------------------------------------
 # binding
@@ -380,7 +460,6 @@ def build(kernel: SoftmaxKernel) -> int:
     logits, targets = STORAGE[kernel.logits], STORAGE[kernel.targets]
     formula = bound_formula(number, kernel.modulator)
     both = formula.value_and_detached_slope if kernel.detached else formula.value_and_slope
-    rows = kernel.layout == "rows"
     names: dict[str, Any] = {
         **globals(),
         **operations(number),
@@ -394,7 +473,8 @@ def build(kernel: SoftmaxKernel) -> int:
         "LOSSES": kernel.output == "each",
         "SUM": kernel.output == "sum",
         "GRADIENT": kernel.gradient,
-        "IN_PLACE": kernel.gradient and logits.raw is number,
+        "IN_PLACE": logits.raw is number,
+        "LANES": 64 // np.dtype(number).itemsize,
         "ADJACENT": kernel.layout == "adjacent",
         "value": called(formula.value.py_func),
         "value_and_slope": called(both.py_func),
@@ -406,13 +486,21 @@ def build(kernel: SoftmaxKernel) -> int:
     bind("number_at", numba_pool.number_at, inlined)
     bind("describe", describe_positions)
     bind("margins_of", margins)
-    if rows:
+    if kernel.layout == "rows":
         bind("largest", largest_of)
         bind("exp_into", exp_into_row)
         bind("sum_of", sum_of_row)
-    bind("exponentials_of", exponentials_of_row if rows else exponentials_of_tile)
-    bind("scale_of", scale_row if rows else scale_tile)
-    bind("block", block_of_rows if rows else block_of_tile)
+        bind("exponentials_of", exponentials_of_row)
+        bind("scale_of", scale_row)
+        bind("block", block_of_rows)
+    else:
+        if kernel.layout == "transposed":
+            bind("transpose_all", transpose_squares)
+        bind("exponentials_of", exponentials_of_tile)
+        bind("scale_of", scale_tile)
+        bind("read_tile", READERS[kernel.layout])
+        bind("write_tile", WRITERS[kernel.layout])
+        bind("block", block_of_tile)
     marks = "".join(str(int(one)) for one in kernel if isinstance(one, bool))
     words = "-".join(one for one in kernel if isinstance(one, str))
     return numba_pool.entry_point(names["block"], names["real"], f"softmax-{words}-{marks}", rebound)
