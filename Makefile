@@ -39,5 +39,5 @@ $(VENV)/.installed-demo: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) --editable '.[cpu,compare]' --group test --group lint
+	$(INSTALL) --editable '.[cpu,compare]' --group test --group hosts --group lint
 	touch $@
