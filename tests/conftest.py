@@ -12,6 +12,11 @@ import refocal
 torch.set_num_threads(1)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # torch's own: forward mode loads its decompositions, and inductor itself, through torch.jit
+    config.addinivalue_line("filterwarnings", r"ignore:`torch.jit.\w+` is dep:DeprecationWarning")
+
+
 @pytest.fixture(autouse=True)
 def seed() -> None:
     torch.manual_seed(0)
