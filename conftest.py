@@ -1,0 +1,11 @@
+"""Doctests of an integration run where its host is installed."""
+
+from importlib.util import find_spec
+
+INTEGRATIONS = {"skorch": "skorch", "torchvision": "torchvision"}
+
+collect_ignore = [
+    f"src/refocal/integrations/{file}.py"
+    for file, host in INTEGRATIONS.items()
+    if find_spec(host) is None
+]

@@ -1,0 +1,116 @@
+"""torchvision's RetinaNet and FCOS with any focal loss: their heads call a fixed one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from refocal.losses import SigmoidFocalLoss
+
+try:
+    from torchvision.models.detection.fcos import FCOSHead
+    from torchvision.models.detection.retinanet import RetinaNetClassificationHead
+except ImportError as error:
+    raise ImportError(
+        "refocal.integrations.torchvision needs torchvision. Run: pip install torchvision"
+    ) from error
+
+
+def use_focal_loss(model: nn.Module, **settings: Any) -> nn.Module:
+    """Makes a RetinaNet or FCOS train with this focal loss. At alpha .25, gamma 2 nothing changes.
+
+    The head changes its class in place: parameters, state dict and forward stay as they are. The
+    denominators stay torchvision's too: the foreground anchors of each image (RetinaNet) or of the
+    batch (FCOS), at least 1.
+
+    Args:
+        model: a torchvision RetinaNet or FCOS.
+        settings: keywords of `SigmoidFocalLoss` other than those of its reduction: ``alpha``,
+            ``gamma``, ``label_smoothing``, ``detach_modulator``, ``impl``.
+
+    Returns:
+        The model.
+
+    Raises:
+        TypeError: another model, or a keyword that is not of the loss.
+        ValueError: a value outside its domain.
+    """
+    reserved = {"reduction", "normalizer", "ignore_index", "process_group"} & settings.keys()
+    if reserved:
+        raise TypeError(
+            f"use_focal_loss: settings must be alpha, gamma and the like, got {min(reserved)}. "
+            "The detector divides by its foreground anchors."
+        )
+    loss = SigmoidFocalLoss(normalizer="positives", **settings)
+    head = getattr(model, "head", None)
+    part = getattr(head, "classification_head", None)
+    if isinstance(part, RetinaNetClassificationHead):
+        part.__class__ = FocalRetinaNetHead
+        part.focal_loss = loss
+    elif isinstance(head, FCOSHead):
+        head.__class__ = FocalFCOSHead
+        head.focal_loss = loss
+    else:
+        raise TypeError(
+            "use_focal_loss: model must be a torchvision RetinaNet or FCOS, got "
+            f"{type(model).__name__}. Elsewhere call sigmoid_focal_loss in the place of the loss."
+        )
+    return model
+
+
+def _one_hot(logits: Tensor, labels: list[Tensor], matched: list[Tensor]) -> Tensor:
+    """One-byte targets of every anchor; ``matched`` is the box of an anchor, or negative."""
+    y = torch.zeros_like(logits, dtype=torch.uint8)
+    for row, label, match in zip(y, labels, matched, strict=True):
+        foreground = match >= 0
+        row[foreground, label[match[foreground]]] = 1
+    return y
+
+
+class FocalRetinaNetHead(RetinaNetClassificationHead):  # type: ignore[misc]
+    """RetinaNet's classification head with `focal_loss`."""
+
+    focal_loss: SigmoidFocalLoss
+
+    def compute_loss(
+        self,
+        targets: list[dict[str, Tensor]],
+        head_outputs: dict[str, Tensor],
+        matched_idxs: list[Tensor],
+    ) -> Tensor:
+        """The mean over images of the loss per foreground anchor; anchors in between are left out.
+
+        All images in one call: what differs between them is a weight per anchor.
+        """
+        logits = head_outputs["cls_logits"]
+        matched = torch.stack(matched_idxs)
+        foreground = (matched >= 0).sum(1, keepdim=True).clamp(min=1)
+        counted = (matched != self.BETWEEN_THRESHOLDS) / (foreground * len(matched))
+        y = _one_hot(logits, [one["labels"] for one in targets], matched_idxs)
+        loss: Tensor = self.focal_loss(logits, y, sample_weight=counted, normalizer=1.0)
+        return loss
+
+
+class FocalFCOSHead(FCOSHead):  # type: ignore[misc]
+    """FCOS' head with `focal_loss` for the classes."""
+
+    focal_loss: SigmoidFocalLoss
+
+    def compute_loss(
+        self,
+        targets: list[dict[str, Tensor]],
+        head_outputs: dict[str, Tensor],
+        anchors: list[Tensor],
+        matched_idxs: list[Tensor],
+    ) -> dict[str, Tensor]:
+        """The box and centre losses of torchvision, and the focal loss per foreground anchor."""
+        logits = head_outputs["cls_logits"]
+        # torchvision's own classification loss is replaced below: spare it the autograd graph
+        without_graph = {**head_outputs, "cls_logits": logits.detach()}
+        losses: dict[str, Tensor] = super().compute_loss(
+            targets, without_graph, anchors, matched_idxs
+        )
+        y = _one_hot(logits, [one["labels"] for one in targets], matched_idxs)
+        return {**losses, "classification": self.focal_loss(logits, y)}
