@@ -35,9 +35,9 @@ def sigmoid_logit(
 ) -> Tensor:
     r"""The logit that means this probability: the inverse of `sigmoid_posterior`.
 
-    For the initial bias of a last layer, and for a threshold on logits. Found by bisection in
-    float64, because the posterior has no inverse in closed form; differentiable with respect to
-    ``probability`` by the implicit function theorem.
+    For the initial bias of a last layer, and for a threshold on logits. Found by Newton's
+    method in a bracket, in float64, because the posterior has no inverse in closed form;
+    differentiable with respect to ``probability`` by the implicit function theorem.
 
     Args:
         probability: floating, any shape, in [0, 1]; 0 and 1 give -inf and inf.
@@ -98,28 +98,41 @@ def sigmoid_logit(
     with torch.no_grad():
         logits = _root(posterior, target)
     if target.requires_grad:
-        with torch.enable_grad():
-            at = logits.clone().requires_grad_()
-            (rise,) = torch.autograd.grad(posterior(at).sum(), at)
         # value of `logits`, slope 1 / posterior'
-        logits = logits + (target - target.detach()) / rise
+        logits = logits + (target - target.detach()) / _with_slope(posterior, logits)[1]
     return logits.to(probability.dtype)
 
 
 def _root(rising: Any, target: Tensor) -> Tensor:
-    """Where an increasing elementwise function equals ``target``."""
+    """Where an increasing elementwise function equals ``target``: Newton, held in a bracket."""
     finite = torch.where(torch.isfinite(target), target, 0.0)
     low, high = torch.full_like(finite, -1.0), torch.ones_like(finite)
     while bool((below := rising(low) > finite).any()):
         low = torch.where(below, 2 * low, low)
     while bool((above := rising(high) < finite).any()):
         high = torch.where(above, 2 * high, high)
-    while True:
-        middle = low + (high - low) / 2
-        if not bool(((low < middle) & (middle < high)).any()):
-            return torch.where(torch.isfinite(target), middle, target)
-        over = rising(middle) > finite
-        low, high = torch.where(over, low, middle), torch.where(over, middle, high)
+    z = (low + high) / 2
+    for _ in range(200):  # bisection alone would take 60 to the last bit, Newton takes about 8
+        value, rise = _with_slope(rising, z)
+        over = value > finite
+        low, high = torch.where(over, low, z), torch.where(over, z, high)
+        newton = z + (finite - value) / rise
+        inside = (low <= newton) & (newton <= high)
+        following = torch.where(inside, newton, low + (high - low) / 2)
+        moved = (following - z).abs() > 8 * torch.finfo(z.dtype).eps * (1 + z.abs())
+        z = following
+        if not bool(moved.any()):
+            break
+    return torch.where(torch.isfinite(target), z, target)
+
+
+def _with_slope(function: Any, z: Tensor) -> tuple[Tensor, Tensor]:
+    """An elementwise function and its derivative."""
+    with torch.enable_grad():
+        at = z.clone().requires_grad_()
+        value = function(at)
+        (rise,) = torch.autograd.grad(value.sum(), at)
+    return value.detach(), rise
 
 
 def _double(value: Any) -> Any:
