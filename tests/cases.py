@@ -364,7 +364,7 @@ def expected(
     *,
     alpha: Any = "default",
     gamma: Any = 2.0,
-    reduction: str = "none",
+    reduction: str = "mean",
     normalizer: Any = "elements",
     sample_weight: Tensor | None = None,
     ignore_index: int | None = None,
@@ -373,7 +373,7 @@ def expected(
 ) -> Answer:
     """The oracle's loss and gradient for the public keywords, straight from design.md."""
     link = loss if isinstance(loss, str) else loss.link
-    if alpha == "default" if isinstance(alpha, str) else False:
+    if isinstance(alpha, str):
         alpha = 0.25 if link == SIGMOID else None
     dtype = logits.dtype
     z, y = numbers(logits), numbers(targets)
