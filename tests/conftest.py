@@ -6,10 +6,21 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 import refocal
 
 torch.set_num_threads(1)
+
+settings.register_profile(
+    "refocal",
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    # the seed below is the same before every test, and changes nothing between examples
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("refocal")
 
 
 def pytest_configure(config: pytest.Config) -> None:
