@@ -275,7 +275,7 @@ def test_a_missing_or_unknown_host_names_the_extra(monkeypatch):
     import lightgbm
 
     monkeypatch.setattr(lightgbm, "__version__", "5.1.0")
-    with pytest.raises(ImportError, match=r"LightGBM must be >= 4\.0 and < 5\.0, got 5\.1\.0"):
+    with pytest.raises(ImportError, match=r"LightGBM must be >= 4\.5 and < 5\.0, got 5\.1\.0"):
         arguments.host("f", "lightgbm")
     with pytest.raises(AttributeError, match="no attribute 'FocalCat'"):
         refocal.boosting.FocalCat  # noqa: B018

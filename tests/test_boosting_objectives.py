@@ -8,7 +8,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from refocal.boosting import SigmoidFocalObjective, SoftmaxFocalObjective
+from refocal.boosting import SigmoidFocalObjective, SoftmaxFocalObjective, compiled
 
 MARGINS = [-30.0, -8.0, -2.79, -1.0, -1e-4, 0.0, 0.3, 2.0, 9.5, 25.0]
 GAMMAS = [0.0, 0.5, 1.0, 2.0, 3.7]
@@ -92,6 +92,28 @@ def test_sigmoid_detached(gamma):
     curvature = [float(mp.diff(slope(i), mp.mpf(z[i]))) for i in rows]
     np.testing.assert_allclose(gradient, expected, rtol=1.2e-7, atol=1e-38)
     np.testing.assert_allclose(hessian, curvature, rtol=1.2e-7, atol=1e-38)
+
+
+@pytest.mark.parametrize("detached", [False, True])
+@pytest.mark.parametrize(
+    ("gamma", "dtype", "hessian"),
+    [(2.0, np.float32, "bound"), (1.5, np.float64, "bound"), (0.0, np.float32, "cross_entropy")],
+)
+def test_compiled_pass_is_the_same_objective(gamma, dtype, hessian, detached):
+    pytest.importorskip("numba")
+    n = compiled.WORTHWHILE + 3
+    rng = np.random.default_rng(9)
+    z, y, w = rng.normal(-2, 6, n).astype(dtype), rng.integers(0, 2, n), rng.random(n)
+    assert compiled.supports(n, (gamma, gamma), hessian)
+    objective = SigmoidFocalObjective(
+        alpha=0.3, gamma=gamma, hessian=hessian, detach_modulator=detached
+    )
+    fast = objective(y, z, w)
+    half = slice(0, n // 2)  # below the threshold: NumPy
+    assert not compiled.supports(n // 2, (gamma, gamma), hessian)
+    for one, other in zip(fast, objective(y[half], z[half], w[half]), strict=True):
+        tolerance = 2e-6 if dtype is np.float32 else 1.2e-7
+        np.testing.assert_allclose(one[half], other, rtol=tolerance, atol=1e-37)
 
 
 def test_gamma_pair_and_class_weight():

@@ -276,7 +276,7 @@ def check_every_class(function: str, counts: Array) -> None:
 # Versions that the tests have run with. A newer major version may have changed its interface.
 TESTED = {
     "xgboost": ("XGBoost", (3, 0), (4, 0)),
-    "lightgbm": ("LightGBM", (4, 0), (5, 0)),
+    "lightgbm": ("LightGBM", (4, 5), (5, 0)),
     "catboost": ("CatBoost", (1, 2), (2, 0)),
 }
 

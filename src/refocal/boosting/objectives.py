@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from refocal import inverse
-from refocal.boosting import arguments, numeric
+from refocal.boosting import arguments, compiled, numeric
 from refocal.boosting.numeric import Array, Pair
 
 Derivatives = tuple[Array, Array]
@@ -111,14 +111,15 @@ class SigmoidFocalObjective:
         labels = np.asarray(labels)
         margins = arguments.margins(name, predictions, len(labels), multiclass=False)
         arguments.check_start(name, margins, second)
+        positive = arguments.binary_labels(name, labels)
+        weight = arguments.sample_weight(name, weights, len(labels))
+        settings: Any = {"hessian": self.hessian, "detached": self.detach_modulator}
+        if compiled.supports(len(labels), self.gammas, self.hessian):
+            return compiled.sigmoid_derivatives(
+                margins, positive, self.weights, self.gammas[0], weight, **settings
+            )
         return numeric.sigmoid_derivatives(
-            margins,
-            arguments.binary_labels(name, labels),
-            self.weights,
-            self.gammas,
-            arguments.sample_weight(name, weights, len(labels)),
-            hessian=self.hessian,
-            detached=self.detach_modulator,
+            margins, positive, self.weights, self.gammas, weight, **settings
         )
 
     def losses(self, labels: npt.ArrayLike, margins: npt.ArrayLike) -> Array:
