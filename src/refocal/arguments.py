@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import struct
+from functools import lru_cache
 from numbers import Real
 from typing import Any, NoReturn
 
@@ -23,6 +24,9 @@ NORMALIZERS = ("elements", "positives", "weights")
 IMPLEMENTATIONS = ("auto", "eager", "cpu", "gpu")
 
 LARGEST_GAMMA = 1e30
+
+# settings of these types need no look at the tensors
+PLAIN = frozenset({float, int, bool, type(None)})
 
 _values_checked_everywhere = False
 
@@ -72,6 +76,9 @@ def sigmoid_problem(
     check_targets_type(function, logits, targets)
     if targets.shape != logits.shape:
         fail_sigmoid_shape(function, logits, targets)
+    settings = (alpha, gamma, label_smoothing, detach_modulator)
+    if sample_weight is None and ignore_index is None and PLAIN.issuperset(map(type, settings)):
+        return SigmoidProblem(logits, targets, *plain_settings(function, dtype, *settings))
     return SigmoidProblem(
         logits,
         targets,
@@ -79,6 +86,34 @@ def sigmoid_problem(
         gamma_pair(function, gamma, logits, dtype),
         aligned_weight(function, sample_weight, tuple(logits.shape), logits, dtype),
         optional_ignore_index(function, ignore_index, targets),
+        smoothing(function, label_smoothing),
+        flag(function, "detach_modulator", detach_modulator),
+    )
+
+
+@lru_cache(maxsize=256, typed=True)
+def plain_settings(
+    function: str,
+    dtype: torch.dtype,
+    alpha: Any,
+    gamma: Any,
+    label_smoothing: Any,
+    detach_modulator: Any,
+) -> tuple[tuple[float, float], tuple[float, float], None, None, float, bool]:
+    """The fields of a `SigmoidProblem` behind its tensors, for settings that are plain values.
+
+    Remembered, because a small batch takes less time than checking the same numbers at every call.
+    """
+    weights = (1.0, 1.0)
+    if alpha is not None:
+        rounded = round_to(alpha_number(function, alpha), dtype)
+        weights = rounded, 1 - rounded
+    exponent = round_to(gamma_number(function, gamma, multiclass=False), dtype)
+    return (
+        weights,
+        (exponent, exponent),
+        None,
+        None,
         smoothing(function, label_smoothing),
         flag(function, "detach_modulator", detach_modulator),
     )

@@ -49,6 +49,8 @@ def denominator(problem: Problem, normalizer: str | float | Tensor) -> Number:
     if normalizer == "elements":
         if kept is not None:
             return kept.sum()
+        if isinstance(problem, SigmoidProblem):
+            return problem.logits.numel()
         count = 1
         for size in problem.loss_shape:
             count *= size

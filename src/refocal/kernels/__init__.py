@@ -10,6 +10,7 @@ its forward and drop its backward, and a Function with a `jvp` refuses torch.com
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -61,12 +62,11 @@ def run(function: str, problem: Problem, reduction: Reduction, impl: str) -> Ten
     if not carrier.checks_targets:
         arguments.check_target_values(function, problem)
     if torch.is_grad_enabled():
-        if any(tensor.requires_grad for tensor in tensors_of((*problem[1:], *reduction))):
+        held = tensors_of((*problem, *reduction))
+        if any([tensor.requires_grad for tensor in held[1:]]):
             return _differentiable(problem, reduction)
         if problem.logits.requires_grad:
-            return OnePass.apply(  # type: ignore[no-any-return, no-untyped-call]
-                problem.logits, function, problem, reduction, carrier
-            )
+            return _record(problem.logits, (function, problem, reduction, carrier, held))
     return carrier.evaluate(function, problem, reduction, gradient=False)[0]
 
 
@@ -118,19 +118,21 @@ class OnePass(torch.autograd.Function):
     def forward(
         ctx: Any,
         logits: Tensor,
-        function: str,
-        problem: Problem,
-        reduction: Reduction,
-        carrier: Carrier,
+        call: tuple[str, Problem, Reduction, Carrier, list[Tensor]],
     ) -> Tensor:
+        function, problem, reduction, carrier, held = call
         loss, gradient = carrier.evaluate(function, problem, reduction, gradient=True)
         ctx.carrier = carrier
-        _save(ctx, problem, reduction, gradient)
+        _save(ctx, problem, reduction, held, gradient)
         return loss
 
     @staticmethod
     def backward(ctx: Any, *upstreams: Tensor) -> tuple[Tensor | None, ...]:
         (upstream,) = upstreams
+        if ctx.has_gradient and not torch.is_grad_enabled() and _is_one(upstream):
+            # The tensor itself. Autograd has let go of it when nothing else keeps the graph, and
+            # adds to it in place only then.
+            return ctx.saved_tensors[-1], None
         problem, reduction, gradient = _load(ctx)
         if torch.is_grad_enabled():
             # create_graph: the gradient must itself be differentiable
@@ -140,10 +142,6 @@ class OnePass(torch.autograd.Function):
             gradient = gpu.scaled(
                 problem, reduction, gradient, upstream, in_place=not _graph_is_kept()
             )
-        elif gradient is not None and _is_one(upstream):
-            # The tensor itself. Autograd has let go of it when nothing else keeps the graph, and
-            # adds to it in place only then.
-            pass
         elif gradient is None or gradient.dtype in (torch.float16, torch.bfloat16):
             factor = upstream.to(eager.computing_dtype(problem.logits))
             if reduction.kind == "mean":
@@ -153,7 +151,12 @@ class OnePass(torch.autograd.Function):
             gradient = gradient * _per_logit(upstream, problem)
         else:
             gradient = gradient * upstream
-        return gradient, None, None, None, None
+        return gradient, None
+
+
+# `OnePass.apply` without its layer for torch.func, which `runs_plainly` has ruled out, and which
+# takes as long as the kernel of a small batch.
+_record: Callable[..., Tensor] = super(torch.autograd.Function, OnePass).apply
 
 
 def _is_one(upstream: Tensor) -> bool:
@@ -174,13 +177,21 @@ def _per_logit(upstream: Tensor, problem: Problem) -> Tensor:
     return upstream
 
 
-def _save(ctx: Any, problem: Problem, reduction: Reduction, gradient: Tensor | None) -> None:
-    everything = (*problem, *reduction, gradient)
+def _save(
+    ctx: Any, problem: Problem, reduction: Reduction, held: list[Tensor], gradient: Tensor | None
+) -> None:
+    """Keeps a problem, whose tensors are ``held``, for `_load`."""
     ctx.kind = type(problem)
-    ctx.skeleton = without_tensors(everything)
-    ctx.save_for_backward(*tensors_of(everything))
+    if len(held) == 2:  # logits and targets, as usual
+        ctx.skeleton = (Tensor, Tensor, *problem[2:], *reduction)
+    else:
+        ctx.skeleton = without_tensors((*problem, *reduction))
+    ctx.has_gradient = gradient is not None
+    ctx.save_for_backward(*held, *([] if gradient is None else [gradient]))
 
 
 def _load(ctx: Any) -> tuple[Problem, Reduction, Tensor | None]:
-    *parts, kind, denominator, gradient = with_tensors(ctx.skeleton, list(ctx.saved_tensors))
+    tensors = list(ctx.saved_tensors)
+    gradient = tensors.pop() if ctx.has_gradient else None
+    *parts, kind, denominator = with_tensors(ctx.skeleton, tensors)
     return ctx.kind(*parts), Reduction(kind, denominator), gradient

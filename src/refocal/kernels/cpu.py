@@ -24,7 +24,7 @@ checks_targets = True
 
 def unsupported(problem: Problem) -> str | None:
     """Why this problem cannot run here, or None if it can."""
-    logits, targets = problem.logits, problem.targets
+    logits, targets, gammas = problem.logits, problem.targets, problem.gamma
     if not logits.is_cpu or logits.layout is not torch.strided:
         return f"needs dense logits on the cpu, got {logits.layout} on {logits.device}."
     if not _numba_is_installed():
@@ -34,11 +34,10 @@ def unsupported(problem: Problem) -> str | None:
     if isinstance(problem, SoftmaxProblem):
         if problem.label_smoothing or not problem.has_index_targets:
             return "has no kernel for a softmax of probabilities or smoothed targets."
-        largest = _plain(problem.gamma)
-    else:
-        largest = max(_plain(problem.gamma[0]), _plain(problem.gamma[1]))
-    if largest > LARGEST_GAMMA:
-        return f"has no kernel for a gamma above {LARGEST_GAMMA:g}."
+        gammas = (gammas,)
+    for gamma in gammas:
+        if type(gamma) is float and gamma > LARGEST_GAMMA:
+            return f"has no kernel for a gamma above {LARGEST_GAMMA:g}."
     return None
 
 
@@ -50,10 +49,11 @@ def evaluate(
     A bfloat16 gradient has been rounded, so it is good for an upstream gradient of 1 only. A
     float16 one is not kept at all: divided by N, most of it would have flushed to zero.
     """
-    each = reduction.kind == "none"
+    kind, denominator = reduction
+    each = kind == "none"
     dtype = problem.logits.dtype
     keep = gradient and dtype != torch.float16 and not (each and dtype == torch.bfloat16)
-    factor = 1 / float(reduction.denominator)
+    factor = 1 / float(denominator)
     loss, slopes, suspicious = _run(problem, "each" if each else "sum", factor, gradient=keep)
     if suspicious:
         arguments.check_target_values(function, problem)
@@ -75,10 +75,6 @@ def _run(
     if isinstance(problem, SoftmaxProblem):
         return cpu_softmax.run(problem, output, factor, gradient=gradient)
     return cpu_sigmoid.run(problem, output, factor, gradient=gradient)
-
-
-def _plain(gamma: Number) -> float:
-    return 0.0 if isinstance(gamma, Tensor) else gamma
 
 
 @cache

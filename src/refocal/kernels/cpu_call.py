@@ -36,6 +36,16 @@ SERIAL_BELOW = 32_768
 SINGLE_MAX = torch.finfo(torch.float32).max
 
 
+# a fraction of the cost of torch.empty(())
+_SINGLE = torch.zeros((), dtype=torch.float32)
+_DOUBLE = torch.zeros((), dtype=torch.float64)
+
+
+def scalar(*, double: bool) -> Tensor:
+    """A 0-d tensor for a kernel to write."""
+    return torch.empty_like(_DOUBLE if double else _SINGLE)
+
+
 @cache
 def slots_type(count: int) -> Any:
     return ctypes.c_int64 * count
@@ -83,6 +93,8 @@ def relaunch(kernel: int, slots: Any) -> None:
 
 def number(value: Number) -> Number:
     """A tensor of one element as a plain number."""
+    if type(value) is float:
+        return value
     return value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
 
 

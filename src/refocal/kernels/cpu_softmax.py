@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from refocal import formula
 from refocal.kernels import frame
-from refocal.kernels.cpu_call import DTYPES, dense, launch, number, packer, representable
+from refocal.kernels.cpu_call import DTYPES, dense, launch, number, packer, representable, scalar
 from refocal.kernels.memory import fresh_like
 from refocal.problem import Number, SoftmaxProblem
 
@@ -23,8 +24,6 @@ GROUP_NUMBERS = 8_192
 # over one by one.
 VECTORS = 64
 LARGEST_GROUP = 4 * VECTORS
-
-_kernels: dict[tuple[Any, ...], int] = {}
 
 
 def run(
@@ -56,14 +55,18 @@ def run(
     gammas, by_class = None, False
     if isinstance(gamma, Tensor):
         by_class = gamma.shape[axis] != 1
-        gammas = dense(gamma.reshape(-1)) if by_class else dense(gamma.expand_as(targets.unsqueeze(axis)))
+        gammas = (
+            dense(gamma.reshape(-1))
+            if by_class
+            else dense(gamma.expand_as(targets.unsqueeze(axis)))
+        )
 
     slopes = fresh_like(logits) if gradient else None
     losses = total = None
     if output == "each":
         losses = torch.empty(targets.shape, dtype=logits.dtype)
     elif output == "sum":
-        total = torch.empty((), dtype=dtype)
+        total = scalar(double=double)
 
     layout, group, blocks = _groups(classes, inner, positions)
     plain = 1.0 if isinstance(factor, Tensor) else representable(factor, double=double)
@@ -108,16 +111,15 @@ def run(
     return total if losses is None else losses, slopes, bool(slots[frame.REJECTED])
 
 
+@lru_cache(maxsize=512)
 def _kernel(features: tuple[Any, ...]) -> int:
     """The address of a kernel, compiled on first use."""
-    try:
-        return _kernels[features]
-    except KeyError:
-        from refocal.kernels import numba_softmax
+    from refocal.kernels import numba_softmax
 
-        logits, targets, *others = features
-        kernel = numba_softmax.SoftmaxKernel(DTYPES[logits], DTYPES[targets], *others)
-        return _kernels.setdefault(features, numba_softmax.build(kernel))
+    logits, targets, *others = features
+    return numba_softmax.address(
+        numba_softmax.SoftmaxKernel(DTYPES[logits], DTYPES[targets], *others)
+    )
 
 
 def _groups(classes: int, inner: int, positions: int) -> tuple[str, int, int]:

@@ -8,6 +8,7 @@ depends on the other elements of its block.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,7 +67,7 @@ class SigmoidKernel(NamedTuple):
 
 
 # ---------------------------------------------------------------------------------------------
-# the text: scalar code over names that `build` binds
+# the text: scalar code over names that `address` binds
 
 unbound: Any = None
 real = where = exp = value = value_and_slope = load = store = target_number = is_irregular = unbound
@@ -331,8 +332,9 @@ def block_of(integers: Any, one: Any) -> Any:
 # binding
 
 
-def build(kernel: SigmoidKernel) -> int:
-    """Address of the C function of a kernel, compiled or from the cache on disk."""
+@cache
+def address(kernel: SigmoidKernel) -> int:
+    """Of the C function of a kernel, compiled or from the cache on disk."""
     number = np.float64 if kernel.logits == "float64" else np.float32
     logits, targets = STORAGE[kernel.logits], STORAGE[kernel.targets]
     formula = bound_formula(number, kernel.modulator)

@@ -14,6 +14,7 @@ differs is how a group lies in memory, and with it what a vector runs over:
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,12 +60,14 @@ class SoftmaxKernel(NamedTuple):
 
 
 # ---------------------------------------------------------------------------------------------
-# the text: scalar code over names that `build` binds
+# the text: scalar code over names that `address` binds
 
 unbound: Any = None
 real = integer = exp = log = ordered = unordered = from_bits = unbound
 value = value_and_slope = load = store = Logit = Target = number_at = unbound
-read_tile = write_tile = transpose_all = exponentials_of = scale_of = margins_of = describe = exp_into = sum_of = largest = unbound
+read_tile = write_tile = transpose_all = exponentials_of = scale_of = margins_of = describe = (
+    exp_into
+) = sum_of = largest = unbound
 ZERO: Any = 0.0
 ONE: Any = 1.0
 LARGEST: Any = 0.0
@@ -454,8 +457,9 @@ WRITERS = {
 # binding
 
 
-def build(kernel: SoftmaxKernel) -> int:
-    """Address of the C function of a kernel, compiled or from the cache on disk."""
+@cache
+def address(kernel: SoftmaxKernel) -> int:
+    """Of the C function of a kernel, compiled or from the cache on disk."""
     number = np.float64 if kernel.logits == "float64" else np.float32
     logits, targets = STORAGE[kernel.logits], STORAGE[kernel.targets]
     formula = bound_formula(number, kernel.modulator)
@@ -503,4 +507,6 @@ def build(kernel: SoftmaxKernel) -> int:
         bind("block", block_of_tile)
     marks = "".join(str(int(one)) for one in kernel if isinstance(one, bool))
     words = "-".join(one for one in kernel if isinstance(one, str))
-    return numba_pool.entry_point(names["block"], names["real"], f"softmax-{words}-{marks}", rebound)
+    return numba_pool.entry_point(
+        names["block"], names["real"], f"softmax-{words}-{marks}", rebound
+    )

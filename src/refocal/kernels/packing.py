@@ -12,10 +12,17 @@ from typing import Any
 from torch import Tensor
 
 
+# Most parts are of these: asking for the type spares them two questions of isinstance, in a path
+# that every call of a loss takes several times.
+PLAIN = frozenset({float, int, bool, str, type(None)})
+
+
 def tensors_of(parts: Iterable[Any]) -> list[Tensor]:
     """All tensors in nested tuples, in order."""
     found: list[Tensor] = []
     for part in parts:
+        if type(part) in PLAIN:
+            continue
         if isinstance(part, Tensor):
             found.append(part)
         elif isinstance(part, tuple):
@@ -26,12 +33,16 @@ def tensors_of(parts: Iterable[Any]) -> list[Tensor]:
 def without_tensors(parts: Iterable[Any]) -> tuple[Any, ...]:
     """The same tuples with the class `Tensor` where a tensor stood."""
     return tuple(
-        Tensor
-        if isinstance(part, Tensor)
-        else without_tensors(part)
-        if isinstance(part, tuple)
-        else part
-        for part in parts
+        [
+            part
+            if type(part) in PLAIN
+            else Tensor
+            if isinstance(part, Tensor)
+            else without_tensors(part)
+            if isinstance(part, tuple)
+            else part
+            for part in parts
+        ]
     )
 
 
