@@ -5,7 +5,7 @@
 
 The sixth table is the flights data that come with refocal, split by day. Every number is a mean
 over three splits: log loss in nats of the closed-form posterior on the test part, and average
-precision. The last lines count in how many (table, host, alpha) cells each start is best.
+precision. The last lines count (table, host, alpha) cells.
 """
 
 import argparse
@@ -105,31 +105,39 @@ def main():
     print("| table (positives) | host | alpha | rounds | " + " | ".join(
         f"{one}: log loss / AP" for one in starts) + " |")  # fmt: skip
     print("|" + "---|" * 7)
-    wins = {}
+    cells = {}  # (table, host, alpha) -> rounds -> start -> (log loss, AP)
     for name in options.tables:
         data = list(splits(name))
         rate = np.mean([y.mean() for _, _, y, _ in data])
         for label, (host, params) in HOSTS.items():
             for alpha in (0.25, None) if label != "CatBoost" else (0.25,):
+                cell = cells.setdefault((name, label, alpha), {})
                 for rounds in options.rounds:
-                    cells = []
-                    for start in starts:
-                        scores = [score(host, params, alpha, start, rounds, one) for one in data]
-                        cells.append(np.mean(scores, axis=0))
-                    best = starts[int(np.argmin([cell[0] for cell in cells]))]
-                    ranked = starts[int(np.argmax([cell[1] for cell in cells]))]
-                    count = wins.setdefault(rounds, {one: [0, 0] for one in starts})
-                    count[best][0] += 1
-                    count[ranked][1] += 1
+                    cell[rounds] = {
+                        start: np.mean(
+                            [score(host, params, alpha, start, rounds, one) for one in data], axis=0
+                        )
+                        for start in starts
+                    }
                     print(
                         f"| {name} ({rate:.2%}) | {label} | {alpha} | {rounds} | "
-                        + " | ".join(f"{loss:.4f} / {ap:.3f}" for loss, ap in cells)
+                        + " | ".join(f"{loss:.4f} / {ap:.3f}" for loss, ap in cell[rounds].values())
                         + " |",
                         flush=True,
                     )
-    for rounds, count in wins.items():
-        words = ", ".join(f"{one} {loss} / {ap}" for one, (loss, ap) in count.items())
-        print(f"after {rounds} rounds, cells won by log loss / by AP: {words}")
+    print("\nCells in which the first start has the lower log loss / the higher AP:")
+    for first, second in (("constant", "zero"), ("constant", "log-odds"), ("zero", "log-odds")):
+        for rounds in [*options.rounds, "the better of these"]:
+            among = options.rounds if isinstance(rounds, str) else [rounds]
+            loss = sum(
+                min(cell[r][first][0] for r in among) < min(cell[r][second][0] for r in among)
+                for cell in cells.values()
+            )
+            ap = sum(
+                max(cell[r][first][1] for r in among) > max(cell[r][second][1] for r in among)
+                for cell in cells.values()
+            )
+            print(f"{first} against {second}, {rounds} rounds: {loss} / {ap} of {len(cells)}")
     print(f"{time.perf_counter() - began:.0f} s")
 
 

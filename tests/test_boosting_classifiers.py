@@ -72,7 +72,7 @@ def test_every_start_is_the_start(host, table):
     np.testing.assert_allclose(constant.predict_proba(X)[:, 1], y.mean(), rtol=1e-3)
     given = small(host, start=-0.7, learning_rate=1e-5, n_estimators=1).fit(X, y)
     np.testing.assert_allclose(given.logits(X), -0.7, rtol=1e-3)
-    zero = small(host, learning_rate=1e-5, n_estimators=1).fit(X, y)
+    zero = small(host, start="zero", learning_rate=1e-5, n_estimators=1).fit(X, y)
     np.testing.assert_allclose(zero.logits(X), 0, atol=1e-3)
 
 
@@ -227,7 +227,7 @@ REFUSED = [
     (FocalCatBoostClassifier, {"alpha": 1.0}, "alpha must be strictly between 0 and 1, got 1.0"),
     (FocalCatBoostClassifier, {"detach_modulator": True}, "detach_modulator must be False"),
     (FocalXGBClassifier, {"gamma": -1.0}, "gamma must be finite and >= 0, got -1.0"),
-    (FocalXGBClassifier, {"start": "average"}, 'start must be one of "zero", "constant", or a'),
+    (FocalXGBClassifier, {"start": "average"}, 'start must be one of "constant", "zero", or a'),
     (FocalXGBClassifier, {"start": np.inf}, "start must be finite, got inf"),
     (FocalXGBClassifier, {"eval_metric": "auc"}, 'eval_metric must be one of "focal_loss"'),
     (FocalXGBClassifier, {"early_stopping_rounds": 5}, "must be None without an eval_set, got 5"),
@@ -256,7 +256,7 @@ def test_targets_and_weights_are_refused(table):
 
 def test_a_start_below_the_inflection_warns_with_the_number(table):
     with pytest.warns(
-        UserWarning, match=r"at start=-4\.6 every positive has p_t = 0\.00995, below 0\.0578"
+        UserWarning, match=r"at a start of -4\.6 every positive has p_t = 0\.00995, below 0\.0578"
     ):
         small(FocalLGBMClassifier, start=-4.6, n_estimators=1).fit(*table)
     with warnings.catch_warnings():
@@ -264,6 +264,12 @@ def test_a_start_below_the_inflection_warns_with_the_number(table):
         small(FocalLGBMClassifier, start=-2.7, n_estimators=1).fit(*table)
         detached = {"start": -4.6, "detach_modulator": True, "n_estimators": 1}
         small(FocalLGBMClassifier, **detached).fit(*table)
+    # below a base rate of .0005 the constant itself lies there; CatBoost's Hessian is the exact one
+    X, y = table
+    rare = np.zeros(len(y), int)
+    rare[0] = 1
+    with pytest.warns(UserWarning, match=r"every positive has p_t = 0\.05"):
+        small(FocalCatBoostClassifier, n_estimators=1).fit(X, rare)
 
 
 def test_a_missing_or_unknown_host_names_the_extra(monkeypatch):

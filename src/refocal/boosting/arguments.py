@@ -13,7 +13,7 @@ import numpy as np
 from refocal.boosting.numeric import HESSIANS, Array, Pair
 from refocal.inverse import inflection
 
-STARTS = ("zero", "constant")
+STARTS = ("constant", "zero")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ def start(function: str, value: Any) -> str | float:
         return value
     if not is_number(value):
         raise TypeError(
-            f'{function}: start must be "zero", "constant" or a logit, got {type(value).__name__}.'
+            f'{function}: start must be "constant", "zero" or a logit, got {type(value).__name__}.'
         )
     if not math.isfinite(value):
         raise ValueError(f"{function}: start must be finite, got {value}.")
@@ -252,7 +252,7 @@ def warn_start(
         p = math.exp(-math.log1p(math.exp(-margin))) if margin > -700 else 0.0
         if p < limit:
             warnings.warn(
-                f"{function}: at start={logit:g} every {name} has p_t = {p:.3g}, below "
+                f"{function}: at a start of {logit:.4g} every {name} has p_t = {p:.3g}, below "
                 f"{limit:.3g}, where the focal loss with gamma={gamma:g} is concave and its "
                 'Hessian negative. hessian="bound" stays usable there; start="zero" avoids it.',
                 UserWarning,
@@ -275,7 +275,7 @@ def check_every_class(function: str, counts: Array) -> None:
 
 # Versions that the tests have run with. A newer major version may have changed its interface.
 TESTED = {
-    "xgboost": ("XGBoost", (3, 0), (4, 0)),
+    "xgboost": ("XGBoost", (3, 1), (4, 0)),
     "lightgbm": ("LightGBM", (4, 5), (5, 0)),
     "catboost": ("CatBoost", (1, 2), (2, 0)),
 }

@@ -30,7 +30,7 @@ class FocalCatBoostClassifier(FocalClassifier):
         gamma: focusing exponent > 0. For cross-entropy use CatBoost's Logloss.
         detach_modulator: must be False; CatBoost cannot hold the modulator constant.
         hessian: must be "exact", CatBoost's own.
-        start: "zero"; "constant", the logit whose posterior is the base rate; or a logit. CatBoost
+        start: "constant", the logit whose posterior is the base rate; "zero"; or a logit. CatBoost
             refuses ``boost_from_average`` with this loss, so it is a baseline, added here to
             its predictions.
         class_weight: None, "balanced" or a dictionary, as in scikit-learn: multiplies the sample
@@ -52,7 +52,7 @@ class FocalCatBoostClassifier(FocalClassifier):
         >>> from sklearn.datasets import make_classification
         >>> from refocal.boosting import FocalCatBoostClassifier
         >>> X, y = make_classification(2000, weights=[0.95], flip_y=0.02, random_state=0)
-        >>> model = FocalCatBoostClassifier(start="constant", depth=4, thread_count=1).fit(X, y)
+        >>> model = FocalCatBoostClassifier(depth=4, thread_count=1).fit(X, y)
         >>> print(round(y.mean(), 2), round(model.predict_proba(X)[:, 1].mean(), 2))
         0.06 0.05
     """
@@ -76,7 +76,7 @@ class FocalCatBoostClassifier(FocalClassifier):
         gamma: Gamma = 2.0,
         detach_modulator: bool = False,
         hessian: str = "exact",
-        start: str | float = "zero",
+        start: str | float = "constant",
         class_weight: dict[Any, float] | str | None = None,
         n_estimators: int = 100,
         eval_metric: str = "focal_loss",

@@ -57,7 +57,7 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         gamma: Gamma = 2.0,
         detach_modulator: bool = False,
         hessian: str = "bound",
-        start: str | float = "zero",
+        start: str | float = "constant",
         class_weight: dict[Any, float] | str | None = None,
         n_estimators: int = 100,
         eval_metric: str | Sequence[str] = "focal_loss",
@@ -183,18 +183,21 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _start(self, rows: Rows) -> float | list[float]:
         """The logit, or one per class, from which training starts."""
         name, c = type(self).__name__, len(self.classes_)
-        if isinstance(self.start, str):
-            if self.start == "constant":
-                return self.objective_.start(rows.classes, rows.weight)
+        if self.start == "zero":
             return 0.0 if c == 2 else [0.0] * c
-        if c > 2:
+        start: Any = self.start
+        if start == "constant":
+            start = self.objective_.start(rows.classes, rows.weight)
+            if c > 2 or self.hessian != "exact":
+                return start  # type: ignore[no-any-return]
+        elif c > 2:
             raise ValueError(
-                f'{name}: start must be "zero" or "constant" for {c} classes, got {self.start}. '
+                f'{name}: start must be "constant" or "zero" for {c} classes, got {start}. '
                 "One logit for all classes changes no softmax."
             )
         gammas = arguments.sigmoid_gamma(name, self.gamma)
-        arguments.warn_start(name, self.start, gammas, self.detach_modulator, stacklevel=4)
-        return float(self.start)
+        arguments.warn_start(name, float(start), gammas, self.detach_modulator, stacklevel=4)
+        return float(start)
 
     def _metrics(self) -> list[Metric]:
         names = [self.eval_metric] if isinstance(self.eval_metric, str) else list(self.eval_metric)

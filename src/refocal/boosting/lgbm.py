@@ -24,7 +24,7 @@ class FocalLGBMClassifier(FocalClassifier):
             classes) one per class.
         detach_modulator: hold ``(1 - p_t)**gamma`` constant: a convex loss of its own.
         hessian: "bound", "absolute", "cross_entropy" or "exact"; see `SigmoidFocalObjective`.
-        start: "zero"; "constant", the logit whose posterior is the base rate; or a logit.
+        start: "constant", the logit whose posterior is the base rate; "zero"; or a logit.
         class_weight: None, "balanced" or a dictionary, as in scikit-learn: multiplies the sample
             weights, and shifts the probabilities. For a weight that they do not show use alpha.
         n_estimators: boosting rounds.
