@@ -13,14 +13,26 @@ from refocal.losses import (
     softmax_focal_loss,
 )
 from refocal.posterior import sigmoid_posterior, softmax_posterior
+from refocal.probabilities import (
+    correct_sampling,
+    cost_threshold,
+    fit_temperature,
+    shift_prior,
+    sigmoid_logit,
+)
 
 __all__ = [
     "LinearFocalLoss",
     "SigmoidFocalLoss",
     "SoftmaxFocalLoss",
     "check_values",
+    "correct_sampling",
+    "cost_threshold",
+    "fit_temperature",
     "linear_focal_loss",
+    "shift_prior",
     "sigmoid_focal_loss",
+    "sigmoid_logit",
     "sigmoid_posterior",
     "softmax_focal_loss",
     "softmax_posterior",

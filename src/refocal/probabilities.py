@@ -58,7 +58,7 @@ def sigmoid_logit(
 
     Example:
         >>> import torch
-        >>> from refocal.probabilities import sigmoid_logit
+        >>> from refocal import sigmoid_logit
         >>> sigmoid_logit(torch.tensor([0.045, 0.9]))
         tensor([-1.5443,  0.4104])
 
@@ -220,7 +220,7 @@ def fit_temperature(
 
     Example:
         >>> import torch
-        >>> from refocal.probabilities import fit_temperature
+        >>> from refocal import fit_temperature
         >>> logits = torch.tensor([3.0, 1.0, -1.0, -3.0] * 25)
         >>> targets = torch.tensor([1.0, 0.0, 1.0, 0.0] * 25)
         >>> print(fit_temperature(logits, targets, alpha=None).temperature > 1)
@@ -337,7 +337,7 @@ def shift_prior(log_odds: Tensor, train_prior: float, deploy_prior: float) -> Te
 
     Example:
         >>> import torch
-        >>> from refocal.probabilities import shift_prior
+        >>> from refocal import shift_prior
         >>> torch.sigmoid(shift_prior(torch.tensor([0.0]), 0.5, 0.01))
         tensor([0.0100])
 
@@ -370,7 +370,7 @@ def correct_sampling(log_odds: Tensor, negative_rate: float) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from refocal.probabilities import correct_sampling
+        >>> from refocal import correct_sampling
         >>> correct_sampling(torch.tensor([0.0]), 0.01)
         tensor([-4.6052])
     """
@@ -418,7 +418,7 @@ def cost_threshold(
         ValueError: a cost that is not > 0, or the errors of `sigmoid_posterior`.
 
     Example:
-        >>> from refocal.probabilities import cost_threshold
+        >>> from refocal import cost_threshold
         >>> threshold = cost_threshold(1, 50)
         >>> print(f"{threshold.probability:.4f} {threshold.logit:.3f}")
         0.0196 -1.859
