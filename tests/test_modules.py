@@ -21,6 +21,7 @@ from cases import (
     Loss,
     evaluate,
     inputs,
+    sigmoid_focal_loss,
 )
 from refocal import SigmoidFocalLoss, SoftmaxFocalLoss
 from refocal.modules import FocalModule
@@ -138,7 +139,7 @@ def test_a_learnable_gamma_warns(pair: bool) -> None:
     assert caught[0].filename == __file__
     assert list(module.parameters()) == [gamma]
     module(torch.randn(4), torch.ones(4)).backward()
-    assert gamma.grad < 0 or gamma.grad == 0
+    assert gamma.grad < 0
 
 
 def test_a_fixed_gamma_does_not_warn() -> None:
@@ -164,7 +165,7 @@ def test_posterior_uses_the_settings(link: str) -> None:
 
 
 def test_settings_are_plain_attributes() -> None:
-    module = SigmoidFocalLoss(gamma=1.5)
+    module = SigmoidFocalLoss(gamma=1.5, impl="eager")
     module.gamma = 0.0
     z, y = torch.randn(5), torch.ones(5)
-    assert_close(module(z, y), SigmoidFocalLoss(gamma=0)(z, y), **EXACTLY)
+    assert_close(module(z, y), sigmoid_focal_loss(z, y, gamma=0), **EXACTLY)

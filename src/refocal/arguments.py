@@ -78,7 +78,9 @@ def sigmoid_problem(
         fail_sigmoid_shape(function, logits, targets)
     settings = (alpha, gamma, label_smoothing, detach_modulator)
     if sample_weight is None and ignore_index is None and PLAIN.issuperset(map(type, settings)):
-        return SigmoidProblem(logits, targets, *plain_settings(function, dtype, *settings))
+        # torch.compile warns of a cache that it has to look through
+        check = plain_settings if torch.compiler.is_compiling() else remembered_plain_settings
+        return SigmoidProblem(logits, targets, *check(function, dtype, *settings))
     return SigmoidProblem(
         logits,
         targets,
@@ -91,7 +93,6 @@ def sigmoid_problem(
     )
 
 
-@lru_cache(maxsize=256, typed=True)
 def plain_settings(
     function: str,
     dtype: torch.dtype,
@@ -100,10 +101,7 @@ def plain_settings(
     label_smoothing: Any,
     detach_modulator: Any,
 ) -> tuple[tuple[float, float], tuple[float, float], None, None, float, bool]:
-    """The fields of a `SigmoidProblem` behind its tensors, for settings that are plain values.
-
-    Remembered, because a small batch takes less time than checking the same numbers at every call.
-    """
+    """The fields of a `SigmoidProblem` behind its tensors, for settings that are plain values."""
     weights = (1.0, 1.0)
     if alpha is not None:
         rounded = round_to(alpha_number(function, alpha), dtype)
@@ -117,6 +115,10 @@ def plain_settings(
         smoothing(function, label_smoothing),
         flag(function, "detach_modulator", detach_modulator),
     )
+
+
+# a small batch takes less time than checking the same numbers at every call
+remembered_plain_settings = lru_cache(maxsize=256, typed=True)(plain_settings)
 
 
 def softmax_problem(

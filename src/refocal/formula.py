@@ -78,12 +78,6 @@ def cross_entropy(s: Real, log1p_x: Real) -> Real:
     return where(s >= ZERO, ZERO, -s) + log1p_x
 
 
-def softplus(s: Real, log1p_x: Real) -> Real:
-    """-log q, held at FAR: beyond it ce is exactly 0, and so is everything -log q multiplies."""
-    unbounded = where(s >= ZERO, s, ZERO) + log1p_x
-    return where(unbounded > FAR, FAR, unbounded)
-
-
 # ---------------------------------------------------------------------------------------------
 # the modulator q**gamma: six texts of one signature; a carrier binds the one it wants
 
@@ -251,7 +245,6 @@ FUNCTIONS: tuple[Callable[..., Any], ...] = (
     probability,
     complement,
     cross_entropy,
-    softplus,
     *MODULATORS.values(),
     value_of,
     slope_of,
