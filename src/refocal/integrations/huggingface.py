@@ -44,6 +44,9 @@ class TrainerLoss:
         tensor(0.3466)
     """
 
+    loss: SigmoidFocalLoss | SoftmaxFocalLoss
+    causal: bool
+
     def __init__(self, loss: SigmoidFocalLoss | SoftmaxFocalLoss, *, causal: bool = False) -> None:
         if not isinstance(loss, (SigmoidFocalLoss, SoftmaxFocalLoss)):
             raise TypeError(
