@@ -1,4 +1,4 @@
-"""The command line: ``refocal compare`` and ``refocal plot``."""
+"""The command line: ``refocal compare``, ``refocal plot`` and ``refocal gpu-check``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        The exit status: 0, or 2 when the command was refused with one line on standard error.
+        The exit status: 0, 1 when a check failed, or 2 when the command was refused with one line
+        on standard error.
     """
     options = _parser().parse_args(argv)
     try:
@@ -73,6 +74,16 @@ def _parser() -> _Parser:
     )
     plot.add_argument("--out", type=Path, default=Path("focal.svg"), metavar="FILE.svg")
     plot.set_defaults(run=_plot)
+
+    check = commands.add_parser(
+        "gpu-check",
+        help="check and time the GPU kernels on this machine's GPU",
+        description="Compare the GPU kernels with float64 and time them beside torch's losses.",
+    )
+    check.add_argument(
+        "--out", type=Path, default=Path("refocal-gpu-check.json"), metavar="FILE.json"
+    )
+    check.set_defaults(run=_gpu_check)
     return parser
 
 
@@ -125,6 +136,21 @@ def _plot(options: argparse.Namespace) -> int:
         return _refuse("plot", f"{options.out} cannot be written: {error.strerror or error}.")
     print(options.out)
     return 0
+
+
+def _gpu_check(options: argparse.Namespace) -> int:
+    from refocal import gpu_check
+
+    reason = gpu_check.why_not()
+    if reason is not None:
+        return _refuse("gpu-check", reason)
+    import torch
+
+    report = gpu_check.examine(torch.device("cuda"), "gpu", gpu_check.Sizes())
+    gpu_check.write(report, options.out)
+    print(gpu_check.table(report))
+    print(f"\nReport: {options.out}")
+    return 0 if all(row["passed"] for row in report["checks"]) else 1
 
 
 def _refuse(command: str, reason: object) -> int:

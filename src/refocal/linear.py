@@ -262,7 +262,7 @@ def _run(factors: Factors, problem: SoftmaxProblem, reduction: Reduction, rows: 
                 *factors, problem, reduction, rows, recording
             )
         # functorch refuses the hooks by which a checkpoint forgets what it computed
-        transformed = torch._C._functorch.peek_interpreter_stack() is not None
+        transformed = kernels.is_transformed()
         return _differentiable(factors, problem, reduction, rows, hold=transformed or not recording)
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from refocal import formula
+from refocal.arguments import LARGEST_GAMMA
 from refocal.problem import Number, Problem, SigmoidProblem, SoftmaxProblem
 from refocal.reduction import Reduction, reduce
 
@@ -33,9 +34,6 @@ WARPS = 4
 LARGEST_ROW = {"index": 16384, "classes": 2048}
 LOOP_WARPS = 8
 SCALE_BLOCK = 8192
-
-# q**gamma is 0 or 1 in float32 for any larger gamma, and gamma * 1000 must stay finite
-LARGEST_GAMMA = 1e30
 
 
 @cache
@@ -190,10 +188,8 @@ def modulator_for(gamma: Number | tuple[Number, Number]) -> str:
 
 
 def tame(gamma: Number) -> Number:
-    """Gamma no larger than makes a difference."""
-    return (
-        gamma.clamp(max=LARGEST_GAMMA) if isinstance(gamma, Tensor) else min(gamma, LARGEST_GAMMA)
-    )
+    """Gamma no larger than makes a difference: gamma * 1000 must stay finite."""
+    return gamma.clamp(max=LARGEST_GAMMA) if isinstance(gamma, Tensor) else gamma
 
 
 def readable(targets: Tensor) -> Tensor:
