@@ -18,22 +18,37 @@ def decay(s: Tensor) -> Tensor:
 
 
 class SoftmaxMargin(NamedTuple):
-    """Margins of a softmax, with what leads a slope back to the logits.
+    """Margins of one class per position, with what leads a slope back to the logits.
 
     Attributes:
-        s: ``z_c`` minus the logsumexp of the other logits.
+        s: ``z_y`` minus the logsumexp of the other logits.
         x: ``exp(-|s|)``, formed without rounding ``s`` first.
-        exponentials: ``E_j = exp(z_j - base)``; 0 for the target where ``s`` has one column.
+        exponentials: ``E_j = exp(z_j - base)``, 0 for the class itself.
         rest: the sum of the rivals' exponentials, 1 where there are none.
-        beside_top: the exponentials that make up the top class' ``rest`` where ``s`` has all
-            classes: 0 for the top class, relative to the second largest logit.
     """
 
     s: Tensor
     x: Tensor
     exponentials: Tensor
     rest: Tensor
-    beside_top: Tensor | None = None
+
+
+class SoftmaxMargins(NamedTuple):
+    """Margins of every class, with what leads slopes back to the logits.
+
+    Attributes:
+        s: ``z_c`` minus the logsumexp of the other logits.
+        x: ``exp(-|s|)``, formed without rounding ``s`` first.
+        exponentials: ``E_j = exp(z_j - largest logit)``.
+        beside_top: the top class' rivals: ``exp(z_j - second largest logit)``, 0 for itself.
+        rest: the sum of every class' rivals, 1 where there are none.
+    """
+
+    s: Tensor
+    x: Tensor
+    exponentials: Tensor
+    beside_top: Tensor
+    rest: Tensor
 
 
 def against(
@@ -71,7 +86,7 @@ def softmax_margin(logits: Tensor, index: Tensor, axis: int) -> SoftmaxMargin:
     return SoftmaxMargin(s, x, exponentials, rest)
 
 
-def softmax_margins(logits: Tensor, axis: int, idle: Tensor | bool = False) -> SoftmaxMargin:
+def softmax_margins(logits: Tensor, axis: int, idle: Tensor | bool = False) -> SoftmaxMargins:
     """Margins of every class against all others, ``s`` of the shape of ``logits``.
 
     The others' sum is the total minus one's own term, except for the top class, where that
@@ -96,7 +111,7 @@ def softmax_margins(logits: Tensor, axis: int, idle: Tensor | bool = False) -> S
     rival = torch.where(is_top, second, first)
     gap = torch.where((logits == torch.inf) & idle, torch.inf, logits - rival)
     s, x, rest = against(gap, logits, torch.where(is_top, second_base, base), rest, rival)
-    return SoftmaxMargin(s, x, exponentials, rest, beside_top)
+    return SoftmaxMargins(s, x, exponentials, beside_top, rest)
 
 
 def _exponentials(logits: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -122,14 +137,14 @@ def softmax_gradient(margin: SoftmaxMargin, slope: Tensor, index: Tensor, axis: 
     return rivals.scatter(axis, index, slope)
 
 
-def softmax_gradients(margin: SoftmaxMargin, slopes: Tensor, logits: Tensor, axis: int) -> Tensor:
+def softmax_gradients(margins: SoftmaxMargins, slopes: Tensor, logits: Tensor, axis: int) -> Tensor:
     """Logit gradient of all classes: ``slope_k - sum over c != k of slope_c r_k`` of class c.
 
     The top class has exponentials of its own, as in :func:`softmax_margins`.
     """
-    shares = slopes / margin.rest
+    shares = slopes / margins.rest
     is_top = top_mask(logits, axis)
     others = torch.where(is_top, 0.0, shares).sum(axis, keepdim=True)
     of_top = torch.where(is_top, shares, 0.0).sum(axis, keepdim=True)
     rivals = torch.where(is_top, others, others - shares)
-    return slopes - margin.exponentials * rivals - margin.beside_top * of_top
+    return slopes - margins.exponentials * rivals - margins.beside_top * of_top
