@@ -21,7 +21,7 @@ TIERS = (
     {"posterior", "reduction", "kernels", "ranks", "probabilities"},
     {"losses", "linear", "variants", "modules"},
     {"boosting", "parameters", "budget"},
-    {"compare", "integrations", "data", "digits", "__main__", "__init__"},
+    {"compare", "integrations", "data", "digits", "gpu_check", "__main__", "__init__"},
 )
 TIER = {room: tier for tier, rooms in enumerate(TIERS) for room in rooms}
 
@@ -139,7 +139,7 @@ def top_level_imports(text: str) -> set[str]:
 
 
 def test_the_core_needs_nothing_but_torch() -> None:
-    core = [path for path in modules() if TIER[room_of(path)] <= TIER["losses"]]
+    core = [path for path in modules() if TIER.get(room_of(path), len(TIERS)) <= TIER["losses"]]
     core = [path for path in core if room_of(path) != "kernels"]
     allowed = {*sys.stdlib_module_names, "torch", "refocal"}
     for path in core:
@@ -149,3 +149,9 @@ def test_the_core_needs_nothing_but_torch() -> None:
 
 def test_formula_does_not_know_torch() -> None:
     assert top_level_imports((SOURCE / "formula.py").read_text()) <= set(sys.stdlib_module_names)
+
+
+def test_the_oracle_is_independent() -> None:
+    """What judges the library shares no code with it, and no tensors."""
+    packages = top_level_imports((Path(__file__).parent / "oracle.py").read_text())
+    assert packages - set(sys.stdlib_module_names) == {"mpmath", "numpy", "scipy"}
