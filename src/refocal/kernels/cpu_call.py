@@ -65,7 +65,7 @@ def launch(
     Args:
         kernel: its address.
         layout: of ``values``.
-        values: the slots from RESULT on.
+        values: the slots from RESULT_IS_DOUBLE on.
         blocks: how many blocks there are.
         logits: how many logits, by which the number of threads is chosen.
 
@@ -76,19 +76,28 @@ def launch(
     slots = slots_type(frame.COUNTERS + frame.COUNTER_STRIDE * team + blocks)()
     slots[frame.THREADS] = team
     slots[frame.BLOCKS] = blocks
-    layout.pack_into(slots, 8 * frame.RESULT, *values)
-    threads.run(kernel, slots, team)
+    slots[frame.KERNEL] = kernel
+    layout.pack_into(slots, 8 * frame.RESULT_IS_DOUBLE, *values)
+    threads.run(_team_address(), slots, team)
     return slots
 
 
 def relaunch(kernel: int, slots: Any) -> None:
     """Runs another kernel over the blocks that the first has left undone."""
     team = slots[frame.THREADS]
+    slots[frame.KERNEL] = kernel
     slots[frame.REDO] = 1
     slots[frame.FINISHED] = slots[frame.REJECTED] = 0
     for thread in range(team):
         slots[frame.COUNTERS + frame.COUNTER_STRIDE * thread] = 0
-    threads.run(kernel, slots, team)
+    threads.run(_team_address(), slots, team)
+
+
+@cache
+def _team_address() -> int:
+    from refocal.kernels import numba_pool
+
+    return numba_pool.team_address()
 
 
 def number(value: Number) -> Number:

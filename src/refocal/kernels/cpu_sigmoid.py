@@ -24,8 +24,8 @@ from refocal.kernels.cpu_call import (
 from refocal.kernels.memory import fresh_like
 from refocal.problem import Number, SigmoidProblem
 
-# RESULT, RESULT_FACTOR, REDO; LOGITS to IGNORED; GAMMA_POSITIVE to ALPHA_NEGATIVE
-LAYOUT = "qdq" + "qqqqqqq" + "rrrrrrr"
+# RESULT_IS_DOUBLE, RESULT, RESULT_FACTOR; LOGITS to IGNORED; GAMMA_POSITIVE to ALPHA_NEGATIVE
+LAYOUT = "qqd" + "qqqqqqq" + "rrrrrrr"
 # per parameter that is read per element: an address or 0, a stride or the number, two strides
 ARRAY_LAYOUT, NUMBER_LAYOUT, SIZES_LAYOUT = "qqqq", "qrqq", "qq"
 # elements per block, as in numba_sigmoid
@@ -33,13 +33,15 @@ BLOCK, BLOCK_OF_ARRAYS = 4096, 1024
 
 
 class Features(NamedTuple):
-    """What the choice of a kernel depends on; alpha and gamma None where read per element."""
+    """What the choice of a kernel depends on.
+
+    ``alpha`` and ``gamma`` are None for the general kernel, which reads them per element.
+    """
 
     logits: torch.dtype
     targets: torch.dtype
-    alpha: tuple[float, float] | None
-    gamma: tuple[float, float] | None
-    ignoring: bool
+    alpha: tuple[Number, Number] | None
+    gamma: Number | None
     smoothing: float
     detached: bool
     output: str
@@ -47,16 +49,16 @@ class Features(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What follows from the features: looked up, because a small batch takes less than a microsecond.
+    """What follows from the features; remembered, as a small batch takes but a microsecond.
 
     Attributes:
         kernel: address of the kernel to start with.
-        numbers: slots from GAMMA_POSITIVE on, save the factor: two before it, four behind.
+        numbers: the slots around FACTOR: two before it, four behind it.
         layout: of the slots from RESULT on, where nothing is read per element.
     """
 
     kernel: int
-    numbers: tuple[float, ...]
+    numbers: tuple[Number, ...]
     layout: Struct
 
 
@@ -77,18 +79,12 @@ def run(
     """
     logits, targets, alpha, gamma, weight, ignored, smoothing, detached = problem
     table = None
-    pairs: tuple[Any, Any] = (alpha, gamma)
-    if weight is not None or not FLOAT.issuperset(map(type, (*alpha, *gamma, factor))):
-        parameters = [number(one) for one in (*alpha, *gamma, weight, factor)]
-        parameters[4] = 1.0 if weight is None else parameters[4]
-        if weight is None and FLOAT.issuperset(map(type, parameters)):
-            pairs = (tuple(parameters[:2]), tuple(parameters[2:4]))
-        else:
-            pairs = (None, None)
-            logits, targets = dense(logits), dense(targets)
-            table = _table(parameters, logits)
-    elif not (logits.is_contiguous() and targets.is_contiguous()) or logits.is_neg():
-        logits, targets = _side_by_side(logits, targets)
+    if _is_common(problem, factor):
+        if not (logits.is_contiguous() and targets.is_contiguous()) or logits.is_neg():
+            logits, targets = _side_by_side(logits, targets)
+    else:
+        logits, targets = dense(logits), dense(targets)
+        table = _table((*alpha, *gamma, 1.0 if weight is None else weight, factor), logits)
     dtype = logits.dtype
     double = dtype == torch.float64
     elements = logits.numel()
@@ -97,13 +93,20 @@ def run(
     losses = fresh_like(logits) if output == "each" else None
     total = scalar(double=double) if output == "sum" else None
     features = Features(
-        dtype, targets.dtype, *pairs, ignored is not None, smoothing, detached, output, gradient
+        dtype,
+        targets.dtype,
+        None if table else alpha,
+        None if table else gamma[0],
+        smoothing,
+        detached,
+        output,
+        gradient,
     )
     kernel, numbers, layout = _plan(features)
     values: tuple[Any, ...] = (
+        double,
         0 if total is None else total.data_ptr(),
         0.0 if total is None else factor,
-        0,
         logits.data_ptr(),
         targets.data_ptr(),
         0 if slopes is None else slopes.data_ptr(),
@@ -128,13 +131,26 @@ def run(
 FLOAT = frozenset({float})
 
 
+def _is_common(problem: SigmoidProblem, factor: Number) -> bool:
+    """Plain numbers, one gamma, no weights, nothing ignored, no coefficient of 0."""
+    alpha, gamma = problem.alpha, problem.gamma
+    return (
+        problem.weight is None
+        and problem.ignore_index is None
+        and FLOAT.issuperset(map(type, (*alpha, *gamma, factor)))
+        and gamma[0] == gamma[1]
+        and alpha[0] != 0
+        and alpha[1] != 0
+    )
+
+
 @lru_cache(maxsize=512)
 def _plan(features: Features) -> Plan:
     smoothing = features.smoothing
-    gamma, alpha = features.gamma or (0.0, 0.0), features.alpha or (0.0, 0.0)
+    alpha, gamma = features.alpha or (0.0, 0.0), features.gamma or 0.0
     return Plan(
         _kernel(features, soft=smoothing != 0),
-        (*gamma, 1 - smoothing, smoothing / 2, *alpha),
+        (gamma, gamma, 1 - smoothing, smoothing / 2, *alpha),
         packer(LAYOUT, features.logits == torch.float64),
     )
 
@@ -143,22 +159,17 @@ def _kernel(features: Features, *, soft: bool) -> int:
     """The address of a kernel, compiled on first use."""
     from refocal.kernels import numba_sigmoid
 
-    arrays = features.gamma is None
-    pair = features.gamma is None or features.gamma[0] != features.gamma[1]
+    general = features.gamma is None
     modulator = "compensated"
-    if features.gamma is not None and not pair:
-        modulator = formula.EXACT_MODULATORS.get(features.gamma[0], modulator)
+    if not general:
+        modulator = formula.EXACT_MODULATORS.get(features.gamma, modulator)  # type: ignore[arg-type]
     return numba_sigmoid.address(
         numba_sigmoid.SigmoidKernel(
             logits=DTYPES[features.logits],
             targets=DTYPES[features.targets],
             modulator=modulator,
-            pair=pair,
             detached=features.detached,
-            arrays=arrays,
-            guarded=features.alpha is None or 0 in features.alpha,
-            # the general kernel can do it at all times, by asking
-            ignoring=arrays or features.ignoring,
+            general=general,
             soft=soft,
             output=features.output,
             gradient=features.gradient,
@@ -193,7 +204,8 @@ class Table(NamedTuple):
     tensors: list[Tensor]
 
 
-def _table(parameters: list[Number], logits: Tensor) -> Table:
+def _table(parameters: tuple[Number, ...], logits: Tensor) -> Table:
+    parameters = tuple(map(number, parameters))
     shape = logits.shape
     double = logits.dtype == torch.float64
     dtype = torch.float64 if double else torch.float32

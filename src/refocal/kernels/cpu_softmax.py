@@ -14,8 +14,9 @@ from refocal.kernels.cpu_call import DTYPES, dense, launch, number, packer, repr
 from refocal.kernels.memory import fresh_like
 from refocal.problem import Number, SoftmaxProblem
 
-# RESULT, RESULT_FACTOR, REDO; LOGITS to IGNORED; GAMMA_POSITIVE to SPREAD_SHARE; CLASSES on
-LAYOUT = "qdq" + "qqqqqqq" + "rrrrr" + "qqqqqqqq"
+# RESULT_IS_DOUBLE, RESULT, RESULT_FACTOR; LOGITS to IGNORED; GAMMA_POSITIVE to SPREAD_SHARE; from
+# CLASSES on
+LAYOUT = "qqd" + "qqqqqqq" + "rrrrr" + "qqqqqqqq"
 # Up to this many classes a vector over positions is worth the transposing.
 FEW_CLASSES = 128
 # Numbers in the buffer of a group, so that it stays in the L1 cache.
@@ -71,9 +72,9 @@ def run(
     layout, group, blocks = _groups(classes, inner, positions)
     plain = 1.0 if isinstance(factor, Tensor) else representable(factor, double=double)
     values = (
+        double,
         0 if total is None else total.data_ptr(),
         0.0 if total is None else factor,
-        0,
         logits.data_ptr(),
         targets.data_ptr(),
         0 if slopes is None else slopes.data_ptr(),

@@ -9,44 +9,46 @@ from __future__ import annotations
 THREADS = 0
 THREAD_NUMBER = 1  # address of omp_get_thread_num, or 0
 BLOCKS = 2
-FINISHED = 3  # blocks done
-REJECTED = 4  # blocks with a target the kernel is not for
-RESULT = 5  # address of the reduced loss, or 0
-RESULT_FACTOR = 6  # what the sum of losses is multiplied by
-REDO = 7  # only the blocks left undone
+KERNEL = 3  # its address
+FINISHED = 4  # blocks done
+REJECTED = 5  # blocks with a target the kernel is not for
+REDO = 6  # only the blocks left undone
+RESULT_IS_DOUBLE = 7
+RESULT = 8  # address of the reduced loss, or 0
+RESULT_FACTOR = 9  # what the sum of losses is multiplied by
 
 # every link
-LOGITS = 8
-TARGETS = 9
-GRADIENT = 10
-LOSSES = 11  # address of the unreduced losses
-COUNT = 12  # elements of a sigmoid, positions of a softmax
-IGNORING = 13  # whether there is a target value that counts for nothing,
-IGNORED = 14  # and which
-GAMMA_POSITIVE = 15  # the gamma of a softmax
-GAMMA_NEGATIVE = 16
-FACTOR = 17  # what every slope is multiplied by
-KEPT_SHARE = 18  # label smoothing reads a target y as y * KEPT_SHARE + SPREAD_SHARE
-SPREAD_SHARE = 19
+LOGITS = 10
+TARGETS = 11
+GRADIENT = 12
+LOSSES = 13  # address of the unreduced losses
+COUNT = 14  # elements of a sigmoid, positions of a softmax
+IGNORING = 15  # whether there is a target value that counts for nothing,
+IGNORED = 16  # and which
+GAMMA_POSITIVE = 17  # the gamma of a softmax
+GAMMA_NEGATIVE = 18
+FACTOR = 19  # what every slope is multiplied by
+KEPT_SHARE = 20  # label smoothing reads a target y as y * KEPT_SHARE + SPREAD_SHARE
+SPREAD_SHARE = 21
 
 # sigmoid
-ALPHA_POSITIVE = 20
-ALPHA_NEGATIVE = 21
+ALPHA_POSITIVE = 22
+ALPHA_NEGATIVE = 23
 # what is read per element: alpha and gamma of positives and negatives, weight, factor; for each an
 # address and three strides, or 0 and a number
-PARAMETERS = 22
+PARAMETERS = 24
 MIDDLE = PARAMETERS + 4 * 6  # sizes of the middle and the inner axis of those strides
 INNER = MIDDLE + 1
 
 # softmax
-CLASSES = 20
-INNER_SIZE = 21  # positions behind the class axis
-GROUP = 22  # positions per block
-ALPHA = 23  # address of class weights, or 0
-WEIGHT = 24  # address of one weight per position, or 0
-FACTORS = 25  # address of one factor per position, or 0
-GAMMAS = 26  # address of gammas, or 0,
-GAMMA_BY_CLASS = 27  # one per class, not per position
+CLASSES = 22
+INNER_SIZE = 23  # positions behind the class axis
+GROUP = 24  # positions per block
+ALPHA = 25  # address of class weights, or 0
+WEIGHT = 26  # address of one weight per position, or 0
+FACTORS = 27  # address of one factor per position, or 0
+GAMMAS = 28  # address of gammas, or 0,
+GAMMA_BY_CLASS = 29  # one per class, not per position
 
 COUNTERS = INNER + 1  # one per thread, a cache line apart
 COUNTER_STRIDE = 8

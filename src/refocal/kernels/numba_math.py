@@ -16,7 +16,9 @@ the scalar remainder of every loop:
 
 from __future__ import annotations
 
+import os
 import types
+import uuid
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -281,9 +283,14 @@ def _horner(real: type, coefficients: tuple[float, ...]) -> Callable[[Any], Any]
     return inlined(namespace["polynomial"])
 
 
+# no entry from Python, which takes as long to compile as a small function itself; and division as
+# in C, without a branch for ZeroDivisionError
+INTERNAL = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "error_model": "numpy"}
+
+
 def inlined(function: Callable[..., Any]) -> Any:
     """Compiled into its caller."""
-    return njit(inline="always", error_model="numpy")(function)
+    return njit(inline="always", **INTERNAL)(function)
 
 
 def called(function: Callable[..., Any]) -> Any:
@@ -291,7 +298,28 @@ def called(function: Callable[..., Any]) -> Any:
 
     For what several loops share: inlining Numba's IR would infer its types anew for each of them.
     """
-    return njit(forceinline=True, error_model="numpy")(function)
+    return njit(forceinline=True, **INTERNAL)(alone(function))
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """A part of a kernel that LLVM may leave a function."""
+    return njit(**INTERNAL)(alone(function))
+
+
+PROCESS = uuid.uuid4().hex
+
+
+def alone(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Under a name that no other process gives.
+
+    The symbol of a compiled part is its name and a number that counts within the process. Kernels
+    that two processes have put into the disk cache may hold different parts of one symbol, and a
+    third process that loads both would link the second kernel to the first one's part: a detached
+    kernel was seen to return attached gradients. (The process number, because a fork copies
+    PROCESS.)
+    """
+    function.__qualname__ = f"{function.__name__}-{PROCESS}-{os.getpid()}"
+    return function
 
 
 def rebound(function: Callable[..., Any], names: dict[str, Any]) -> Any:
@@ -321,6 +349,8 @@ def operations(real: type) -> dict[str, Any]:
 
 
 @cache
-def bound_formula(real: type, modulator: str) -> types.SimpleNamespace:
-    """The formula over Numba scalars."""
-    return formula.bind(operations(real), modulator, wrap=inlined)
+def formula_of(real: type, modulator: str, detached: bool) -> dict[str, Any]:
+    """The formula over Numba scalars: what a kernel calls, under the names it uses."""
+    bound = formula.bind(operations(real), modulator, wrap=inlined)
+    both = bound.value_and_detached_slope if detached else bound.value_and_slope
+    return {"value": called(bound.value.py_func), "value_and_slope": called(both.py_func)}

@@ -1,11 +1,12 @@
 """How a compiled kernel meets its arguments and its threads.
 
-A kernel is one C function, ``void kernel(void *frame)``. The frame is a row of 64-bit slots: the
-addresses and numbers of the call, one counter per thread, one partial sum per block. Calling it
-through ctypes costs less than a microsecond and releases the GIL; handing it to `GOMP_parallel`
-(see `refocal.kernels.threads`) runs it on torch's own worker threads. Numba's own threading layers
-are not used: they choose an OpenMP runtime by import order, change torch's number of threads, and
-abort after a fork or on concurrent use.
+A kernel is a C function of a frame and the number of a block, ``double kernel(void *, int64_t)``.
+The frame is a row of 64-bit slots: the addresses and numbers of the call, one counter per thread,
+one partial sum per block. One more C function, the same for all kernels, takes a frame and goes
+through its blocks. Calling it through ctypes costs less than a microsecond and releases the GIL;
+handing it to `GOMP_parallel` (see `refocal.kernels.threads`) runs it on torch's own worker threads.
+Numba's own threading layers are not used: they choose an OpenMP runtime by import order, change
+torch's number of threads, and abort after a fork or on concurrent use.
 
 Work is cut into blocks by size alone, never by the number of threads; each block's sum has its own
 slot, and the thread that finishes last adds them in order. So the result has the same bits for any
@@ -22,13 +23,15 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, cfunc, njit
+from numba import carray, cfunc
 from numba import types as nt
 from numba.extending import intrinsic
 
 from refocal.kernels import frame
+from refocal.kernels.numba_math import rebound
 
-signature = nt.void(nt.voidptr)
+KERNEL = nt.float64(nt.voidptr, nt.int64)
+TEAM_MEMBER = nt.void(nt.voidptr)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -72,9 +75,18 @@ def thread_number(typingctx: Any, function: Any) -> Any:
     return nt.int64(nt.int64), emit
 
 
-# Names that `entry_point` supplies.
-unbound: Any = None
-block = real = integer = from_bits = unbound
+@intrinsic  # type: ignore[untyped-decorator]
+def call_kernel(typingctx: Any, kernel: Any, base: Any, block: Any) -> Any:
+    """Calls a kernel by its address."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address, base, block = arguments
+        kind = ir.FunctionType(ir.DoubleType(), (base.type, block.type))
+        return builder.call(builder.inttoptr(address, kind.as_pointer()), (base, block))
+
+    return nt.float64(nt.int64, nt.voidptr, nt.int64), emit
+
+
 THREADS = frame.THREADS
 THREAD_NUMBER = frame.THREAD_NUMBER
 BLOCKS = frame.BLOCKS
@@ -82,21 +94,16 @@ FINISHED = frame.FINISHED
 REJECTED = frame.REJECTED
 REDO = frame.REDO
 UNDONE = -1.0  # no sum of losses: they are not negative
+KERNEL_ADDRESS = frame.KERNEL
 RESULT = frame.RESULT
+RESULT_IS_DOUBLE = frame.RESULT_IS_DOUBLE
 RESULT_FACTOR = frame.RESULT_FACTOR
 COUNTERS = frame.COUNTERS
 COUNTER_STRIDE = frame.COUNTER_STRIDE
 
 
-def number_at(integers: Any, slot: Any) -> Any:
-    """A number of the frame, stored in the computing dtype: read as double and rounded here, LLVM
-    would move the rounding behind the choice of class, into the loop.
-    """
-    return from_bits(integer(integers[slot]))
-
-
-def kernel(base: Any) -> None:
-    """The body of one thread: its own share of the blocks, then what others have left."""
+def team_member(base: Any) -> None:
+    """What each thread does: its own share of the blocks, then what others have left."""
     integers = carray(base, COUNTERS, np.int64)
     numbers = carray(base, COUNTERS, np.float64)
     threads = integers[THREADS]
@@ -105,7 +112,6 @@ def kernel(base: Any) -> None:
     sums = carray(base, partials + blocks, np.float64)
     number = thread_number(integers[THREAD_NUMBER])
     finished = 0
-    rejected = 0
     for step in range(threads):
         # One's own share first: the same thread meets the same addresses in every call, and finds
         # them in its cache.
@@ -116,17 +122,35 @@ def kernel(base: Any) -> None:
             if one >= last:
                 break
             if not integers[REDO] or sums[partials + one] == UNDONE:
-                total, unfit = block(integers, one)
-                sums[partials + one] = total
-                rejected += unfit
+                sums[partials + one] = call_kernel(integers[KERNEL_ADDRESS], base, one)
             finished += 1
-    if rejected:
-        atomic_add(base, REJECTED, rejected)
     if atomic_add(base, FINISHED, finished) + finished == blocks and integers[RESULT]:
-        everything = 0.0
+        total = 0.0
         for one in range(blocks):
-            everything += sums[partials + one]
-        carray(pointer(integers[RESULT]), 1, real)[0] = everything * numbers[RESULT_FACTOR]
+            total += sums[partials + one]
+        total *= numbers[RESULT_FACTOR]
+        if integers[RESULT_IS_DOUBLE]:
+            carray(pointer(integers[RESULT]), 1, np.float64)[0] = total
+        else:
+            carray(pointer(integers[RESULT]), 1, np.float32)[0] = total
+
+
+# Names that kernels bind.
+unbound: Any = None
+integer = from_bits = unbound
+
+
+def number_at(integers: Any, slot: Any) -> Any:
+    """A number of the frame, stored in the computing dtype: read as double and rounded here, LLVM
+    would move the rounding behind the choice of class, into the loop.
+    """
+    return from_bits(integer(integers[slot]))
+
+
+def reject(base: Any) -> Any:
+    """Marks a block as having targets that the kernel is not for; returns its sum."""
+    atomic_add(base, REJECTED, 1)
+    return UNDONE
 
 
 @cache
@@ -139,14 +163,12 @@ def fingerprint() -> str:
     return digest.hexdigest()[:12]
 
 
-def entry_point(block: Any, real: Any, name: str, rebound: Callable[..., Any]) -> int:
-    """Address of the C function of a kernel; its code comes from the cache on disk if it is there.
+_functions: list[Any] = []  # they must live as long as their addresses: as the process
 
-    Functions that Numba compiles live as long as the process, and so does what this returns.
-    """
-    names = {**globals(), "block": block, "real": real}
-    text = rebound(kernel, names)
-    text.__qualname__ = f"{name}-{fingerprint()}"  # the name of the file in the cache
+
+def address_of(text: Callable[..., Any], signature: Any, name: str) -> int:
+    """Address of a text as a C function, compiled or from the cache on disk under this name."""
+    text.__qualname__ = f"{name}-{fingerprint()}"
     try:
         function = cfunc(signature, cache=True, error_model="numpy")(text)
     except Exception:
@@ -156,9 +178,12 @@ def entry_point(block: Any, real: Any, name: str, rebound: Callable[..., Any]) -
     return int(function.address)
 
 
-_functions: list[Any] = []
+def kernel_address(text: Callable[..., Any], name: str) -> int:
+    """Address of a kernel; ``name`` tells it from all others with the same text."""
+    return address_of(text, KERNEL, name)
 
 
-def compiled(function: Callable[..., Any]) -> Any:
-    """A part of a kernel."""
-    return njit(error_model="numpy")(function)
+@cache
+def team_address() -> int:
+    """Address of what runs the kernels."""
+    return address_of(rebound(team_member, globals()), TEAM_MEMBER, "team")

@@ -19,8 +19,8 @@ from refocal.kernels import frame, numba_pool
 from refocal.kernels.numba_dtypes import STORAGE
 from refocal.kernels.numba_math import (
     add_in_any_order,
-    bound_formula,
-    called,
+    compiled,
+    formula_of,
     inlined,
     operations,
     rebound,
@@ -36,11 +36,10 @@ class SigmoidKernel(NamedTuple):
         logits: dtype of logits, gradient and unreduced losses.
         targets: dtype of the targets.
         modulator: a key of `formula.MODULATORS`.
-        pair: positives and negatives have a gamma each.
         detached: no gradient through the modulator.
-        arrays: alpha, gamma, weight and factor are read per element.
-        guarded: some coefficient may be 0, and 0 times an infinite loss is 0.
-        ignoring: some targets may be the ignored value.
+        general: alpha, gamma, weight and factor are read per element, targets may be the ignored
+            value, and coefficients may be 0. One kernel for everything that is not the common
+            case, at about 1.5 times its price.
         soft: targets may be between 0 and 1.
         output: "sum" of the losses, "each" of them, or "nothing".
         gradient: whether the gradient is written.
@@ -49,11 +48,8 @@ class SigmoidKernel(NamedTuple):
     logits: str
     targets: str
     modulator: str
-    pair: bool
     detached: bool
-    arrays: bool
-    guarded: bool
-    ignoring: bool
+    general: bool
     soft: bool
     output: str
     gradient: bool
@@ -63,19 +59,20 @@ class SigmoidKernel(NamedTuple):
         """Elements per block: 4096 keep sums short and their data within the L1 cache; six arrays
         of parameters beside them leave room for a quarter of that.
         """
-        return 1024 if self.arrays else 4096
+        return 1024 if self.general else 4096
 
 
 # ---------------------------------------------------------------------------------------------
 # the text: scalar code over names that `address` binds
 
 unbound: Any = None
-real = where = exp = value = value_and_slope = load = store = target_number = is_irregular = unbound
-is_ignored = pick = choose = from_bits = integer = weigh = loop = parameters = Logit = unbound
-Target = number_at = unbound
+real = integer = where = exp = value = value_and_slope = from_bits = unbound
+load = store = Logit = Target = target_number = is_irregular = is_ignored = unbound
+pick = choose = weigh = loop = reject = parameters = number_at = unbound
 ZERO: Any = 0.0
 ONE: Any = 1.0
 LARGEST: Any = 0.0
+COUNTERS = frame.COUNTERS
 BLOCK = LOGIT_SIZE = TARGET_SIZE = REAL_SIZE = 0
 SOFT = LOSSES = SUM = GRADIENT = False
 TYPICAL = 16
@@ -304,8 +301,9 @@ def gathered_parameters(integers: Any, start: Any, count: Any) -> Any:
     return gathered
 
 
-def block_of(integers: Any, one: Any) -> Any:
-    """One block: its sum, or UNDONE; and whether some target was not what the loop is for."""
+def kernel_text(base: Any, one: Any) -> Any:
+    """One block; its sum, or UNDONE if some target was not what the loop is for."""
+    integers = carray(base, COUNTERS, np.int64)
     start = one * BLOCK
     count = min(BLOCK, integers[COUNT] - start)
     logits = carray(pointer(integers[LOGITS] + start * LOGIT_SIZE), count, Logit)
@@ -320,12 +318,12 @@ def block_of(integers: Any, one: Any) -> Any:
         for i in range(min(TYPICAL, count)):
             unfit |= is_irregular(targets[i]) & (not is_ignored(targets[i], ignoring, ignored))
         if unfit:
-            return UNDONE, 1
+            return reject(base)
     arrays = parameters(integers, start, count)
     total, unfit = loop(logits, targets, gradient, losses, integers, arrays)
-    if not SOFT and unfit:
-        return UNDONE, 1
-    return np.float64(total), np.int64(unfit)
+    if unfit:
+        return reject(base)
+    return np.float64(total)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -337,7 +335,6 @@ def address(kernel: SigmoidKernel) -> int:
     """Of the C function of a kernel, compiled or from the cache on disk."""
     number = np.float64 if kernel.logits == "float64" else np.float32
     logits, targets = STORAGE[kernel.logits], STORAGE[kernel.targets]
-    formula = bound_formula(number, kernel.modulator)
     names: dict[str, Any] = {
         **globals(),
         **operations(number),
@@ -345,7 +342,6 @@ def address(kernel: SigmoidKernel) -> int:
         "Target": targets.raw,
         "LOGIT_SIZE": logits.size,
         "TARGET_SIZE": targets.size,
-        "REAL_SIZE": np.dtype(number).itemsize,
         "load": logits.load,
         "store": logits.store,
         "target_number": targets.load,
@@ -354,12 +350,9 @@ def address(kernel: SigmoidKernel) -> int:
         "LOSSES": kernel.output == "each",
         "SUM": kernel.output == "sum",
         "GRADIENT": kernel.gradient,
-        "value": called(formula.value.py_func),
-        "value_and_slope": called(
-            (
-                formula.value_and_detached_slope if kernel.detached else formula.value_and_slope
-            ).py_func
-        ),
+        **formula_of(number, kernel.modulator, kernel.detached),
+        "parameters": parameter_reader(number, kernel.general),
+        "reject": compiled(numba_pool.reject),
     }
 
     def bind(name: str, text: Any, wrap: Any = inlined) -> None:
@@ -367,22 +360,26 @@ def address(kernel: SigmoidKernel) -> int:
 
     bind("number_at", numba_pool.number_at)
     bind("guarded_product", guarded_product)
-    bind("weigh", guarded_product if kernel.guarded else product)
-    bind("choose", choose_by_class if kernel.pair else choose_either)
-    bind("pick", pick_element if kernel.arrays else pick_number)
+    bind("weigh", guarded_product if kernel.general else product)
+    bind("choose", choose_by_class if kernel.general else choose_either)
+    bind("pick", pick_element if kernel.general else pick_number)
     integer_or_number = is_ignored_number if targets.floating else is_ignored_integer
-    bind("is_ignored", integer_or_number if kernel.ignoring else never_ignored)
+    bind("is_ignored", integer_or_number if kernel.general else never_ignored)
     if kernel.targets == "bool":
         bind("is_irregular", never)
     else:
         bind("is_irregular", is_irregular_number if targets.floating else is_irregular_integer)
-    compiled = numba_pool.compiled
-    bind("gather", gather, compiled)
-    bind("parameters", gathered_parameters if kernel.arrays else no_parameters, compiled)
     bind("loop", soft_loop if kernel.soft else hard_loop, compiled)
-    bind("block", block_of, compiled)
     marks = "".join(str(int(one)) for one in kernel if isinstance(one, bool))
     words = "-".join(one for one in kernel if isinstance(one, str))
-    return numba_pool.entry_point(
-        names["block"], names["real"], f"sigmoid-{words}-{marks}", rebound
-    )
+    return numba_pool.kernel_address(rebound(kernel_text, names), f"sigmoid-{words}-{marks}")
+
+
+@cache
+def parameter_reader(number: type, general: bool) -> Any:
+    """How a block comes to its parameters, compiled once for all kernels."""
+    names = {**globals(), **operations(number), "REAL_SIZE": np.dtype(number).itemsize}
+    names["number_at"] = inlined(rebound(numba_pool.number_at, names))
+    names["gather"] = compiled(rebound(gather, names))
+    text = gathered_parameters if general else no_parameters
+    return compiled(rebound(text, names))

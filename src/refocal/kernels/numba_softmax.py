@@ -19,14 +19,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import carray
-from numba import types as nt
 
 from refocal.kernels import frame, numba_pool
 from refocal.kernels.numba_dtypes import STORAGE
 from refocal.kernels.numba_math import (
     add_in_any_order,
-    bound_formula,
-    called,
+    compiled,
+    formula_of,
     inlined,
     operations,
     rebound,
@@ -65,13 +64,13 @@ class SoftmaxKernel(NamedTuple):
 unbound: Any = None
 real = integer = exp = log = ordered = unordered = from_bits = unbound
 value = value_and_slope = load = store = Logit = Target = number_at = unbound
-read_tile = write_tile = transpose_all = exponentials_of = scale_of = margins_of = describe = (
-    exp_into
-) = sum_of = largest = unbound
+reject = describe = margins_of = exponentials_of = scale_of = unbound
+largest = exp_into = sum_of = read_tile = write_tile = transpose_all = unbound
 ZERO: Any = 0.0
 ONE: Any = 1.0
 LARGEST: Any = 0.0
 INFINITY: Any = 0.0
+COUNTERS = frame.COUNTERS
 LOGIT_SIZE = TARGET_SIZE = REAL_SIZE = 0
 LOSSES = SUM = GRADIENT = ADJACENT = IN_PLACE = False
 LANES = 0
@@ -233,8 +232,9 @@ def exponentials_of_row(row: Any, out: Any, target: Any) -> Any:
     return top, real(rest)
 
 
-def block_of_rows(integers: Any, one: Any) -> Any:
+def kernel_of_rows(base: Any, one: Any) -> Any:
     """One group of positions whose classes lie side by side."""
+    integers = carray(base, COUNTERS, np.int64)
     classes = integers[CLASSES]
     first = one * integers[GROUP]
     count = min(integers[GROUP], integers[COUNT] - first)
@@ -242,7 +242,8 @@ def block_of_rows(integers: Any, one: Any) -> Any:
     to = integers[GRADIENTS] + first * classes * LOGIT_SIZE
     index = np.empty(count, np.int64)
     known = np.empty((KNOWN, count), real)
-    rejected = describe(integers, first, index, known)
+    if describe(integers, first, index, known):
+        return reject(base)
     # exponentials wait for their sum in the gradient itself where they fit; without a gradient they
     # need not wait
     in_place = IN_PLACE and GRADIENT
@@ -273,7 +274,7 @@ def block_of_rows(integers: Any, one: Any) -> Any:
                 out = kept[i]
             scale_of(out, gradient, known[SHARE, i])
             gradient[index[i]] = store(known[STEP, i])
-    return np.float64(total), rejected
+    return np.float64(total)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -404,8 +405,9 @@ def write_transposed(integers: Any, first: Any, tile: Any) -> None:
             gradient[i] = store(numbers[i])
 
 
-def block_of_tile(integers: Any, one: Any) -> Any:
+def kernel_of_tile(base: Any, one: Any) -> Any:
     """One group of positions with a vector over them."""
+    integers = carray(base, COUNTERS, np.int64)
     classes = integers[CLASSES]
     inner = integers[INNER_SIZE]
     group = integers[GROUP]
@@ -421,7 +423,8 @@ def block_of_tile(integers: Any, one: Any) -> Any:
     index = np.empty(count, np.int64)
     known = np.empty((KNOWN, count), real)
     tile = np.empty((classes, count), real)
-    rejected = describe(integers, first, index, known)
+    if describe(integers, first, index, known):
+        return reject(base)
     read_tile(integers, first, tile)
     for i in range(count):
         if index[i] < 0:
@@ -439,7 +442,7 @@ def block_of_tile(integers: Any, one: Any) -> Any:
             if index[i] >= 0:
                 tile[index[i], i] = known[STEP, i]
         write_tile(integers, first, tile)
-    return np.float64(total), rejected
+    return np.float64(total)
 
 
 READERS = {
@@ -462,8 +465,6 @@ def address(kernel: SoftmaxKernel) -> int:
     """Of the C function of a kernel, compiled or from the cache on disk."""
     number = np.float64 if kernel.logits == "float64" else np.float32
     logits, targets = STORAGE[kernel.logits], STORAGE[kernel.targets]
-    formula = bound_formula(number, kernel.modulator)
-    both = formula.value_and_detached_slope if kernel.detached else formula.value_and_slope
     names: dict[str, Any] = {
         **globals(),
         **operations(number),
@@ -480,11 +481,11 @@ def address(kernel: SoftmaxKernel) -> int:
         "IN_PLACE": logits.raw is number,
         "LANES": 64 // np.dtype(number).itemsize,
         "ADJACENT": kernel.layout == "adjacent",
-        "value": called(formula.value.py_func),
-        "value_and_slope": called(both.py_func),
+        **formula_of(number, kernel.modulator, kernel.detached),
+        "reject": compiled(numba_pool.reject),
     }
 
-    def bind(name: str, text: Any, wrap: Any = numba_pool.compiled) -> None:
+    def bind(name: str, text: Any, wrap: Any = compiled) -> None:
         names[name] = wrap(rebound(text, names))
 
     bind("number_at", numba_pool.number_at, inlined)
@@ -496,7 +497,7 @@ def address(kernel: SoftmaxKernel) -> int:
         bind("sum_of", sum_of_row)
         bind("exponentials_of", exponentials_of_row)
         bind("scale_of", scale_row)
-        bind("block", block_of_rows)
+        text = kernel_of_rows
     else:
         if kernel.layout == "transposed":
             bind("transpose_all", transpose_squares)
@@ -504,9 +505,7 @@ def address(kernel: SoftmaxKernel) -> int:
         bind("scale_of", scale_tile)
         bind("read_tile", READERS[kernel.layout])
         bind("write_tile", WRITERS[kernel.layout])
-        bind("block", block_of_tile)
+        text = kernel_of_tile
     marks = "".join(str(int(one)) for one in kernel if isinstance(one, bool))
     words = "-".join(one for one in kernel if isinstance(one, str))
-    return numba_pool.entry_point(
-        names["block"], names["real"], f"softmax-{words}-{marks}", rebound
-    )
+    return numba_pool.kernel_address(rebound(text, names), f"softmax-{words}-{marks}")

@@ -67,16 +67,19 @@ def threads_for(worthwhile: bool) -> int:
 
 
 @cache
-def _serial(kernel: int) -> Any:
-    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(kernel)
+def _callable(function: int) -> Any:
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(function)
 
 
-def run(kernel: int, slots: Any, threads: int) -> None:
-    """Calls a kernel, given by its address, and waits for it. The GIL is released meanwhile."""
+def run(function: int, slots: Any, threads: int) -> None:
+    """Calls a C function by its address, on each of so many threads, and waits for them.
+
+    The GIL is released meanwhile.
+    """
     if threads == 1:
-        _serial(kernel)(slots)
+        _callable(function)(slots)
         return
     team = pool()
     assert team is not None  # noqa: S101 - threads_for has asked
     slots[frame.THREAD_NUMBER] = team.thread_number
-    team.parallel(kernel, slots, threads, 0)
+    team.parallel(function, slots, threads, 0)
