@@ -15,7 +15,7 @@ demo: $(VENV)/.installed-demo
 	$(BIN)/refocal plot --out refocal-compare/focal.svg
 
 test: lint types
-	$(PYTEST) -n 2 --cov=refocal --cov-report=term:skip-covered --cov-fail-under=95
+	$(PYTEST) -n 2 --cov=refocal --cov-report=term:skip-covered
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,9 @@ from hypothesis import HealthCheck, settings
 import refocal
 
 torch.set_num_threads(1)
+
+# run by test_gpu_interpreter.py, in a process that has Triton's interpreter
+collect_ignore = [] if "TRITON_INTERPRET" in os.environ else ["gpu"]
 
 settings.register_profile(
     "refocal",

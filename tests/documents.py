@@ -151,7 +151,9 @@ def rewrite(path: Path) -> None:
     for example, printed in reversed(run(str(path), text)):
         if example.output is not None:
             indent = example.output.indent
-            lines = "".join(f"{indent}{line}".rstrip() + "\n" for line in _tidy(printed).split("\n"))
+            lines = "".join(
+                f"{indent}{line}".rstrip() + "\n" for line in _tidy(printed).split("\n")
+            )
             text = text[: example.output.start] + lines + text[example.output.end :]
     path.write_text(text, encoding="utf-8")
 

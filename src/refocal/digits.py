@@ -205,7 +205,8 @@ def run(
     started = time.monotonic()
     checks = tuple(round(steps * (k + 1) / _CHECKS) for k in range(_CHECKS))
     workers = workers or os.cpu_count() or 1
-    total, curves = len(chosen) * len(settings), []
+    total = len(chosen) * len(settings)
+    curves: list[Any] = []
     threads = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:

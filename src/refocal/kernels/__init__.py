@@ -80,9 +80,15 @@ def runs_plainly(logits: Tensor) -> bool:
         return False
     return (
         type(logits) in (Tensor, torch.nn.Parameter)
-        and torch._C._functorch.peek_interpreter_stack() is None
+        and not is_transformed()
         and forward_ad._current_level < 0
     )
+
+
+def is_transformed() -> bool:
+    """Whether a transform of torch.func is active, also while torch.compile traces it."""
+    # traced, the None of an empty stack is an object whose class is known, but not that it is None
+    return not isinstance(torch._C._functorch.peek_interpreter_stack(), type(None))
 
 
 def choose(function: str, problem: Problem, impl: str) -> Carrier:
@@ -129,7 +135,8 @@ class OnePass(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstreams: Tensor) -> tuple[Tensor | None, ...]:
         (upstream,) = upstreams
-        if ctx.has_gradient and not torch.is_grad_enabled() and _is_one(upstream):
+        asks = ctx.has_gradient and ctx.carrier is not gpu and not torch.is_grad_enabled()
+        if asks and _is_one(upstream):
             # The tensor itself. Autograd has let go of it when nothing else keeps the graph, and
             # adds to it in place only then.
             return ctx.saved_tensors[-1], None

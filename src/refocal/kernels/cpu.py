@@ -7,7 +7,6 @@ imported with the first of them.
 
 from __future__ import annotations
 
-from functools import cache
 from importlib.util import find_spec
 
 import torch
@@ -21,20 +20,26 @@ from refocal.reduction import Reduction
 
 checks_targets = True
 
+# asked once and not behind a cache, which torch.compile warns of
+NUMBA_IS_INSTALLED = find_spec("numba") is not None
+
 
 def unsupported(problem: Problem) -> str | None:
     """Why this problem cannot run here, or None if it can."""
-    logits, targets, gammas = problem.logits, problem.targets, problem.gamma
+    logits, targets = problem.logits, problem.targets
+    gammas: tuple[Number, ...]
     if not logits.is_cpu or logits.layout is not torch.strided:
         return f"needs dense logits on the cpu, got {logits.layout} on {logits.device}."
-    if not _numba_is_installed():
+    if not NUMBA_IS_INSTALLED:
         return 'needs Numba, which is not installed: pip install "refocal[cpu]".'
     if logits.dtype not in FLOATS or targets.dtype not in DTYPES:
         return f"has no kernel for {logits.dtype} logits and {targets.dtype} targets."
     if isinstance(problem, SoftmaxProblem):
         if problem.label_smoothing or not problem.has_index_targets:
             return "has no kernel for a softmax of probabilities or smoothed targets."
-        gammas = (gammas,)
+        gammas = (problem.gamma,)
+    else:
+        gammas = problem.gamma
     for gamma in gammas:
         if type(gamma) is float and gamma > LARGEST_GAMMA:
             return f"has no kernel for a gamma above {LARGEST_GAMMA:g}."
@@ -75,8 +80,3 @@ def _run(
     if isinstance(problem, SoftmaxProblem):
         return cpu_softmax.run(problem, output, factor, gradient=gradient)
     return cpu_sigmoid.run(problem, output, factor, gradient=gradient)
-
-
-@cache
-def _numba_is_installed() -> bool:
-    return find_spec("numba") is not None

@@ -134,7 +134,7 @@ FLOAT = frozenset({float})
 def _is_common(problem: SigmoidProblem, factor: Number) -> bool:
     """Plain numbers, one gamma, no weights, nothing ignored, no coefficient of 0."""
     alpha, gamma = problem.alpha, problem.gamma
-    return (
+    return bool(
         problem.weight is None
         and problem.ignore_index is None
         and FLOAT.issuperset(map(type, (*alpha, *gamma, factor)))

@@ -349,8 +349,14 @@ def operations(real: type) -> dict[str, Any]:
 
 
 @cache
+def bound_formula(real: type, modulator: str) -> types.SimpleNamespace:
+    """The formula over Numba scalars, to be inlined."""
+    return formula.bind(operations(real), modulator, wrap=inlined)
+
+
+@cache
 def formula_of(real: type, modulator: str, detached: bool) -> dict[str, Any]:
     """The formula over Numba scalars: what a kernel calls, under the names it uses."""
-    bound = formula.bind(operations(real), modulator, wrap=inlined)
+    bound = bound_formula(real, modulator)
     both = bound.value_and_detached_slope if detached else bound.value_and_slope
     return {"value": called(bound.value.py_func), "value_and_slope": called(both.py_func)}

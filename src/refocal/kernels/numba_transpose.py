@@ -71,14 +71,14 @@ def transpose(
         _, source, source_stride, rows, columns, target, target_stride = arguments
         pointer = vector.as_pointer()
         load = builder.module.declare_intrinsic(
-            f"llvm.masked.load.{name}.p0", (), ir.FunctionType(
-                vector, (pointer, ir.IntType(32), mask, vector)
-            )
+            f"llvm.masked.load.{name}.p0",
+            (),
+            ir.FunctionType(vector, (pointer, ir.IntType(32), mask, vector)),
         )
         store = builder.module.declare_intrinsic(
-            f"llvm.masked.store.{name}.p0", (), ir.FunctionType(
-                ir.VoidType(), (vector, pointer, ir.IntType(32), mask)
-            )
+            f"llvm.masked.store.{name}.p0",
+            (),
+            ir.FunctionType(ir.VoidType(), (vector, pointer, ir.IntType(32), mask)),
         )
         nothing = ir.Constant(mask, None)
 

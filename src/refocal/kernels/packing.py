@@ -11,7 +11,6 @@ from typing import Any
 
 from torch import Tensor
 
-
 # Most parts are of these: asking for the type spares them two questions of isinstance, in a path
 # that every call of a loss takes several times.
 PLAIN = frozenset({float, int, bool, str, type(None)})
