@@ -215,7 +215,8 @@ def _table(parameters: tuple[Number, ...], logits: Tensor) -> Table:
         tensors = [dense(tensor) for tensor in tensors]
         axes = _common_axes(tuple(shape), [tensor.stride() for tensor in tensors])
     axes = [(1, (0,) * len(tensors))] * (3 - len(axes)) + axes
-    layout, values, position = "", [], 0
+    values: list[float] = []
+    layout, position = "", 0
     for one in parameters:
         if isinstance(one, Tensor):
             layout += ARRAY_LAYOUT
