@@ -594,7 +594,7 @@ TABLE: list[Row] = [
     ),
 ]
 
-# functions of arguments.py whose messages are tested beside what they belong to
+# functions of refocal.arguments whose messages are tested beside what they belong to
 ELSEWHERE = {
     "check_process_group": "process_group",
     "check_constant_denominator": "process_group",
@@ -624,32 +624,36 @@ def test_message(call: Callable[[], object], kind: type[Exception], text: str) -
     assert str(caught.value) == f"{function_of(call)}: {text}"
 
 
-def raising_lines() -> dict[int, str]:
-    """First lines of the raise statements of arguments.py, with their functions."""
-    tree = ast.parse(Path(arguments.__file__).read_text())
+Place = tuple[str, int]  # file and line
+ROOM = Path(arguments.__file__).parent
+
+
+def raising_lines() -> dict[Place, str]:
+    """First lines of the raise statements of refocal.arguments, with their functions."""
     return {
-        statement.lineno: function.name
-        for function in tree.body
+        (path.name, statement.lineno): function.name
+        for path in ROOM.glob("*.py")
+        for function in ast.parse(path.read_text()).body
         if isinstance(function, ast.FunctionDef)
         for statement in ast.walk(function)
         if isinstance(statement, ast.Raise)
     }
 
 
-def line_that_raised(call: Callable[[], object]) -> int:
+def line_that_raised(call: Callable[[], object]) -> Place:
     with pytest.raises((TypeError, ValueError)) as caught:
         call()
     last = caught.traceback[-1]
-    assert last.path == Path(arguments.__file__)
-    return last.lineno + 1
+    assert Path(last.path).parent == ROOM
+    return Path(last.path).name, last.lineno + 1
 
 
 def test_every_place_that_raises_is_in_the_table() -> None:
     reached = {line_that_raised(call) for call, _, _ in TABLE}
     missing = {
-        f"{name}, line {line}"
-        for line, name in raising_lines().items()
-        if line not in reached and name not in ELSEWHERE
+        f"{name}, line {place}"
+        for place, name in raising_lines().items()
+        if place not in reached and name not in ELSEWHERE
     }
     assert not missing
 

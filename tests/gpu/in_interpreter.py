@@ -446,7 +446,8 @@ class NoReading(TorchDispatchMode):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_forward_and_backward_read_no_value(link, reduction, dtype, monkeypatch):
     """With the checks of values off, as they are on a device."""
-    monkeypatch.setattr(refocal.arguments, "values_checked_on", lambda tensor: False)
+    for reader in (refocal.arguments.inspection, refocal.arguments.problems):
+        monkeypatch.setattr(reader, "values_checked_on", lambda tensor: False)
     # the interpreter itself may read what it likes
     whole = gpu.launch
 

@@ -1,0 +1,107 @@
+"""Every check of user input and every message.
+
+A message is `<function>: <argument> must be <domain>, got <value>. <likely cause or way out>`:
+ValueError for values and shapes, TypeError for types. Shapes, dtypes, devices and plain numbers are
+always checked. Values inside tensors are checked on the CPU in eager mode; elsewhere reading them
+would synchronise the device, so only after :func:`check_values`.
+"""
+
+from __future__ import annotations
+
+from refocal.arguments.inspection import (
+    check_values,
+    is_number,
+    readable,
+)
+from refocal.arguments.numbers import (
+    LARGEST_GAMMA,
+    alpha_number,
+    flag,
+    fraction,
+    gamma_number,
+    integer,
+    smoothing,
+)
+from refocal.arguments.posteriors import (
+    check_posterior_alpha,
+    check_posterior_gamma,
+    check_posterior_smoothing,
+    check_temperature,
+    softmax_posterior_gamma,
+)
+from refocal.arguments.problems import (
+    check_target_values,
+    linear_problem,
+    sigmoid_problem,
+    softmax_problem,
+)
+from refocal.arguments.settings import (
+    IMPLEMENTATIONS,
+    NORMALIZERS,
+    check_chunk_size,
+    check_class_sharded,
+    check_constant_denominator,
+    check_implementation,
+    check_loss_parameters,
+    check_process_group,
+    check_reduction,
+    check_settings,
+)
+from refocal.arguments.tensors import (
+    alpha_pair,
+    check_logits,
+    check_targets_type,
+    class_axis,
+    class_weights,
+    gamma_pair,
+)
+from refocal.arguments.wording import (
+    fail_choice,
+    fail_class_index,
+    fail_implementation,
+    fail_sigmoid_shape,
+    quoted,
+)
+
+__all__ = [
+    "IMPLEMENTATIONS",
+    "LARGEST_GAMMA",
+    "NORMALIZERS",
+    "alpha_number",
+    "alpha_pair",
+    "check_chunk_size",
+    "check_class_sharded",
+    "check_constant_denominator",
+    "check_implementation",
+    "check_logits",
+    "check_loss_parameters",
+    "check_posterior_alpha",
+    "check_posterior_gamma",
+    "check_posterior_smoothing",
+    "check_process_group",
+    "check_reduction",
+    "check_settings",
+    "check_target_values",
+    "check_targets_type",
+    "check_temperature",
+    "check_values",
+    "class_axis",
+    "class_weights",
+    "fail_choice",
+    "fail_class_index",
+    "fail_implementation",
+    "fail_sigmoid_shape",
+    "flag",
+    "fraction",
+    "gamma_number",
+    "gamma_pair",
+    "integer",
+    "is_number",
+    "linear_problem",
+    "quoted",
+    "readable",
+    "sigmoid_problem",
+    "smoothing",
+    "softmax_posterior_gamma",
+    "softmax_problem",
+]

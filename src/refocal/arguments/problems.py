@@ -1,0 +1,237 @@
+"""Arguments of a loss, checked and aligned into a problem."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from refocal.arguments.inspection import values_checked_on
+from refocal.arguments.numbers import (
+    alpha_number,
+    flag,
+    gamma_number,
+    holds,
+    integer,
+    optional_ignore_index,
+    round_to,
+    smoothing,
+)
+from refocal.arguments.tensors import (
+    aligned_weight,
+    alpha_pair,
+    check_logits,
+    check_targets_type,
+    class_axis,
+    class_weights,
+    gamma_pair,
+    softmax_gamma,
+)
+from refocal.arguments.wording import (
+    fail_class_index,
+    fail_sigmoid_shape,
+    fail_softmax_shape,
+    fail_target_range,
+    shape,
+)
+from refocal.problem import Problem, SigmoidProblem, SoftmaxProblem
+
+# settings of these types need no look at the tensors
+PLAIN = frozenset({float, int, bool, type(None)})
+
+
+def sigmoid_problem(
+    function: str,
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    alpha: Any,
+    gamma: Any,
+    sample_weight: Any,
+    ignore_index: Any,
+    label_smoothing: Any,
+    detach_modulator: Any,
+) -> SigmoidProblem:
+    """Checked and aligned arguments of a binary or multi-label loss."""
+    dtype = check_logits(function, logits)
+    check_targets_type(function, logits, targets)
+    if targets.shape != logits.shape:
+        fail_sigmoid_shape(function, logits, targets)
+    settings = (alpha, gamma, label_smoothing, detach_modulator)
+    if sample_weight is None and ignore_index is None and PLAIN.issuperset(map(type, settings)):
+        # torch.compile warns of a cache that it has to look through
+        check = plain_settings if torch.compiler.is_compiling() else remembered_plain_settings
+        return SigmoidProblem(logits, targets, *check(function, dtype, *settings))
+    return SigmoidProblem(
+        logits,
+        targets,
+        alpha_pair(function, alpha, logits, dtype),
+        gamma_pair(function, gamma, logits, dtype),
+        aligned_weight(function, sample_weight, tuple(logits.shape), logits, dtype),
+        optional_ignore_index(function, ignore_index, targets),
+        smoothing(function, label_smoothing),
+        flag(function, "detach_modulator", detach_modulator),
+    )
+
+
+def plain_settings(
+    function: str,
+    dtype: torch.dtype,
+    alpha: Any,
+    gamma: Any,
+    label_smoothing: Any,
+    detach_modulator: Any,
+) -> tuple[tuple[float, float], tuple[float, float], None, None, float, bool]:
+    """The fields of a `SigmoidProblem` behind its tensors, for settings that are plain values."""
+    weights = (1.0, 1.0)
+    if alpha is not None:
+        rounded = round_to(alpha_number(function, alpha), dtype)
+        weights = rounded, 1 - rounded
+    exponent = round_to(gamma_number(function, gamma, multiclass=False), dtype)
+    return (
+        weights,
+        (exponent, exponent),
+        None,
+        None,
+        smoothing(function, label_smoothing),
+        flag(function, "detach_modulator", detach_modulator),
+    )
+
+
+# a small batch takes less time than checking the same numbers at every call
+remembered_plain_settings = lru_cache(maxsize=256, typed=True)(plain_settings)
+
+
+def softmax_problem(
+    function: str,
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    alpha: Any,
+    gamma: Any,
+    sample_weight: Any,
+    ignore_index: Any,
+    label_smoothing: Any,
+    detach_modulator: Any,
+) -> SoftmaxProblem:
+    """Checked and aligned arguments of a multi-class loss."""
+    dtype = check_logits(function, logits)
+    check_targets_type(function, logits, targets)
+    axis, classes = class_axis(function, logits)
+    positions = tuple(logits.shape[:axis]) + tuple(logits.shape[axis + 1 :])
+    by_index = not targets.dtype.is_floating_point
+    if targets.shape != (positions if by_index else tuple(logits.shape)):
+        fail_softmax_shape(function, logits, targets, positions)
+    if targets.dtype == torch.bool:
+        raise TypeError(
+            f"{function}: targets must be class indices or probabilities, got torch.bool. "
+            "Use .long() for indices, .float() for a one-hot encoding."
+        )
+    ignored = integer(function, "ignore_index", ignore_index)
+    if not by_index and ignored != -100:
+        raise ValueError(
+            f"{function}: ignore_index must be left at -100 with probability targets, got "
+            f"{ignored}. Mask positions with sample_weight=0."
+        )
+    if by_index and not holds(targets.dtype, ignored):
+        targets = targets.long()  # torch reads -100 as 156 beside uint8 targets
+    return SoftmaxProblem(
+        logits,
+        targets,
+        class_weights(function, alpha, logits, classes, dtype),
+        softmax_gamma(function, gamma, logits, targets, positions, dtype),
+        aligned_weight(function, sample_weight, positions, logits, dtype),
+        ignored,
+        smoothing(function, label_smoothing),
+        flag(function, "detach_modulator", detach_modulator),
+    )
+
+
+def linear_problem(
+    function: str,
+    hidden: Any,
+    weight: Any,
+    targets: Any,
+    bias: Any,
+    *,
+    dtype: torch.dtype | None,
+    **keywords: Any,
+) -> SoftmaxProblem:
+    """Checked arguments of a loss of ``hidden @ weight.T + bias``, before there are logits.
+
+    The problem's logits are a stand-in of their shape that occupies one element. Their dtype is
+    ``dtype`` (autocast's) where that is given, and the factors' own otherwise.
+    """
+    for argument, tensor in (("hidden", hidden), ("weight", weight), ("bias", bias)):
+        if tensor is None and argument == "bias":
+            continue
+        if not isinstance(tensor, Tensor) or not tensor.dtype.is_floating_point:
+            got = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
+            raise TypeError(f"{function}: {argument} must be a floating tensor, got {got}.")
+        if dtype is None and tensor.dtype != hidden.dtype:
+            raise TypeError(
+                f"{function}: {argument} must have the dtype of hidden, {hidden.dtype}, got "
+                f"{tensor.dtype}. Convert one of them, or use torch.autocast."
+            )
+        if tensor.device != hidden.device:
+            raise ValueError(
+                f"{function}: {argument} must be on the device of hidden, {hidden.device}, got "
+                f"{tensor.device}. Move it with .to(hidden.device)."
+            )
+    if weight.dim() != 2 or hidden.dim() == 0 or weight.shape[1] != hidden.shape[-1]:
+        swapped = weight.dim() == 2 and hidden.dim() and weight.shape[0] == hidden.shape[-1]
+        hint = " Pass weight.T: torch.nn.Linear's weight has this order." if swapped else ""
+        raise ValueError(
+            f"{function}: weight must have shape (classes, features) with the features of hidden, "
+            f"got {shape(weight)} and hidden {shape(hidden)}.{hint}"
+        )
+    classes = weight.shape[0]
+    if bias is not None and tuple(bias.shape) != (classes,):
+        raise ValueError(
+            f"{function}: bias must have shape ({classes},), one per class, got {shape(bias)}."
+        )
+    positions = tuple(hidden.shape[:-1])
+    check_targets_type(function, hidden, targets)
+    by_index = not targets.dtype.is_floating_point
+    if tuple(targets.shape) != (positions if by_index else (*positions, classes)):
+        raise ValueError(
+            f"{function}: targets must be class indices of shape {positions} or probabilities of "
+            f"shape {(*positions, classes)}, got {targets.dtype} of shape {shape(targets)}."
+        )
+    stand_in = torch.empty((), dtype=dtype or hidden.dtype, device=hidden.device)
+    stand_in = stand_in.expand(*positions, classes)
+    # the other losses have their classes on axis 1
+    if hidden.dim() > 2:
+        stand_in = stand_in.movedim(-1, 1)
+        targets = targets if by_index else targets.movedim(-1, 1)
+        gamma = keywords["gamma"]
+        if isinstance(gamma, Tensor) and gamma.shape == (*positions, classes) and not by_index:
+            keywords["gamma"] = gamma.movedim(-1, 1)
+    return softmax_problem(function, stand_in, targets, **keywords)
+
+
+def check_target_values(function: str, problem: Problem) -> None:
+    """Targets in [0, 1], or class indices in range, for what is not ignored."""
+    targets = problem.targets
+    if targets.numel() == 0 or not values_checked_on(targets):
+        return
+    if isinstance(problem, SigmoidProblem):
+        if targets.dtype == torch.bool:
+            return
+        if problem.ignore_index is not None:
+            targets = torch.where(targets == problem.ignore_index, 0, targets)
+        low, high = (bound.item() for bound in torch.aminmax(targets))
+        if not (low >= 0 and high <= 1):
+            fail_target_range(function, low if not low >= 0 else high, "sigmoid")
+    elif problem.has_index_targets:
+        classes = problem.logits.shape[problem.class_axis]
+        targets = torch.where(targets == problem.ignore_index, 0, targets)
+        low, high = (bound.item() for bound in torch.aminmax(targets))
+        if low < 0 or high >= classes:
+            fail_class_index(function, int(low if low < 0 else high), classes)
+    else:
+        low, high = (bound.item() for bound in torch.aminmax(targets))
+        if not (low >= 0 and high <= 1):
+            fail_target_range(function, low if not low >= 0 else high, "softmax")
