@@ -1,7 +1,7 @@
-"""Every message of arguments.py, word for word, with its type.
+"""Every message of refocal.arguments, word for word, with its type.
 
 A message names the function, the argument, its domain, the value and the way out. The last test
-walks arguments.py and holds that every place that raises is reached from this table.
+walks refocal.arguments and holds that every place that raises is reached from this table.
 """
 
 from __future__ import annotations
