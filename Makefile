@@ -15,7 +15,7 @@ demo: $(VENV)/.installed-demo
 	$(BIN)/refocal plot --out refocal-compare/focal.svg
 
 test: lint types
-	$(PYTEST) -n 2 --cov=refocal --cov-report=term:skip-covered
+	$(PYTEST) -n 2 --cov=refocal --cov-report=term:skip-covered --cov-fail-under=95
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
