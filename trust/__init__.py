@@ -1,0 +1,1 @@
+"""Long campaigns over everything that can be tried; docs/trust.md shows what they printed."""
