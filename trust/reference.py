@@ -1,4 +1,4 @@
-"""The binary focal loss of a positive in float64, from its definition and from nothing of refocal's.
+"""The binary focal loss of a positive in float64, from its definition: nothing of refocal is in it.
 
 Doubles carry 29 bits more than a float, so plain formulas do, as long as none of them subtracts:
 with ``q = 1 - p``, the value is ``q**gamma * -log p`` and its derivative
