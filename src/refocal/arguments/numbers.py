@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import struct
 from typing import Any
 
 import torch
@@ -94,7 +93,12 @@ def holds(dtype: torch.dtype, value: int) -> bool:
 
 
 def round_to(value: float, dtype: torch.dtype) -> float:
-    """The nearest number of the computing dtype: gamma 2.1 kept in double costs 25 ulp."""
+    """The nearest number of the computing dtype: gamma 2.1 kept in double costs 25 ulp.
+
+    By arithmetic, because torch.compile of older versions breaks the graph at `struct`.
+    """
     if dtype == torch.float64:
         return value
-    return float(struct.unpack("f", struct.pack("f", value))[0])
+    # 24 bits, or fewer among the subnormal numbers
+    exponent = max(math.frexp(value)[1], -125) - 24
+    return math.ldexp(round(math.ldexp(value, -exponent)), exponent)

@@ -39,7 +39,7 @@ from refocal.arguments.wording import (
 from refocal.problem import Problem, SigmoidProblem, SoftmaxProblem
 
 # settings of these types need no look at the tensors
-PLAIN = frozenset({float, int, bool, type(None)})
+PLAIN = (float, int, bool, type(None))
 
 
 def sigmoid_problem(
@@ -60,7 +60,14 @@ def sigmoid_problem(
     if targets.shape != logits.shape:
         fail_sigmoid_shape(function, logits, targets)
     settings = (alpha, gamma, label_smoothing, detach_modulator)
-    if sample_weight is None and ignore_index is None and PLAIN.issuperset(map(type, settings)):
+    if (
+        sample_weight is None
+        and ignore_index is None
+        and type(alpha) in PLAIN
+        and type(gamma) in PLAIN
+        and type(label_smoothing) in PLAIN
+        and type(detach_modulator) in PLAIN
+    ):
         # torch.compile warns of a cache that it has to look through
         check = plain_settings if torch.compiler.is_compiling() else remembered_plain_settings
         return SigmoidProblem(logits, targets, *check(function, dtype, *settings))
