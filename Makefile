@@ -1,5 +1,7 @@
-# Two commands: `make demo` runs the main job, `make test` runs lint, types and every test. Both
-# install what they need into .venv with pip (a plain uv resolve pulls 3 GB of CUDA torch).
+# Two commands: `make demo` runs the main job, `make test` runs lint, types, the build of the site
+# and every test. Both install what they need into .venv with pip (a plain uv resolve pulls 3 GB of
+# CUDA torch).
+# `make docs` builds the site; `make test-hosts` runs the hosts that need another torch (7 GB).
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,14 +10,27 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test lint types bench exhaustive clean
+# The hosts that need torchvision, and so the torch that it was built for.
+HOSTS := .venv-hosts
+HOST_TESTS := tests/hosts tests/test_parity.py tests/test_distributed.py tests/test_tensor_parallel.py \
+  'tests/test_docs.py::test_code_prints_what_stands_under_it[docs/hosts.md]' \
+  src/refocal/integrations
+
+.PHONY: demo test test-hosts docs lint types bench exhaustive clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/refocal compare --out refocal-compare
 	$(BIN)/refocal plot --out refocal-compare/focal.svg
 
-test: lint types
+test: lint types docs
 	$(PYTEST) -n 2 --cov=refocal --cov-report=term:skip-covered --cov-fail-under=95
+
+# A skip is a failure here: everything that a host could be missing is installed.
+test-hosts: $(HOSTS)/.installed
+	$(HOSTS)/bin/python -m pytest -n 2 -p tests.no_skips $(HOST_TESTS)
+
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir build/site
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -32,7 +47,7 @@ exhaustive: $(VENV)/.installed-test
 	$(BIN)/python -m trust.exhaustive
 
 clean:
-	rm -rf $(VENV) build dist .coverage .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(HOSTS) build dist .coverage .mypy_cache .pytest_cache .ruff_cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -44,4 +59,15 @@ $(VENV)/.installed-demo: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) --editable '.[cpu,compare]' --group test --group hosts --group lint
+	touch $@
+
+$(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
+	$(INSTALL) --group docs
+	touch $@
+
+$(HOSTS)/.installed: pyproject.toml constraints-hosts.txt
+	$(PYTHON) -m venv $(HOSTS)
+	$(HOSTS)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(HOSTS)/bin/python -m pip install --quiet --constraint constraints-hosts.txt \
+	  --editable '.[compare]' --group test --group hosts --group heavy-hosts
 	touch $@

@@ -104,7 +104,7 @@ def draw(recalls, folder):
         figure, (plot,) = axes(8.0, 3.4)
         for k, (name, recall) in enumerate(recalls.items()):
             places = np.arange(10) + 0.2 * (k - 1.5)
-            plot.bar(places, recall.mean(0), width=0.18, color=COLOURS[k], label=name)
+            plot.bar(places, recall.mean(0).numpy(), width=0.18, color=COLOURS[k], label=name)
         plot.set_xticks(range(10), [f"{k}\n{count}" for k, count in enumerate(COUNTS)])
         plot.set(
             xlabel="digit, and how many of it were in training", ylabel="recall on test digits"

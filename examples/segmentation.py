@@ -132,7 +132,7 @@ def draw(fitted, images, truth, folder):
     panels_of = {"truth (white: ignored)": truth[pick], **seen}
     with style():
         figure, panels = axes(9.0, 2.3, columns=6)
-        panels[0].imshow(images[pick, 0], cmap="gray_r")
+        panels[0].imshow(images[pick, 0].numpy(), cmap="gray_r")
         panels[0].set_title("page")
         for panel, (name, classes) in zip(panels[1:], panels_of.items(), strict=True):
             shown = np.ma.masked_equal(classes.numpy(), IGNORE)

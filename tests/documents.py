@@ -3,7 +3,8 @@
 A block fenced as ``python`` runs, in one namespace per document, from top to bottom. A block
 fenced as ``text`` right below it is what it prints. ``<!-- not run: why -->`` above a block leaves
 it out; ``<!-- within 0.03 -->`` above an output allows its numbers that much instead of a unit and
-a half of their last digit, where they come from training.
+a half of their last digit, where they come from training. ``<!-- needs monai -->`` above a block
+runs it where that package is installed.
 
     python tests/documents.py docs/from-scratch.md      runs, and writes the outputs as they are
 """
@@ -15,6 +16,8 @@ import io
 import re
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import zip_longest
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +30,7 @@ FENCE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 NUMBER = re.compile(r"(?<![\w.])[-+−]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?", re.IGNORECASE)
+NEEDS = re.compile(r"<!-- needs ([\w ]+) -->")
 NOT_RUN = re.compile(r"<!-- not run: .+ -->")
 WITHIN = re.compile(r"<!-- within ([\d.]+) -->")
 
@@ -45,7 +49,9 @@ class Block:
 
     @property
     def skipped(self) -> bool:
-        return bool(NOT_RUN.search(self.notes))
+        needed = NEEDS.search(self.notes)
+        missing = needed is not None and not all(find_spec(one) for one in needed[1].split())
+        return missing or bool(NOT_RUN.search(self.notes))
 
     @property
     def within(self) -> float | None:
@@ -86,7 +92,7 @@ def blocks(text: str) -> list[Block]:
 def examples(text: str) -> list[Example]:
     found = blocks(text)
     result = []
-    for one, following in zip(found, [*found[1:], None], strict=True):
+    for one, following in zip_longest(found, found[1:]):
         if one.language != "python" or "--8<--" in one.code:
             continue
         between = text[one.end : following.start] if following else ""
@@ -142,7 +148,7 @@ def last_digit(number: str) -> float:
 
 
 def _tidy(text: str) -> str:
-    return "\n".join(line.rstrip() for line in text.strip().splitlines())
+    return "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
 
 
 def rewrite(path: Path) -> None:

@@ -40,6 +40,9 @@ _NAVIGATION: list[tuple[str, list[tuple[str, str]]]] = [
             ("Long-tailed classes", "examples/long-tailed.md"),
             ("Several labels at once", "examples/multi-label.md"),
             ("Segmentation with ignored pixels", "examples/segmentation.md"),
+            ("Fine-tuning with the Trainer", "examples/trainer.md"),
+            ("Two processes", "examples/ddp.md"),
+            ("Boosted trees", "examples/boosters.md"),
         ],
     ),
     ("Reference", [("Functions and classes", "reference.md"), ("Numerics", "numerics.md")]),
@@ -72,7 +75,7 @@ def on_page_content(html: str, **_: Any) -> str:
 
 
 def _mathml(match: re.Match[str]) -> str:
-    tex = unescape(match["tex"]).strip()
+    tex = unescape(match["tex"]).strip().replace(r"\log", r"\log\,")  # browsers set no space there
     display = "block" if match["tag"] == "div" else "inline"
     mathml = convert(tex, display=display)
     return f'<{match["tag"]} class="formula">{mathml}</{match["tag"]}>'

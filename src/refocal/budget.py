@@ -195,7 +195,13 @@ def gradient_budget(
 
 @dataclass(frozen=True)
 class Candidate:
-    """One (alpha, gamma) worth trying, and why."""
+    """One (alpha, gamma) worth trying, and why.
+
+    Attributes:
+        alpha: weight of positives, None for no weight.
+        gamma: focusing exponent; 0 is cross-entropy.
+        why: the reason, in words.
+    """
 
     alpha: float | None
     gamma: float
@@ -204,7 +210,13 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """Candidates for a search: not an answer."""
+    """Candidates for a search: not an answer.
+
+    Attributes:
+        base_rate: share of positives.
+        candidates: at most six, cross-entropy first.
+        words: what the data say, in a sentence or two.
+    """
 
     base_rate: float
     candidates: tuple[Candidate, ...]

@@ -302,6 +302,7 @@ def _fit(
     for step in range(1, checks[-1] + 1):
         batch = torch.randint(len(images), (_BATCH,), generator=order)
         optimizer.zero_grad()
+        # --8<-- [start:loss]
         sigmoid_focal_loss(
             network(images[batch]),
             targets[batch],
@@ -309,6 +310,7 @@ def _fit(
             gamma=setting.gamma,
             normalizer="positives",
         ).backward()  # type: ignore[no-untyped-call]
+        # --8<-- [end:loss]
         nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_GRADIENT)
         optimizer.step()
         schedule.step()

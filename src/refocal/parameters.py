@@ -134,7 +134,7 @@ def prior_bias(
     name = "prior_bias"
     if not arguments.is_number(probability) or not 0 < probability < 1:
         _fail(name, f"probability must be strictly between 0 and 1, got {probability!r}.")
-    link = binary_link(name, alpha, gamma, detach_modulator)
+    link = _binary_link(name, alpha, gamma, detach_modulator)
     return link.logit(math.log(probability) - math.log1p(-probability))
 
 
@@ -216,7 +216,7 @@ def initialize_bias(layer: nn.Module, probability: float, **loss: Any) -> None:
     nn.init.constant_(bias, prior_bias(probability, **loss))
 
 
-def binary_link(
+def _binary_link(
     function: str,
     alpha: float | None,
     gamma: float | tuple[float, float],
@@ -268,7 +268,7 @@ def mukhoti_gamma(probability: float) -> float:
     # its logarithm, because a**(-a/b) overflows for small p
     log_a = math.log1p(-p)
     log_argument = (1 - a / b) * log_a + math.log(log_a / b)
-    gamma = a / b + lambert_w_lower(log_argument) / log_a
+    gamma = a / b + _lambert_w_lower(log_argument) / log_a
     for _ in range(3):  # Newton on log g, which loses no digits where the two terms above cancel
         ratio = b / a  # g = a**gamma (1 - gamma b / a)
         value = gamma * log_a + math.log1p(-gamma * ratio)
@@ -276,7 +276,7 @@ def mukhoti_gamma(probability: float) -> float:
     return max(gamma, 0.0)
 
 
-def lambert_w_lower(log_argument: float) -> float:
+def _lambert_w_lower(log_argument: float) -> float:
     """W of the branch W <= -1 at ``-exp(log_argument)``, ``log_argument <= -1``.
 
     By Newton on ``w + log(-w)`` form: with v = -w, ``v - log v = -log_argument``, v >= 1.
@@ -299,6 +299,9 @@ def loss_reduction(probability: float, gamma: float = 2.0) -> float:
     Args:
         probability: p_t, strictly between 0 and 1.
         gamma: >= 0.
+
+    Returns:
+        The factor, >= 1.
 
     Raises:
         ValueError: a value outside its domain.
@@ -325,6 +328,9 @@ def gradient_ratio(easy: float, hard: float, gamma: float = 2.0) -> float:
         easy: p_t, strictly between 0 and 1.
         hard: p_t, strictly between 0 and 1.
         gamma: >= 0.
+
+    Returns:
+        The ratio, >= 0; above 1 where ``hard`` is the one that pulls harder.
 
     Raises:
         ValueError: a value outside its domain.
@@ -354,6 +360,9 @@ def half_weight_probability(gamma: float) -> float:
     Args:
         gamma: > 0.
 
+    Returns:
+        p_t, between 0 and 1.
+
     Raises:
         ValueError: gamma not > 0.
 
@@ -376,6 +385,9 @@ def inflection_probability(gamma: float) -> float:
 
     Args:
         gamma: >= 0.
+
+    Returns:
+        p_t, between 0 and 1.
 
     Raises:
         ValueError: gamma < 0.

@@ -386,7 +386,13 @@ def correct_sampling(log_odds: Tensor, negative_rate: float) -> Tensor:
 
 
 class CostThreshold(NamedTuple):
-    """Decide "positive" above it: as a probability, as posterior log-odds, as the model's logit."""
+    """Decide "positive" above it.
+
+    Attributes:
+        probability: of the positive class, between 0 and 1.
+        log_odds: the same as log-odds of the posterior, in nats.
+        logit: the same as a logit of the model, trained with the focal loss.
+    """
 
     probability: float
     log_odds: float
@@ -413,6 +419,9 @@ def cost_threshold(
         alpha: as in training.
         gamma: as in training.
         detach_modulator: as in training.
+
+    Returns:
+        The threshold as a probability, as log-odds and as a logit of the trained model.
 
     Raises:
         ValueError: a cost that is not > 0, or the errors of `sigmoid_posterior`.

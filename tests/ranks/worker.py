@@ -4,6 +4,7 @@ Each rank backpropagates its own rows through DDP (and FSDP2) with ``process_gro
 computes the whole batch in one process, and writes both.
 """
 
+import contextlib
 import copy
 import json
 import sys
@@ -17,7 +18,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
-from refocal import sigmoid_focal_loss, softmax_focal_loss
+from refocal import SigmoidFocalLoss, SoftmaxFocalLoss, sigmoid_focal_loss, softmax_focal_loss
 
 ROWS, FEATURES, CLASSES = 24, 5, 3
 
@@ -63,6 +64,47 @@ def local_keywords(keywords: dict, rows: int) -> dict:
     return keywords
 
 
+def accumulated(start, rows, loss, targets, weight, keywords, mine, single, expected) -> dict:
+    """Two micro-batches a rank under DDP, divided by the count of both and of all ranks."""
+    model = DistributedDataParallel(copy.deepcopy(start))
+    middle = (mine.start + mine.stop) // 2
+    parts = [slice(mine.start, middle), slice(middle, mine.stop)]
+    weights = [None if weight is None else weight[part] for part in parts]
+    counts = [
+        counted(loss, keywords, targets[part], one)
+        for part, one in zip(parts, weights, strict=True)
+    ]
+    settings = {**keywords, "normalizer": torch.stack(counts).sum()}
+    total = torch.zeros(())
+    for part, one in zip(parts, weights, strict=True):
+        # the last micro-batch averages what has been added up
+        with contextlib.nullcontext() if part is parts[-1] else model.no_sync():
+            value = loss(
+                model(rows[part]),
+                targets[part],
+                sample_weight=one,
+                process_group=dist.group.WORLD,
+                **settings,
+            )
+            value.backward()
+        total += value.detach()
+    dist.all_reduce(total)
+    return {
+        "gradient": gradient_of(model),
+        "expected": gradient_of(single),
+        "loss": total.item() / dist.get_world_size(),
+        "expected_loss": expected.item(),
+    }
+
+
+def counted(loss, keywords: dict, targets, weight) -> torch.Tensor:
+    """The local denominator of a micro-batch."""
+    if keywords.get("normalizer") == "local rows":
+        return torch.tensor(float(max(len(targets), 1e-9)))
+    module = {sigmoid_focal_loss: SigmoidFocalLoss, softmax_focal_loss: SoftmaxFocalLoss}[loss]
+    return module(**keywords).denominator(targets, weight)
+
+
 def gradient_of(model: nn.Module) -> list[float]:
     gradients = [parameter.grad for parameter in model.parameters()]
     whole = [one.full_tensor() if hasattr(one, "full_tensor") else one for one in gradients]
@@ -88,12 +130,17 @@ def main(rank: int, world: int, folder: Path) -> None:
                 single(rows), targets, sample_weight=weight, **local_keywords(keywords, ROWS)
             )
             expected.backward()
-            for wrapper in ("ddp", "fsdp2"):
+            for wrapper in ("ddp", "fsdp2", "fsdp2 that sums"):
                 model = copy.deepcopy(start)
                 if wrapper == "ddp":
                     model = DistributedDataParallel(model)
                 else:
                     fully_shard(model, mesh=mesh)
+                # gradients that are added up and not averaged: a share of 1 / world each
+                share = world if wrapper == "fsdp2 that sums" else 1
+                if share > 1:
+                    model.set_gradient_divide_factor(1.0)
+                    model.set_force_sum_reduction_for_comms(True)  # all that gloo can
                 value = loss(
                     model(rows[mine]),
                     targets[mine],
@@ -101,7 +148,7 @@ def main(rank: int, world: int, folder: Path) -> None:
                     process_group=group,
                     **local_keywords(keywords, len(rows[mine])),
                 )
-                value.backward()
+                (value / share).backward()
                 mean = value.detach().clone()
                 dist.all_reduce(mean)
                 found[f"{name} {split} {wrapper}"] = {
@@ -110,6 +157,9 @@ def main(rank: int, world: int, folder: Path) -> None:
                     "loss": mean.item() / world,
                     "expected_loss": expected.item(),
                 }
+            found[f"{name} {split} accumulated"] = accumulated(
+                start, rows, loss, targets, weight, keywords, mine, single, expected
+            )
     if rank == 0:
         (folder / "found.json").write_text(json.dumps(found))
     dist.barrier()

@@ -69,6 +69,16 @@ class FocalBinaryClassifier(_Posterior, skorch.NeuralNetBinaryClassifier):  # ty
 
     ``predict_proba`` returns the two classes' posterior, and ``predict`` compares it with
     ``threshold``, not the sigmoid, which alpha and gamma have moved.
+
+    Example:
+        >>> import numpy as np
+        >>> import torch
+        >>> from refocal.integrations.skorch import FocalBinaryClassifier
+        >>> net = FocalBinaryClassifier(torch.nn.LazyLinear, module__out_features=1, verbose=0,
+        ...                             train_split=None, max_epochs=1, criterion__alpha=0.5)
+        >>> X, y = np.ones((6, 2), "float32"), np.arange(6, dtype="float32") % 2
+        >>> net.fit(X, y).predict_proba(X).shape
+        (6, 2)
     """
 
     def __init__(
