@@ -56,6 +56,13 @@ def _parser() -> _Parser:
     compare.add_argument(
         "--positive", metavar="VALUE", help="its positive value (default: the rarer of two)"
     )
+    compare.add_argument(
+        "--model",
+        type=_names,
+        action="extend",
+        metavar="NAME[,NAME]",
+        help="mlp (default), logistic, xgboost, lightgbm, catboost; several by commas",
+    )
     compare.add_argument("--seed", type=_seed, default=0, metavar="N", help="default: 0")
     compare.add_argument(
         "--out",
@@ -94,6 +101,10 @@ def _seed(text: str) -> int:
     return seed
 
 
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 _seed.__name__ = "seed"  # argparse says "invalid seed value"
 
 
@@ -109,6 +120,7 @@ def _compare(options: argparse.Namespace) -> int:
 
     started = time.monotonic()
     try:
+        models = compare.by_name(options.model or ["mlp"])
         compare.check_folder(options.out)
         if options.file is None:
             table = compare.flights_table()
@@ -116,7 +128,7 @@ def _compare(options: argparse.Namespace) -> int:
             table = compare.read_table(
                 options.file, target=options.target, positive=options.positive
             )
-        results = compare.run(table, seed=options.seed, quick=options.quick)
+        results = compare.run(table, models, compare.Plan(seed=options.seed, quick=options.quick))
         compare.write(results, options.out, seconds=time.monotonic() - started)
     except compare.CompareError as error:
         return _refuse("compare", error)

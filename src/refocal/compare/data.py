@@ -2,50 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from refocal.compare.errors import CompareError
+from refocal.compare.table import Bools, Table
 from refocal.data import flights
-
-Floats: TypeAlias = npt.NDArray[np.float64]
-Bools: TypeAlias = npt.NDArray[np.bool_]
-Integers: TypeAlias = npt.NDArray[np.int64]
 
 # Beyond this a number is a fill value or a broken field; its square no longer fits a float64.
 _LARGEST = 1e150
-
-
-@dataclass(frozen=True)
-class Table:
-    """A binary classification task.
-
-    Attributes:
-        name: what the report calls the data.
-        features: one column per feature, numeric columns as float64, the others as text.
-        targets: True for the positive class.
-        target: name of the target column.
-        positive: the value of the target that counts as positive, as text.
-        groups: rows of one group depend on each other and stay on one side of a split; or None.
-        group_name: what a group is, in the singular.
-        rows_without_target: rows left out because their target is missing.
-        about: sentences on the data for the report.
-    """
-
-    name: str
-    features: pd.DataFrame
-    targets: Bools
-    target: str
-    positive: str
-    groups: Integers | None = None
-    group_name: str = "row"
-    rows_without_target: int = 0
-    about: tuple[str, ...] = ()
 
 
 def flights_table() -> Table:
@@ -61,9 +30,9 @@ def flights_table() -> Table:
     return Table(
         name="Flights from New York City in 2013",
         features=_clean(frame),
-        targets=targets,
+        targets=targets[:, None],
         target="cancelled",
-        positive="yes",
+        classes=("yes",),
         groups=groups,
         group_name="day",
         about=(
@@ -100,9 +69,9 @@ def read_table(path: Path, *, target: str, positive: str | None = None) -> Table
     return Table(
         name=path.name,
         features=_clean(frame[known]),
-        targets=targets,
+        targets=targets[:, None],
         target=target,
-        positive=positive,
+        classes=(positive,),
         rows_without_target=int((~known).sum()),
     )
 

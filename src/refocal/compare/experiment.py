@@ -2,163 +2,130 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from itertools import chain
+from collections.abc import Sequence
+from pathlib import Path
 
-import torch
+import numpy as np
 
-from refocal.compare.data import Table
-from refocal.compare.gradient import gradient_shares
-from refocal.compare.measure import (
-    Bootstrap,
-    base_rate_log_loss,
-    estimate,
-    platt,
-    precision_recall,
-    probabilities,
-)
-from refocal.compare.prepare import Prepared, prepare
+from refocal.compare.candidates import Candidate, candidates
+from refocal.compare.errors import CompareError
+from refocal.compare.measure import Scored
+from refocal.compare.models import Model
+from refocal.compare.plan import Plan, Training
+from refocal.compare.prepare import Prepared
 from refocal.compare.progress import Progress
 from refocal.compare.recommend import recommend
-from refocal.compare.results import LossResult, PartResult, Results
-from refocal.compare.train import QUICK, Candidate, Fit, Settings, candidates, fit, network
-from refocal.posterior import sigmoid_posterior
+from refocal.compare.results import Data, PartResult, Protocol, Results
+from refocal.compare.schedule import train_all
+from refocal.compare.splits import protocol, splits
+from refocal.compare.store import FitStore
+from refocal.compare.summarise import summarise
+from refocal.compare.table import Table
 
 
-def run(table: Table, *, seed: int = 0, quick: bool = False) -> Results:
-    """Compare cross-entropy, balanced cross-entropy and focal losses on a table.
+def run(
+    table: Table,
+    models: Sequence[Model],
+    plan: Plan | None = None,
+    *,
+    folder: Path | None = None,
+) -> Results:
+    """Compare cross-entropy, its variants and focal losses on a table.
 
     Args:
         table: the task.
-        seed: of the split, the weights, the order of the rows and the resamples.
-        quick: a first look with little training, in a fraction of the time.
+        models: each is trained with every loss; see `models.by_name`.
+        plan: how much work, and the operating points.
+        folder: where finished trainings are kept and looked up; None to keep them in memory.
 
     Returns:
-        The same results for the same seed and library versions.
+        The same results for the same table, models, plan and library versions.
 
     Raises:
-        CompareError: the table has too few examples of a class.
+        CompareError: the table has too few examples of a class, or nothing can be trained.
     """
-    settings = QUICK if quick else Settings()
-    data = prepare(table, seed=seed)
-    base_rate = float(data.train.labels.mean())
-    losses = candidates(base_rate, settings)
-    fits = _train(losses, data, settings, seed)
-    measured = _measure(losses, fits, data, settings, seed)
-    reference = base_rate_log_loss(data.test.labels, base_rate)
-    return Results(
-        data=table.name,
-        about=list(table.about),
-        target=table.target,
-        positive=table.positive,
-        group_name=table.group_name,
-        features=table.features.shape[1],
-        inputs=data.train.features.shape[1],
-        rows_without_target=table.rows_without_target,
-        parts=[
-            PartResult(name, len(part.labels), int(part.labels.sum()))
-            for name, part in data.parts().items()
-        ],
-        seed=seed,
-        quick=quick,
-        learning_rates=list(settings.learning_rates),
-        resamples=settings.resamples,
-        base_rate_log_loss=reference,
-        losses=measured,
-        recommendation=recommend(measured, reference),
-    )
-
-
-def _train(losses: list[Candidate], data: Prepared, settings: Settings, seed: int) -> list[Fit]:
-    """Each loss at its own best learning rate, by validation average precision."""
-    start = network(data.train.features.shape[1], seed=seed)
-    progress = Progress(len(losses) * len(settings.learning_rates))
-    stopped = threading.Event()
-
-    def train(candidate: Candidate, rate: float) -> Fit:
-        name = f"{candidate.name}, learning rate {rate:g}"
-
-        def report(epoch: int, score: float) -> None:
-            if stopped.is_set():
-                raise CancelledError
-            progress.working(f"{name}, epoch {epoch}: average precision {score:.3f}")
-
-        result = fit(candidate, rate, start, data, settings, seed=seed, report=report)
-        score = result.average_precision
-        progress.finished(f"{name}: validation average precision {score:.3f}")
-        return result
-
-    with _one_thread_each() as workers, ThreadPoolExecutor(workers) as pool:
-        runs = [
-            [pool.submit(train, candidate, rate) for rate in settings.learning_rates]
-            for candidate in losses
-        ]
-        try:
-            done, _ = wait(chain(*runs), return_when=FIRST_EXCEPTION)
-            for run in done:
-                run.result()  # raises what stopped the wait
-        except BaseException:  # a keyboard interrupt too: let no thread train on
-            stopped.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-        finally:
-            progress.close()
-    return [
-        max((run.result() for run in by_rate), key=lambda result: result.average_precision)
-        for by_rate in runs
+    plan = plan or Plan()
+    found = [
+        Prepared(table, split)
+        for split in splits(table, repeats=plan.repeats_for(table.rows), seed=plan.seed)
     ]
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[int]:
-    """As many trainings at once as torch has threads, each on one of them.
-
-    The layers are too small to share: two threads on one of them wait for each other more than
-    they work, above all on a busy machine. Figures then do not depend on the number of threads.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    losses = {model.name: _candidates(model, found[0], plan) for model in models}
+    trainings = [
+        Training(model, candidate, rate)
+        for model in models
+        for candidate in losses[model.name]
+        for rate in plan.rates_for(model)
+    ]
+    store = FitStore(folder)
+    progress = Progress(len(found) * len(trainings))
+    scored: list[list[Scored]] = []
+    rates: list[list[float]] = []
+    inputs = 0
     try:
-        yield threads
+        for data in found:
+            fits = train_all(trainings, data, plan, store, progress)
+            best: dict[tuple[str, str], tuple[Scored, float]] = {}
+            for training, fit in zip(trainings, fits, strict=True):
+                name = (training.model.name, training.candidate.name)
+                if name not in best or fit.score > best[name][0].fit.score:
+                    candidate = Scored(training.candidate, fit, data, plan.costs)
+                    best[name] = (candidate, training.rate)
+            scored.append([one for one, _ in best.values()])
+            rates.append([rate for _, rate in best.values()])
+            inputs = inputs or data.inputs
+            data.forget()
     finally:
-        torch.set_num_threads(threads)
+        progress.close()
+    names = [model.name for model in models for _ in losses[model.name]]
+    measured = summarise(names, scored, rates, plan)
+    described = _data(table, found[0], inputs)
+    how = Protocol(
+        split=protocol(table),
+        repeats=len(found),
+        interval="bootstrap" if len(found) == 1 else "corrected t",
+        resamples=plan.resamples,
+        seed=plan.seed,
+        quick=plan.quick,
+        epochs=plan.effort.epochs,
+        learning_rates={model.name: list(plan.rates_for(model)) for model in models},
+        test_to_train=float(np.mean([x.split.test.size / x.split.train.size for x in found])),
+        miss=plan.costs.miss,
+        precision=plan.costs.precision,
+        recall=plan.costs.recall,
+        top=plan.costs.top,
+    )
+    return Results(described, how, measured, recommend(measured, described, how))
 
 
-def _measure(
-    losses: list[Candidate], fits: list[Fit], data: Prepared, settings: Settings, seed: int
-) -> list[LossResult]:
-    labels = data.test.labels
-    bootstrap = Bootstrap(labels, data.test.groups, resamples=settings.resamples, seed=seed)
-    rankings = [bootstrap.ranking(result.test_logits) for result in fits]
-    results = []
-    for candidate, result, (precision, area) in zip(losses, fits, rankings, strict=True):
-        logits = result.test_logits
-        posterior = sigmoid_posterior(
-            torch.from_numpy(logits), alpha=candidate.alpha, gamma=candidate.gamma, log_odds=True
-        ).numpy()
-        scaled = platt(data.valid.labels, result.valid_logits)(logits)
-        results.append(
-            LossResult(
-                name=candidate.name,
-                alpha=candidate.alpha,
-                gamma=candidate.gamma,
-                learning_rate=result.learning_rate,
-                epochs=result.epochs,
-                valid_average_precision=result.average_precision,
-                average_precision=estimate(precision),
-                roc_auc=estimate(area),
-                average_precision_gain=estimate(precision - rankings[0][0]),
-                roc_auc_gain=estimate(area - rankings[0][1]),
-                raw=probabilities(labels, logits),
-                posterior=probabilities(labels, posterior),
-                platt=probabilities(labels, scaled),
-                precision_recall=precision_recall(labels, logits),
-                gradient=gradient_shares(
-                    candidate, labels, reference=fits[0].test_logits, fitted=logits
-                ),
-            )
-        )
-    return results
+def _candidates(model: Model, data: Prepared, plan: Plan) -> list[Candidate]:
+    every = candidates(data.kind, data.base_rates, network=model.network, quick=plan.quick)
+    found = [one for one in every if model.supports(one)]
+    if len(found) < 2:
+        raise CompareError(f"{model.name} supports fewer than two losses for this task.")
+    return found
+
+
+def _data(table: Table, first: Prepared, inputs: int) -> Data:
+    rates = np.array(first.base_rates)
+    test = first.labels("test").mean(0)
+    surprise = -test * np.log(rates)
+    if table.kind != "multiclass":
+        surprise -= (1 - test) * np.log1p(-rates)
+    loss = surprise.sum() if table.kind == "multiclass" else surprise.mean()
+    return Data(
+        name=table.name,
+        about=list(table.about),
+        kind=table.kind,
+        target=table.target,
+        classes=list(table.classes),
+        group_name=table.group_name,
+        rows=table.rows,
+        rows_without_target=table.rows_without_target,
+        features=table.columns,
+        inputs=inputs,
+        parts=[
+            PartResult(name, len(rows), table.targets[rows].sum(0).tolist())
+            for name, rows in first.split.parts().items()
+        ],
+        base_rate_log_loss=float(loss),
+    )

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from refocal.compare.data import Bools, Floats
+from refocal.compare.candidates import Candidate
 from refocal.compare.results import Share
-from refocal.compare.train import Candidate
-from refocal.losses import sigmoid_focal_loss
+from refocal.compare.table import Bools, Floats
 
 # The kinds are shares of this data's own examples. By a fixed threshold on p_t nearly every
 # negative of a rare class would be easy and the other kinds next to empty.
-_EASY_NEGATIVES = 0.9
-_EASY_POSITIVES = 0.5
+EASY_COMMON = 0.9
+EASY_RARE = 0.5
+KINDS = (
+    "easiest 90 % of negatives",
+    "hardest 10 % of negatives",
+    "easier half of positives",
+    "harder half of positives",
+)
+KINDS_OF_ROWS = tuple(
+    name.replace("negatives", "the commonest class").replace("positives", "the other classes")
+    for name in KINDS
+)
 
 
 def gradient_shares(
@@ -25,22 +35,15 @@ def gradient_shares(
     logits a loss spends its gradient differently. So both are given.
 
     Args:
-        candidate: the loss.
-        labels: True for positives.
-        reference: cross-entropy's logits. They also decide which examples are easy, so that a
-            kind holds the same examples for every loss.
-        fitted: this loss's own logits.
+        candidate: the loss. With the sigmoid an example is one class of one row; with the softmax
+            it is a row, and the commonest class stands for the negatives.
+        labels: `(n, K)`, True for positives.
+        reference: cross-entropy's logits `(n, K)` with the same link. They also decide which
+            examples are easy, so that a kind holds the same examples for every loss.
+        fitted: this loss's own logits `(n, K)`.
     """
-    easy_negative = _easiest(~labels, -reference, _EASY_NEGATIVES)
-    easy_positive = _easiest(labels, reference, _EASY_POSITIVES)
-    kinds = {
-        "easiest 90 % of negatives": easy_negative,
-        "hardest 10 % of negatives": ~labels & ~easy_negative,
-        "easier half of positives": easy_positive,
-        "harder half of positives": labels & ~easy_positive,
-    }
-    start = _sizes(candidate, labels, reference)
-    end = _sizes(candidate, labels, fitted)
+    start, end = _sizes(candidate, labels, reference), _sizes(candidate, labels, fitted)
+    kinds = example_kinds(labels, reference, softmax=candidate.link == "softmax")
     return [
         Share(
             kind=name,
@@ -50,6 +53,25 @@ def gradient_shares(
         )
         for name, kind in kinds.items()
     ]
+
+
+def example_kinds(labels: Bools, reference: Floats, *, softmax: bool = False) -> dict[str, Bools]:
+    """Which examples are of which kind, by cross-entropy's logits `(n, K)`."""
+    rare: Bools
+    if softmax:
+        index = labels.argmax(1)
+        rows = np.arange(len(index))
+        others = reference.copy()
+        others[rows, index] = -np.inf
+        margin = reference[rows, index] - np.logaddexp.reduce(others, axis=1)
+        rare, names = index != labels.sum(0).argmax(), KINDS_OF_ROWS
+    else:
+        rare, names = labels.ravel(), KINDS
+        margin = np.where(rare, reference.ravel(), -reference.ravel())
+    easy_common = _easiest(~rare, margin, EASY_COMMON)
+    easy_rare = _easiest(rare, margin, EASY_RARE)
+    masks = (easy_common, ~rare & ~easy_common, easy_rare, rare & ~easy_rare)
+    return dict(zip(names, masks, strict=True))
 
 
 def _easiest(members: Bools, margin: Floats, share: float) -> Bools:
@@ -62,15 +84,11 @@ def _easiest(members: Bools, margin: Floats, share: float) -> Bools:
 
 
 def _sizes(candidate: Candidate, labels: Bools, scores: Floats) -> Floats:
-    """Size of the gradient of each example's loss with respect to its logit."""
-    logits = torch.from_numpy(scores).requires_grad_()
-    loss = sigmoid_focal_loss(
-        logits,
-        torch.from_numpy(labels),
-        alpha=candidate.alpha,
-        gamma=candidate.gamma,
-        reduction="sum",
-    )
+    """Size of the gradient of each example's loss with respect to its logits."""
+    softmax = candidate.link == "softmax"
+    logits = torch.from_numpy(scores).double().requires_grad_()
+    targets = torch.from_numpy(labels.argmax(1) if softmax else labels)
+    loss: Tensor = candidate.loss(logits, targets) * 1.0
     (gradient,) = torch.autograd.grad(loss, logits)
-    sizes: Floats = gradient.abs().numpy()
+    sizes: Floats = (gradient.abs().sum(1) if softmax else gradient.abs().flatten()).numpy()
     return sizes

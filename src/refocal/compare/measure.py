@@ -1,149 +1,232 @@
-"""What a set of logits is worth: ranking, probabilities, and how sure the figures are."""
+"""What one candidate's logits are worth on one split: figures under any row weights."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from sklearn.calibration import calibration_curve
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import (
-    average_precision_score,
-    log_loss,
-    precision_recall_curve,
-    roc_auc_score,
+import torch
+from torch import Tensor
+
+from refocal.compare import calibrate
+from refocal.compare.candidates import Candidate
+from refocal.compare.links import log_odds, log_probabilities
+from refocal.compare.models import Fit
+from refocal.compare.plan import Costs
+from refocal.compare.prepare import Prepared
+from refocal.compare.ranking import Ranking
+from refocal.compare.table import Bools, Floats
+from refocal.probabilities import fit_temperature
+
+READINGS = ("raw", "posterior", "temperature", "platt")
+FIGURES = (
+    "average_precision",
+    "roc_auc",
+    *(f"log_loss_{reading}" for reading in READINGS),
+    "recall_at_precision",
+    "precision_reached",
+    "precision_at_recall",
+    "recall_reached",
+    "precision_at_top",
+    "cost",
+    "cost_by_posterior",
 )
 
-from refocal.compare.data import Bools, Floats, Integers
-from refocal.compare.results import Curve, Estimate, Probabilities
 
-_LEVEL = 0.95
-_BINS = 10
-_POINTS = 200  # of a drawn curve
+@dataclass(frozen=True)
+class Scored:
+    """A trained candidate on a split. Everything fitted or chosen here comes from validation rows.
 
-
-def sigmoid(log_odds: Floats) -> Floats:
-    """Probabilities of log-odds, without overflow."""
-    return np.exp(-np.logaddexp(0.0, -log_odds))
-
-
-class Bootstrap:
-    """The same resamples of the test rows for every loss, so that differences are paired.
-
-    Args:
-        labels: the test targets.
-        groups: rows of one group are drawn together, because they are not independent; or None.
-        resamples: how many.
-        seed: of the draw.
+    Attributes:
+        candidate: the loss.
+        fit: its logits.
+        data: the split.
+        costs: the operating points.
     """
 
-    def __init__(
-        self, labels: Bools, groups: Integers | None, *, resamples: int, seed: int
-    ) -> None:
-        self._labels = labels
-        self._groups = None if groups is None else np.unique(groups, return_inverse=True)[1]
-        self._resamples = resamples
-        self._seed = seed
+    candidate: Candidate
+    fit: Fit
+    data: Prepared
+    costs: Costs
 
-    def ranking(self, scores: Floats) -> tuple[Floats, Floats]:
-        """Average precision and ROC AUC, each as `(1 + resamples,)`: the estimate, then resamples.
+    # --- readings ----------------------------------------------------------------------------
 
-        Both depend on order alone, and not on the order of negatives between two neighbouring
-        positives. So such negatives share one level and one weight, and scikit-learn's metrics
-        get a few thousand weighted levels in place of every row, with the same result.
+    def _said(self, part: str, *, closed_form: bool = True) -> Tensor:
+        logits = self.fit.valid_logits if part == "valid" else self.fit.test_logits
+        return log_odds(self.candidate, torch.from_numpy(logits), closed_form=closed_form)
+
+    @cached_property
+    def labels(self) -> Bools:
+        """Of the test rows, `(n, K)`."""
+        return self.data.labels("test")
+
+    @cached_property
+    def scores(self) -> Floats:
+        """What the test rows are ranked by, `(n, K)`: posterior log-odds or log-probabilities."""
+        return self._said("test").numpy()
+
+    @cached_property
+    def temperature(self) -> float:
+        """Fitted to the posterior on validation rows."""
+        softmax = self.candidate.link == "softmax"
+        labels = self.data.labels("valid")
+        targets = labels.argmax(1) if softmax else labels.astype(np.float32)
+        logits = torch.from_numpy(self.fit.valid_logits)
+        return fit_temperature(
+            logits, torch.from_numpy(targets), link=self.candidate.link, **self.candidate.settings
+        ).temperature
+
+    def _reading(self, name: str) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of presence and absence, `(n, K)` each, of the test rows."""
+        softmax = self.candidate.link == "softmax"
+        if name == "platt":
+            valid, test = (
+                self._said(part, closed_form=False).numpy() for part in ("valid", "test")
+            )
+            known = self.data.labels("valid")
+            columns = [
+                calibrate.platt(known[:, k], valid[:, k])(test[:, k]) for k in range(test.shape[1])
+            ]
+            said, softmax = torch.from_numpy(np.stack(columns, axis=1)), False
+        else:
+            said = self._said("test", closed_form=name != "raw")
+            if name == "temperature":
+                said = said / self.temperature
+        return log_probabilities(self.data.kind, said, softmax=softmax)
+
+    @cached_property
+    def readings(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Log-probabilities by the name of the reading."""
+        return {name: self._reading(name) for name in READINGS}
+
+    def probabilities(self, reading: str) -> Floats:
+        """Probabilities `(n, K)` of the test rows."""
+        present: Floats = self.readings[reading][0].exp().numpy()
+        return present
+
+    def reading_log_odds(self, reading: str) -> Floats:
+        """Log-odds `(n, K)` of the test rows."""
+        present, absent = self.readings[reading]
+        odds: Floats = (present - absent).numpy()
+        return odds
+
+    # --- operating points ----------------------------------------------------------------------
+
+    @cached_property
+    def thresholds(self) -> dict[str, Floats]:
+        """Scores `(K,)` above which a row is flagged, chosen on validation rows."""
+        scores, labels = self._said("valid").numpy(), self.data.labels("valid")
+        chosen = {
+            name: np.array([choose(s, y, point) for s, y in zip(scores.T, labels.T, strict=True)])
+            for name, choose, point in (
+                ("precision", recall_threshold, self.costs.precision),
+                ("recall", precision_threshold, self.costs.recall),
+                ("cost", cost_threshold, self.costs.miss),
+            )
+        }
+        # positive pays where P > 1 / (1 + cost of a miss)
+        odds = -np.log(self.costs.miss)
+        log_p = -np.log1p(self.costs.miss)
+        at = log_p if self.candidate.link == "softmax" else odds
+        return chosen | {"posterior": np.full(scores.shape[1], at)}
+
+    # --- figures -------------------------------------------------------------------------------
+
+    @cached_property
+    def _rankings(self) -> list[Ranking]:
+        return [Ranking(self.scores[:, k], self.labels[:, k]) for k in range(self.labels.shape[1])]
+
+    @cached_property
+    def _row_sums(self) -> Floats:
+        """Columns of which the figures are weighted sums: `(n, M)`."""
+        labels = torch.from_numpy(self.labels)
+        losses = []
+        for present, absent in self.readings.values():
+            if self.data.kind == "multiclass":
+                losses.append(-torch.where(labels, present, torch.zeros_like(present)).sum(1))
+            else:
+                losses.append(-torch.where(labels, present, absent).mean(1))
+        flagged = {name: self.scores > at for name, at in self.thresholds.items()}
+        costs = [
+            np.where(self.labels, ~flagged[name] * self.costs.miss, 1.0 * flagged[name]).mean(1)
+            for name in ("cost", "posterior")
+        ]
+        counts = [self.labels]
+        for name in ("precision", "recall"):
+            counts += [flagged[name], flagged[name] & self.labels]
+        return np.column_stack([*(loss.numpy() for loss in losses), *costs, *counts])
+
+    def figures(self, weights: Floats) -> Floats:
+        """`FIGURES` with these row weights, then average precision by class if there are several.
+
+        Figures of several classes are their means.
         """
-        thresholds = np.unique(scores[self._labels])
-        below = np.searchsorted(thresholds, scores, side="left")
-        level = 2 * (below + np.searchsorted(thresholds, scores, side="right")) + self._labels
-        cells, cell = np.unique(level, return_inverse=True)
-        labels, order = cells % 2, cells // 2
-        precision, area = [], []
-        for weights in self._weights():
-            weight = np.bincount(cell, weights=weights)
-            precision.append(average_precision_score(labels, order, sample_weight=weight))
-            area.append(roc_auc_score(labels, order, sample_weight=weight))
-        return np.array(precision), np.array(area)
+        ranked = np.array([one.average_precision_and_auc(weights) for one in self._rankings])
+        sums = weights @ self._row_sums
+        linear = sums[: len(READINGS) + 2] / weights.sum()
+        classes = len(self._rankings)
+        positives, *points = sums[len(READINGS) + 2 :].reshape(-1, classes)
+        flagged_p, found_p, flagged_r, found_r = points
+        top = [self._precision_at_top(k, weights) for k in range(classes)]
+        found = [
+            *_means(ranked),
+            *linear[: len(READINGS)],
+            _mean(_share(found_p, positives)),
+            _mean(_share(found_p, flagged_p)),
+            _mean(_share(found_r, flagged_r)),
+            _mean(_share(found_r, positives)),
+            _mean(np.array(top)),
+            *linear[len(READINGS) :],
+        ]
+        return np.array(found + (ranked[:, 0].tolist() if classes > 1 else []))
 
-    def _weights(self) -> Iterator[Floats]:
-        """How often each row counts: once, then as often as a resample drew it."""
-        rows = len(self._labels)
-        units = rows if self._groups is None else int(self._groups.max()) + 1
-        generator = np.random.default_rng(self._seed)
-        yield np.ones(rows)
-        drawn = 0
-        while drawn < self._resamples:
-            counts = np.bincount(generator.integers(0, units, units), minlength=units)
-            weights = counts.astype(np.float64)
-            if self._groups is not None:
-                weights = weights[self._groups]
-            # A resample without one of the classes has no ranking to measure.
-            positives = weights[self._labels].sum()
-            if 0 < positives < weights.sum():
-                drawn += 1
-                yield weights
+    def _precision_at_top(self, k: int, weights: Floats) -> float:
+        top = self.costs.top or int(self.labels[:, k].sum())
+        return self._rankings[k].precision_at(top, weights)
 
 
-def estimate(values: Floats) -> Estimate:
-    """A figure with the percentile interval of its resamples, which follow it in `values`."""
-    low, high = np.quantile(values[1:], [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
-    return Estimate(float(values[0]), float(low), float(high))
+def recall_threshold(scores: Floats, labels: Bools, precision: float) -> float:
+    """The lowest threshold at which the flagged rows have at least this precision; inf for none."""
+    at, found, flagged = _by_threshold(scores, labels)
+    enough = np.flatnonzero(found >= precision * flagged)
+    return float(at[enough[-1]]) if len(enough) else float("inf")
 
 
-def probabilities(labels: Bools, log_odds: Floats) -> Probabilities:
-    """How good the probabilities with these log-odds are, on these labels."""
-    line = _fit_line(labels, log_odds)
-    p = sigmoid(log_odds)
-    # More bins than positives would show noise.
-    bins = int(np.clip(labels.sum() // 5, 2, _BINS))
-    observed, predicted = calibration_curve(labels, p, n_bins=bins, strategy="quantile")
-    return Probabilities(
-        log_loss=float(log_loss(labels, p, labels=[False, True])),
-        mean=float(p.mean()),
-        slope=None if line is None else line[0],
-        reliability=Curve(predicted.tolist(), observed.tolist()),
-    )
+def precision_threshold(scores: Floats, labels: Bools, recall: float) -> float:
+    """The highest threshold at which at least this share of the positives is flagged."""
+    at, found, _ = _by_threshold(scores, labels)
+    return float(at[np.flatnonzero(found >= recall * labels.sum())[0]])
 
 
-def platt(labels: Bools, log_odds: Floats) -> Callable[[Floats], Floats]:
-    """Platt scaling: the line through the log-odds that fits these labels best."""
-    slope, intercept = _fit_line(labels, log_odds) or (1.0, 0.0)
-    return lambda other: slope * other + intercept
+def cost_threshold(scores: Floats, labels: Bools, miss: float) -> float:
+    """The threshold of least cost, a miss costing so many false alarms; inf to flag nothing."""
+    at, found, flagged = _by_threshold(scores, labels)
+    cost = (flagged - found) + miss * (labels.sum() - found)
+    best = int(cost.argmin())
+    return float(at[best]) if cost[best] < miss * labels.sum() else float("inf")
 
 
-def precision_recall(labels: Bools, scores: Floats) -> Curve:
-    """Precision against recall, thinned to what a drawing can show."""
-    precision, recall, _ = precision_recall_curve(labels, scores, drop_intermediate=True)
-    # The last point is recall 0, precision 1 by definition and not a threshold: not drawn.
-    precision, recall = precision[-2::-1], recall[-2::-1]
-    kept = np.unique(np.searchsorted(recall, np.linspace(recall[0], 1.0, _POINTS)))
-    return Curve(recall[kept].tolist(), precision[kept].tolist())
+def _by_threshold(scores: Floats, labels: Bools) -> tuple[Floats, Floats, Floats]:
+    """Just below every distinct score, from the highest: threshold, positives found, flagged."""
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+    found = labels[order].cumsum()[last].astype(np.float64)
+    # halfway to the next score: flagged are the rows above, and none lies near the threshold
+    below = np.append(ranked[last][1:], ranked[-1] - 1.0)
+    return (ranked[last] + below) / 2, found, last + 1.0
 
 
-def base_rate_log_loss(labels: Bools, base_rate: float) -> float:
-    """Log loss of giving every row the training base rate: what a model has to beat."""
-    return float(log_loss(labels, np.full(len(labels), base_rate), labels=[False, True]))
+def _share(part: Floats, whole: Floats) -> Floats:
+    shares: Floats = np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    return shares
 
 
-def _fit_line(labels: Bools, log_odds: Floats) -> tuple[float, float] | None:
-    """Slope and intercept of a logistic regression on the log-odds; None where there is none.
+def _mean(values: Floats) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
-    There is none when the log-odds are constant, or when a threshold separates the classes: then
-    every steeper line is better still.
-    """
-    scale, centre = float(log_odds.std()), float(log_odds.mean())
-    positive, negative = log_odds[labels], log_odds[~labels]
-    separated = positive.min() > negative.max() or positive.max() < negative.min()
-    if scale == 0.0 or not np.isfinite(scale) or separated:
-        return None
-    model: Any = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", ConvergenceWarning)
-        try:
-            model.fit(((log_odds - centre) / scale)[:, None], labels)
-        except ConvergenceWarning:
-            return None
-    slope = float(model.coef_[0, 0]) / scale
-    return slope, float(model.intercept_[0]) - slope * centre
+
+def _means(columns: Floats) -> list[float]:
+    return [_mean(column) for column in columns.T]

@@ -9,22 +9,23 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from refocal.compare.curves import draw_loss, draw_slope
-from refocal.compare.data import Floats
 from refocal.compare.drawing import COLOURS, DASHES, INK, axes, style, to_svg
 from refocal.compare.results import LossResult, Probabilities, Results
+from refocal.compare.table import Floats
 
 
 def plots(results: Results) -> dict[str, str]:
     """Every plot of the report as an SVG element, by name."""
-    gammas = tuple(sorted({loss.gamma for loss in results.losses}))
-    bars = 0.42 * len(results.losses)
+    shown = results.of_model(results.recommendation.model)
+    gammas = tuple(sorted({loss.gamma for loss in shown}))
+    bars = 0.42 * len(shown)
     with style():
         return {
             "gain": _plot(
                 "gain",
                 "Difference in average precision from cross-entropy, with intervals",
                 lambda plot: _gain(plot, results),
-                height=1.3 + bars,
+                height=1.3 + 0.42 * len(results.losses),
             ),
             "precision-recall": _plot(
                 "precision-recall",
@@ -34,13 +35,15 @@ def plots(results: Results) -> dict[str, str]:
             "reliability-raw": _plot(
                 "reliability-raw",
                 "Observed rate against predicted probability, sigmoid of the logit",
-                lambda plot: _reliability(plot, results, "raw sigmoid", lambda loss: loss.raw),
+                lambda plot: _reliability(
+                    plot, results, "raw sigmoid", lambda loss: loss.readings["raw"]
+                ),
             ),
             "reliability-posterior": _plot(
                 "reliability-posterior",
                 "Observed rate against predicted probability, closed-form posterior",
                 lambda plot: _reliability(
-                    plot, results, "closed-form posterior", lambda loss: loss.posterior
+                    plot, results, "closed-form posterior", lambda loss: loss.readings["posterior"]
                 ),
             ),
             "gradient-start": _plot(
@@ -80,12 +83,16 @@ def _colour(index: int) -> str:
 
 
 def _gain(plot: Axes, results: Results) -> None:
-    names = []
-    for index, loss in enumerate(results.losses[1:], start=1):
-        gain = loss.average_precision_gain
-        names.append(loss.name)
-        plot.plot([gain.low, gain.high], [index, index], color=_colour(index), linewidth=3)
-        plot.plot([gain.value], [index], "o", color=_colour(index), markersize=8)
+    names: list[str] = []
+    for model in results.models:
+        for index, loss in enumerate(results.of_model(model)):
+            gain = loss.gains["average_precision"]
+            if index == 0 or gain.value is None or gain.low is None or gain.high is None:
+                continue
+            names.append(loss.title if len(results.models) > 1 else loss.name)
+            row = [len(names)] * 2
+            plot.plot([gain.low, gain.high], row, color=_colour(index), linewidth=3)
+            plot.plot([gain.value], row[:1], "o", color=_colour(index), markersize=8)
     plot.axvline(0, color=INK, linewidth=1.2)
     plot.set_yticks(range(1, len(names) + 1), names)
     plot.invert_yaxis()
@@ -96,16 +103,18 @@ def _gain(plot: Axes, results: Results) -> None:
 
 
 def _precision_recall(plot: Axes, results: Results) -> None:
-    test = results.parts[-1]
-    for index, loss in enumerate(results.losses):
+    test = results.data.parts[-1]
+    shown = results.of_model(results.recommendation.model)
+    for index, loss in enumerate(shown):
         curve = loss.precision_recall
         plot.plot(
             curve.x, curve.y, color=_colour(index), linestyle=DASHES[index % 6], label=loss.name
         )
-    plot.axhline(test.base_rate, color=INK, linewidth=0.8, alpha=0.6, label="base rate")
+    base_rate = sum(test.positives) / (test.rows * len(test.positives))
+    plot.axhline(base_rate, color=INK, linewidth=0.8, alpha=0.6, label="base rate")
     plot.set_xlim(0, 1)
     # The first few rows make any precision from 0 to 1; the scale is set by the rest.
-    settled = [y for loss in results.losses for x, y in _points(loss) if x > 0.02]
+    settled = [y for loss in shown for x, y in _points(loss) if x > 0.02]
     plot.set_ylim(0, min(1.02, 1.1 * max(settled, default=1.0)))
     plot.legend()
     plot.set_title("precision and recall on test data")
@@ -120,7 +129,8 @@ def _points(loss: LossResult) -> list[tuple[float, float]]:
 def _reliability(
     plot: Axes, results: Results, name: str, reading: Callable[[LossResult], Probabilities]
 ) -> None:
-    for index, loss in enumerate(results.losses):
+    shown = results.of_model(results.recommendation.model)
+    for index, loss in enumerate(shown):
         curve = reading(loss).reliability
         plot.plot(
             curve.x,
@@ -134,8 +144,8 @@ def _reliability(
     plot.axline((0, 0), (1, 1), color=INK, linewidth=0.8, alpha=0.6)
     # The square root opens the end where rare events live and, unlike a logarithm, has a place for
     # a rate of 0.
-    largest = max(max(reading(loss).reliability.x) for loss in results.losses)
-    observed = max(max(reading(loss).reliability.y) for loss in results.losses)
+    largest = max(max(reading(loss).reliability.x) for loss in shown)
+    observed = max(max(reading(loss).reliability.y) for loss in shown)
     ticks = np.array([0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0])
     top = min(1.0, 1.05 * max(largest, observed))
     for axis, limit in ((plot.set_xscale, plot.set_xlim), (plot.set_yscale, plot.set_ylim)):
@@ -157,11 +167,12 @@ def _root(values: Floats) -> Floats:
 
 
 def _gradient(plot: Axes, results: Results, *, start: bool) -> None:
-    names = [loss.name for loss in results.losses]
+    losses = results.of_model(results.recommendation.model)
+    names = [loss.name for loss in losses]
     colours = (COLOURS[0], COLOURS[5], COLOURS[1], COLOURS[3])
     left = np.zeros(len(names))
     for kind, colour in enumerate(colours):
-        shares = [loss.gradient[kind] for loss in results.losses]
+        shares = [loss.gradient[kind] for loss in losses]
         widths = np.array([share.start if start else share.fitted for share in shares])
         plot.barh(names, widths, left=left, color=colour, label=shares[0].kind, height=0.7)
         left = left + widths

@@ -1,8 +1,9 @@
-"""From a table to tensors: split first, then learn the encoding from the training rows alone."""
+"""From rows to tensors: the encoding is learned from the training rows alone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,13 @@ import pandas as pd
 import torch
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.impute import SimpleImputer
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import Tensor
 
-from refocal.compare.data import Bools, Integers, Table
-from refocal.compare.errors import CompareError
+from refocal.compare.splits import Split
+from refocal.compare.table import Bools, Integers, Kind, Table
 
-_FOLDS = 5  # one for test, one for validation, three for training
-_FEWEST = 10  # examples of each class: below, no split can measure anything
 # A category needs this many training rows to get an input of its own; the rest share one.
 _RARE = 20
 _CATEGORIES = 100
@@ -28,81 +26,97 @@ _CLIP = 10.0
 
 
 @dataclass(frozen=True)
-class Part:
-    """One side of the split: features `(N, D)` float32, targets `(N,)` float32 of 0 and 1."""
+class Prepared:
+    """One split of a table. Features are encoded when they are first asked for.
 
-    features: Tensor
-    targets: Tensor
-    groups: Integers | None
+    Attributes:
+        table: where the rows come from.
+        split: the rows of each part.
+    """
+
+    table: Table
+    split: Split
 
     @property
-    def labels(self) -> Bools:
-        """The targets as NumPy booleans, as scikit-learn wants them."""
-        return self.targets.numpy().astype(bool)
+    def kind(self) -> Kind:
+        """Of the task."""
+        return self.table.kind
+
+    def labels(self, part: str) -> Bools:
+        """The targets `(n, K)` of "train", "valid" or "test"."""
+        labels: Bools = self.table.targets[getattr(self.split, part)]
+        return labels
+
+    def groups(self, part: str) -> Integers | None:
+        """The groups of a part, or None."""
+        return None if self.table.groups is None else self.table.groups[getattr(self.split, part)]
+
+    @cached_property
+    def train(self) -> Tensor:
+        """Features `(n, D)` in float32."""
+        return self._encoded(self.split.train)
+
+    @cached_property
+    def valid(self) -> Tensor:
+        """Features `(n, D)` in float32."""
+        return self._encoded(self.split.valid)
+
+    @cached_property
+    def test(self) -> Tensor:
+        """Features `(n, D)` in float32."""
+        return self._encoded(self.split.test)
+
+    @cached_property
+    def base_rates(self) -> list[float]:
+        """Share of positives of each class among the training rows."""
+        rates: list[float] = self.labels("train").mean(0).tolist()
+        return rates
+
+    @cached_property
+    def inputs(self) -> int:
+        """Of a model, after encoding."""
+        if isinstance(self.table.features, Tensor):
+            return int(np.prod(self.table.features.shape[1:]))
+        head = self.table.features.iloc[self.split.train[:1]]
+        return int(self._encoder.transform(head).shape[1])
+
+    def forget(self) -> None:
+        """Let the encoded features go; labels stay."""
+        for name in ("train", "valid", "test", "_encoder"):
+            self.__dict__.pop(name, None)
+
+    def encode(self) -> Prepared:
+        """Encode all parts now, before several threads ask for them."""
+        _ = self.train, self.valid, self.test
+        return self
+
+    def _encoded(self, rows: Integers) -> Tensor:
+        features = self.table.features
+        if isinstance(features, Tensor):
+            return features[torch.from_numpy(rows)].float()
+        encoded = self._encoder.transform(features.iloc[rows]).astype(np.float32, copy=False)
+        return torch.from_numpy(encoded).clamp_(-_CLIP, _CLIP)
+
+    @cached_property
+    def _encoder(self) -> Any:
+        encoder = _encoder()
+        encoder.fit(self.table.features.iloc[self.split.train])  # type: ignore[union-attr]
+        return encoder
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """The three parts of a table, encoded."""
-
-    train: Part
-    valid: Part
-    test: Part
-
-    def parts(self) -> dict[str, Part]:
-        """The parts by the names the report uses."""
-        return {"training": self.train, "validation": self.valid, "test": self.test}
-
-
-def prepare(table: Table, *, seed: int) -> Prepared:
-    """Split a table 60 : 20 : 20 and encode it.
-
-    Classes are spread evenly over the parts; rows of one group stay together.
-
-    Raises:
-        CompareError: too few examples of a class to have some in every part.
-    """
-    train, valid, test = _split(table, seed)
-    encoder = _encoder(table.features)
-    encoder.fit(table.features.iloc[train])
-
-    def part(rows: Integers) -> Part:
-        encoded = encoder.transform(table.features.iloc[rows]).astype(np.float32)
-        features = torch.from_numpy(encoded)
-        targets = torch.from_numpy(table.targets[rows].astype(np.float32))
-        groups = None if table.groups is None else table.groups[rows]
-        return Part(features.clamp_(-_CLIP, _CLIP), targets, groups)
-
-    return Prepared(part(train), part(valid), part(test))
+def network_inputs(table: Table) -> int:
+    """How many inputs the encoding will have, at most; cheap, for estimates."""
+    if isinstance(table.features, Tensor):
+        return int(np.prod(table.features.shape[1:]))
+    inputs = 0
+    for column in table.features.columns:
+        values = table.features[column]
+        number = pd.api.types.is_numeric_dtype(values)
+        inputs += 1 if number else min(int(values.nunique()), _CATEGORIES)
+    return inputs
 
 
-def _split(table: Table, seed: int) -> tuple[Integers, Integers, Integers]:
-    for value, mask in (("positive", table.targets), ("negative", ~table.targets)):
-        if mask.sum() < _FEWEST:
-            raise CompareError(
-                f"{table.name} has {mask.sum()} {value} examples ({table.target} is"
-                f" {'' if value == 'positive' else 'not '}{table.positive!r}); training, validation"
-                f" and test together need at least {_FEWEST}."
-            )
-    folder: StratifiedKFold | StratifiedGroupKFold
-    if table.groups is None:
-        folder = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed)
-    else:
-        folder = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed)
-    folds = [rows for _, rows in folder.split(table.targets, table.targets, table.groups)]
-    parts = np.sort(np.concatenate(folds[2:])), folds[1], folds[0]
-    for name, rows in zip(("training", "validation", "test"), parts, strict=True):
-        positives = table.targets[rows].sum()
-        if positives in (0, len(rows)):
-            which = "positive" if positives == 0 else "negative"
-            raise CompareError(
-                f"the {name} part of {table.name} has no {which} example. Use more rows or another"
-                " --seed."
-            )
-    return parts
-
-
-def _encoder(features: pd.DataFrame) -> Any:
+def _encoder() -> Any:
     """What turns columns into inputs.
 
     A number gets the median where missing, a flag that it was, and unit variance; text becomes one

@@ -22,6 +22,7 @@ class Progress:
     def __init__(self, total: int, stream: TextIO | None = None) -> None:
         self._total = total
         self._done = 0
+        self._trained = 0
         self._stream = sys.stderr if stream is None else stream
         self._moves = self._stream.isatty()
         self._started = time.monotonic()
@@ -33,14 +34,16 @@ class Progress:
         with self._lock:
             self._show(what)
 
-    def finished(self, what: str) -> None:
-        """Count one step as done."""
+    def finished(self, what: str, *, trained: bool = True) -> None:
+        """Count one step as done; one that took no time does not enter the estimate."""
         with self._lock:
             self._done += 1
+            self._trained += trained
             if self._moves:
                 self._show(what)
             else:
-                print(f"{self._done}/{self._total}  {what}", file=self._stream, flush=True)
+                line = f"{self._done}/{self._total}{self._left()}  {what}"
+                print(line, file=self._stream, flush=True)
 
     def close(self) -> None:
         """Wipe the moving line."""
@@ -56,13 +59,20 @@ class Progress:
             self._line(f"{bar} {self._done}/{self._total}{self._left()}  {what}")
 
     def _left(self) -> str:
-        if self._done == 0:
+        if self._trained == 0:
             return ""
-        seconds = (time.monotonic() - self._started) / self._done * (self._total - self._done)
-        return f", {seconds:.0f} s left"
+        seconds = (time.monotonic() - self._started) / self._trained * (self._total - self._done)
+        return f", {duration(seconds)} left"
 
     def _line(self, text: str) -> None:
         text = text[: shutil.get_terminal_size().columns - 1]  # a line that wraps cannot move
         self._stream.write("\r" + text.ljust(self._length))
         self._stream.flush()
         self._length = len(text)
+
+
+def duration(seconds: float) -> str:
+    """A time span as people say it."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

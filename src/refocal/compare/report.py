@@ -18,8 +18,10 @@ from markupsafe import Markup
 from refocal.compare.drawing import standalone
 from refocal.compare.folder import write_folder
 from refocal.compare.plots import plots
-from refocal.compare.recommend import is_overfit
-from refocal.compare.results import Estimate, Results
+from refocal.compare.recommend import is_overfit, signed
+from refocal.compare.results import Results
+
+SHOWN = ("raw", "posterior", "platt")
 
 
 def report_files(results: Results) -> dict[str, str]:
@@ -58,17 +60,21 @@ def write(results: Results, folder: Path, *, seconds: float) -> None:
 
 def summary(results: Results) -> str:
     """The answer and the figures behind it, for a terminal."""
-    width = max(len(loss.name) for loss in results.losses)
-    lines = [
-        f"{'':{width}}  average precision        ROC AUC  log loss of: sigmoid  posterior   Platt"
-    ]
+    rows = [["", "", "average precision", "ROC AUC", "log loss of:", "posterior", "Platt"]]
+    rows[0][4] += " sigmoid" if results.data.kind != "multiclass" else " raw"
     for loss in results.losses:
-        precision = loss.average_precision
-        lines.append(
-            f"{loss.name:{width}}  {precision.value:.3f} ({precision.low:.3f} to"
-            f" {precision.high:.3f})  {loss.roc_auc.value:8.3f}  {loss.raw.log_loss:20.4f}"
-            f"  {loss.posterior.log_loss:9.4f}  {loss.platt.log_loss:6.4f}"
-        )
+        precision, area = loss.figures["average_precision"], loss.figures["roc_auc"]
+        losses = [fixed(loss.readings[name].log_loss.value, 4) for name in SHOWN]
+        interval = f"{fixed(precision.value)} ({fixed(precision.low)} to {fixed(precision.high)})"
+        rows.append([loss.model, loss.name, interval, fixed(area.value), *losses])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if k < 2 else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
     answer = results.recommendation
     text = [answer.headline, *answer.reasons, f"The loss: {answer.call}", answer.probabilities]
     return "\n".join([*lines, "", *text])
@@ -84,9 +90,11 @@ def html(results: Results, drawn: dict[str, str]) -> str:
         r=results,
         plots={name: Markup(svg) for name, svg in drawn.items()},
         overfit=[
-            loss.name for loss in results.losses if is_overfit(loss, results.base_rate_log_loss)
+            loss.title if len(results.models) > 1 else loss.name
+            for loss in results.losses
+            if is_overfit(loss, results.data.base_rate_log_loss)
         ],
-        fixed=_fixed,
+        fixed=fixed,
         signed=_signed,
         percent=_percent,
     )
@@ -97,22 +105,23 @@ def table(results: Results) -> str:
     rows = []
     for loss in results.losses:
         row: dict[str, object] = {
+            "model": loss.model,
             "loss": loss.name,
             "alpha": "" if loss.alpha is None else loss.alpha,
             "gamma": loss.gamma,
-            "learning_rate": loss.learning_rate,
-            "epochs": loss.epochs,
+            "link": loss.link,
+            "learning_rates": " ".join(f"{rate:g}" for rate in loss.learning_rates),
+            "steps": " ".join(map(str, loss.steps)),
             "valid_average_precision": loss.valid_average_precision,
         }
-        for name in ("average_precision", "roc_auc", "average_precision_gain", "roc_auc_gain"):
-            estimate: Estimate = getattr(loss, name)
-            row[name] = estimate.value
-            row[f"{name}_low"], row[f"{name}_high"] = estimate.low, estimate.high
-        for name in ("raw", "posterior", "platt"):
-            reading = getattr(loss, name)
-            row[f"{name}_log_loss"] = reading.log_loss
+        for suffix, estimates in (("", loss.figures), ("_gain", loss.gains)):
+            for name, estimate in estimates.items():
+                row[f"{name}{suffix}"] = estimate.value
+                row[f"{name}{suffix}_low"] = estimate.low
+                row[f"{name}{suffix}_high"] = estimate.high
+        for name, reading in loss.readings.items():
             row[f"{name}_mean"] = reading.mean
-            row[f"{name}_slope"] = "" if reading.slope is None else reading.slope
+            row[f"{name}_slope"] = reading.slope
         rows.append(row)
     out = io.StringIO()
     writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
@@ -121,12 +130,13 @@ def table(results: Results) -> str:
     return out.getvalue()
 
 
-def _fixed(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+def fixed(value: float | None, digits: int = 3) -> str:
+    """A number for a table."""
+    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
 
 
-def _signed(value: float, digits: int = 3) -> str:
-    return f"{value:+.{digits}f}".replace("-", "−")
+def _signed(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else signed(value, digits)
 
 
 def _percent(value: float) -> str:

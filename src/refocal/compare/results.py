@@ -1,25 +1,28 @@
 """What a comparison found, as plain data: `results.json` is this and the report is drawn from it.
 
 Every number is a float, every curve a pair of lists, and nothing depends on the clock, so that the
-same seed gives the same file.
+same seed gives the same file. The fields are explained in docs/compare.md.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+import typing
+from dataclasses import dataclass, field
+from types import UnionType
 from typing import Any
 
-SCHEMA = "refocal.compare/1"
+SCHEMA = "refocal.compare/2"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % bootstrap interval."""
+    """A figure with its 95 % interval and, of a difference, its p-value; None where undefined."""
 
-    value: float
-    low: float
-    high: float
+    value: float | None
+    low: float | None
+    high: float | None
+    p: float | None = None
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,11 @@ class Probabilities:
         log_loss: mean, in nats.
         mean: mean probability, to be held against the base rate.
         slope: calibration slope: 1 is right, below 1 is overconfident; None where undefined.
-        reliability: mean prediction and observed rate in bins of equally many rows.
+        reliability: mean prediction and observed rate in bins of equally many rows, on the first
+            split.
     """
 
-    log_loss: float
+    log_loss: Estimate
     mean: float
     slope: float | None
     reliability: Curve
@@ -65,43 +69,95 @@ class Share:
 
 @dataclass(frozen=True)
 class LossResult:
-    """One loss, at its own best learning rate."""
+    """One model trained with one loss, on each split at its own best learning rate.
 
+    Attributes:
+        model: what was trained.
+        name: of the loss.
+        alpha: as the loss takes it; a list with one number for each class.
+        gamma: as the loss takes it.
+        link: "sigmoid" or "softmax".
+        prior_bias: whether the network's last layer started from the base rate.
+        call: the loss as source text.
+        posterior_call: its probabilities as source text.
+        learning_rates: chosen on each split.
+        steps: epochs or rounds of the best step on each split.
+        valid_average_precision: mean over the splits; what everything is chosen by.
+        figures: test figures by name.
+        gains: differences of the figures from cross-entropy of the same model, paired.
+        readings: probabilities by the way they are read: raw, posterior, temperature, platt.
+        precision_recall: on the first split; of the classes together where there are several.
+        gradient: who gets the gradient.
+        thresholds: log-odds or log-probabilities chosen on validation rows of the first split,
+            for each class.
+    """
+
+    model: str
     name: str
-    alpha: float | None
+    alpha: float | list[float] | None
     gamma: float
-    learning_rate: float
-    epochs: int
+    link: str
+    prior_bias: bool
+    call: str
+    posterior_call: str
+    learning_rates: list[float]
+    steps: list[int]
     valid_average_precision: float
-    average_precision: Estimate
-    roc_auc: Estimate
-    average_precision_gain: Estimate
-    roc_auc_gain: Estimate
-    raw: Probabilities
-    posterior: Probabilities
-    platt: Probabilities
+    figures: dict[str, Estimate]
+    gains: dict[str, Estimate]
+    readings: dict[str, Probabilities]
     precision_recall: Curve
     gradient: list[Share]
+    thresholds: dict[str, list[float | None]]
+
+    @property
+    def title(self) -> str:
+        """Model and loss."""
+        return f"{self.model}, {self.name}"
+
+    @property
+    def plain(self) -> bool:
+        """Whether its sigmoid or softmax is the probability."""
+        return self.alpha is None and self.gamma == 0
 
 
 @dataclass(frozen=True)
 class PartResult:
-    """One side of the split."""
+    """One side of the first split.
+
+    Attributes:
+        name: "training", "validation" or "test".
+        rows: how many.
+        positives: of each class.
+    """
 
     name: str
     rows: int
-    positives: int
+    positives: list[int]
 
-    @property
-    def base_rate(self) -> float:
-        """Share of positives."""
-        return self.positives / self.rows
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about the data that a reader must know.
+
+    Attributes:
+        code: stable, for programs.
+        severity: "note", "warning" or "problem".
+        message: what it is.
+        advice: what to do.
+    """
+
+    code: str
+    severity: str
+    message: str
+    advice: str
 
 
 @dataclass(frozen=True)
 class Recommendation:
     """The answer: one sentence, why, and how to get probabilities."""
 
+    model: str
     loss: str
     headline: str
     reasons: list[str]
@@ -110,26 +166,142 @@ class Recommendation:
 
 
 @dataclass(frozen=True)
+class Data:
+    """The table.
+
+    Attributes:
+        name: of the file or the data set.
+        about: sentences on it.
+        kind: "binary", "multiclass" or "multilabel".
+        target: column or columns.
+        classes: names; of a binary task that of the positive class.
+        group_name: what is resampled and kept together.
+        rows: with a target.
+        rows_without_target: left out.
+        features: columns.
+        inputs: of the models, after encoding, on the first split.
+        parts: of the first split.
+        base_rate_log_loss: of giving every test row the training base rates.
+        findings: of the data check.
+    """
+
+    name: str
+    about: list[str]
+    kind: str
+    target: str
+    classes: list[str]
+    group_name: str
+    rows: int
+    rows_without_target: int
+    features: int
+    inputs: int
+    parts: list[PartResult]
+    base_rate_log_loss: float
+    findings: list[Finding] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How it was done.
+
+    Attributes:
+        split: "stratified", "grouped" or "time".
+        repeats: splits.
+        interval: "bootstrap" for one split, "corrected t" for several.
+        resamples: of the bootstrap.
+        seed: of everything.
+        quick: a first look.
+        epochs: the most of a network.
+        learning_rates: tried, by model.
+        test_to_train: rows of a test part over rows of its training part, in the mean.
+        miss: cost of a missed positive in false alarms.
+        precision: at which recall is measured.
+        recall: at which precision is measured.
+        top: rows looked at; None for as many as there are positives.
+        trials: of the search, for each loss family of each model; 0 without one.
+    """
+
+    split: str
+    repeats: int
+    interval: str
+    resamples: int
+    seed: int
+    quick: bool
+    epochs: int
+    learning_rates: dict[str, list[float]]
+    test_to_train: float
+    miss: float
+    precision: float
+    recall: float
+    top: int | None
+    trials: int = 0
+
+
+@dataclass(frozen=True)
 class Results:
     """Everything the report shows."""
 
-    data: str
-    about: list[str]
-    target: str
-    positive: str
-    group_name: str
-    features: int
-    inputs: int
-    rows_without_target: int
-    parts: list[PartResult]
-    seed: int
-    quick: bool
-    learning_rates: list[float]
-    resamples: int
-    base_rate_log_loss: float
+    data: Data
+    protocol: Protocol
     losses: list[LossResult]
     recommendation: Recommendation
+    explore: dict[str, Any] | None = None
+
+    @property
+    def models(self) -> list[str]:
+        """In the order of the table."""
+        return list(dict.fromkeys(loss.model for loss in self.losses))
+
+    def of_model(self, model: str) -> list[LossResult]:
+        """The losses of one model, cross-entropy first."""
+        return [loss for loss in self.losses if loss.model == model]
+
+    def chosen(self) -> LossResult:
+        """The recommended loss."""
+        answer = self.recommendation
+        return next(x for x in self.of_model(answer.model) if x.name == answer.loss)
 
     def to_dict(self) -> dict[str, Any]:
         """As `results.json` holds it."""
         return {"schema": SCHEMA, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> Results:
+        """From what `to_dict` made.
+
+        Raises:
+            ValueError: another schema, or a field is missing or of another kind.
+        """
+        if plain.get("schema") != SCHEMA:
+            raise ValueError(f"schema {plain.get('schema')!r} is not {SCHEMA!r}")
+        results: Results = _built(cls, {k: v for k, v in plain.items() if k != "schema"}, "results")
+        return results
+
+
+def _built(kind: Any, value: Any, where: str) -> Any:
+    """A value of a dataclass's field, from its plain form."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return value
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        hints = typing.get_type_hints(kind)
+        if not isinstance(value, dict) or set(value) != set(hints):
+            raise ValueError(f"{where} must have the fields {', '.join(hints)}")
+        return kind(**{key: _built(hints[key], value[key], f"{where}.{key}") for key in hints})
+    if origin is UnionType:
+        for one in inner:
+            try:
+                return _built(one, value, where)
+            except ValueError:
+                continue
+    elif origin is list and isinstance(value, list):
+        return [_built(inner[0], one, f"{where}[{k}]") for k, one in enumerate(value)]
+    elif origin is dict and isinstance(value, dict):
+        return {key: _built(inner[1], one, f"{where}.{key}") for key, one in value.items()}
+    elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif kind is type(None) and value is None:
+        return None
+    elif isinstance(kind, type) and type(value) is kind:
+        return value
+    raise ValueError(f"{where} must be {getattr(kind, '__name__', kind)}, got {value!r:.60}")

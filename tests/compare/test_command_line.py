@@ -61,7 +61,7 @@ def test_a_user_s_table_from_file_to_report(
     out, err = capsys.readouterr()
     written = folder / "out" / "first"
     assert f"Report: {Path('out/first/report.html')}" in out
-    assert "3/3  " in err
+    assert "3/3, 0 s left  " in err
     assert {path.name for path in written.iterdir()} == {
         "report.html",
         "results.json",
@@ -71,7 +71,7 @@ def test_a_user_s_table_from_file_to_report(
     }
     results = json.loads((written / "results.json").read_text())
     assert results["recommendation"]["headline"] in out
-    assert results["positive"] == "yes"
+    assert results["data"]["classes"] == ["yes"]
     assert json.loads((written / "run.json").read_text())["refocal"] == refocal.__version__
     # A second run replaces the first and finds the same.
     assert main(arguments) == 0
@@ -84,8 +84,9 @@ def test_without_a_file_it_compares_on_the_flights(
 ) -> None:
     seen = []
 
-    def run(table: compare.Table, *, seed: int, quick: bool) -> compare.Results:
-        seen.append((table, seed, quick))
+    def run(table: compare.Table, models: list, plan: compare.Plan) -> compare.Results:
+        seen.append((table, plan.seed, plan.quick))
+        assert [model.name for model in models] == ["mlp"]
         raise compare.CompareError("enough seen.")
 
     monkeypatch.setattr(compare, "run", run)
@@ -132,6 +133,7 @@ CONTENTS = {
         (["tiny.csv", "--target", "fault"], "tiny.csv has 1 positive examples"),
         (["tiny.csv"], "which column of tiny.csv to predict? Add --target COLUMN"),
         (["--target", "fault"], "belong to a FILE"),
+        (["--model", "forest"], "there is no model 'forest'. Choose from: mlp, logistic"),
         (["--seed", "-1"], "invalid seed value: '-1'"),
         (["--seed", "x"], "invalid seed value: 'x'"),
         (["--out", "tiny.csv"], "tiny.csv is not a folder"),

@@ -1,0 +1,89 @@
+"""Lines through log-odds: calibration slope, Platt scaling, reliability."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.calibration import calibration_curve
+
+from refocal.compare.links import sigmoid
+from refocal.compare.results import Curve
+from refocal.compare.table import Bools, Floats
+
+_BINS = 10
+_STEPS = 100
+
+
+class Line(NamedTuple):
+    """Slope and intercept on log-odds."""
+
+    slope: float
+    intercept: float
+
+    def __call__(self, log_odds: Floats) -> Floats:
+        """The line's value at these log-odds."""
+        line: Floats = self.slope * log_odds + self.intercept
+        return line
+
+
+def fit_line(labels: Bools, log_odds: Floats) -> Line | None:
+    """The logistic regression of labels on log-odds `(n,)`; None where there is none.
+
+    There is none when the log-odds are constant, or when a threshold separates the classes: then
+    every steeper line is better still. Newton's steps, halved while they do not help.
+    """
+    scale, centre = float(log_odds.std()), float(log_odds.mean())
+    positive, negative = log_odds[labels], log_odds[~labels]
+    if len(positive) == 0 or len(negative) == 0 or scale == 0.0 or not np.isfinite(scale):
+        return None
+    if positive.min() >= negative.max() or positive.max() <= negative.min():
+        return None
+    x = (log_odds - centre) / scale
+    y = labels.astype(np.float64)
+    rate = y.mean()
+    point = np.array([0.0, np.log(rate / (1 - rate))])
+
+    def loss(at: Floats) -> float:
+        z = at[0] * x + at[1]
+        return float((np.logaddexp(0.0, z) - y * z).mean())
+
+    value = loss(point)
+    for _ in range(_STEPS):
+        p = sigmoid(point[0] * x + point[1])
+        error, weight = p - y, p * (1 - p)
+        gradient = np.array([(error * x).mean(), error.mean()])
+        cross = (weight * x).mean()
+        hessian = np.array([[(weight * x * x).mean(), cross], [cross, weight.mean()]])
+        try:
+            step = np.linalg.solve(hessian, gradient)
+        except np.linalg.LinAlgError:
+            return None
+        length, better = 1.0, False
+        while length > 1e-10 and not better:
+            moved = point - length * step
+            reached = loss(moved)
+            better = reached < value
+            length /= 2
+        if not better:
+            break
+        point, gained, value = moved, value - reached, reached
+        if gained < 1e-14:
+            break
+    else:
+        return None
+    slope = float(point[0]) / scale
+    return Line(slope, float(point[1]) - slope * centre)
+
+
+def platt(labels: Bools, logits: Floats) -> Line:
+    """Platt scaling: the line that fits these labels best, or none where none is best."""
+    return fit_line(labels, logits) or Line(1.0, 0.0)
+
+
+def reliability(labels: Bools, p: Floats) -> Curve:
+    """Mean prediction and observed rate in bins of equally many rows."""
+    # More bins than positives would show noise.
+    bins = int(np.clip(labels.sum() // 5, 2, _BINS))
+    observed, predicted = calibration_curve(labels, p, n_bins=bins, strategy="quantile")
+    return Curve(predicted.tolist(), observed.tolist())

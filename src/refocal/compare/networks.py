@@ -1,0 +1,187 @@
+"""Training a torch network: small loop, early stopping on validation rows."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from refocal.compare.candidates import Candidate
+from refocal.compare.errors import CompareError
+from refocal.compare.models import NAMES, Effort, Fit, Report, validation_score
+from refocal.compare.prepare import Prepared
+from refocal.compare.table import Floats
+from refocal.inverse import BinaryLink
+from refocal.parameters import prior_biases
+
+_WEIGHT_DECAY = 1e-4
+# Batches are as large as they can be with this many updates an epoch, within the two bounds.
+_UPDATES = 64
+_SMALLEST_BATCH, _LARGEST_BATCH = 32, 2048
+_SCORED_AT_ONCE = 65_536
+
+ModelFn: TypeAlias = Callable[[int, int], nn.Module]
+
+
+def hidden_layers(*widths: int) -> ModelFn:
+    """A function that makes a network with these hidden layers; without any it is linear."""
+
+    def build(inputs: int, outputs: int) -> nn.Module:
+        layers: list[nn.Module] = []
+        for width in widths:
+            layers += [nn.Linear(inputs, width), nn.ReLU()]
+            inputs = width
+        return nn.Sequential(*layers, nn.Linear(inputs, outputs))
+
+    return build
+
+
+@dataclass(frozen=True)
+class Network:
+    """A torch network.
+
+    Attributes:
+        name: what the report calls it.
+        build: makes the module from the numbers of inputs and outputs. It gets float32 features
+            `(n, ...)` and returns logits `(n, outputs)`, or `(n,)` for one output.
+        rates: of AdamW.
+    """
+
+    name: str
+    build: ModelFn
+    rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
+    network: bool = True
+
+    def identity(self, data: Prepared, seed: int) -> str:
+        """The name of one of ours; the text and the first weights of someone else's."""
+        if self.name in NAMES:
+            return f"{self.name} torch {torch.__version__}"
+        start = self.start(data.train.shape[1:], data.table.targets.shape[1], seed)
+        return f"{weights_hash(start)} torch {torch.__version__}"
+
+    def supports(self, candidate: Candidate) -> bool:
+        """Any loss."""
+        return True
+
+    def fit(
+        self,
+        candidate: Candidate,
+        rate: float,
+        data: Prepared,
+        effort: Effort,
+        *,
+        seed: int,
+        report: Report,
+    ) -> Fit:
+        """Train until validation average precision stops rising, and keep the best epoch."""
+        outputs = data.table.targets.shape[1]
+        model = self.start(data.train.shape[1:], outputs, seed)
+        if candidate.prior_bias:
+            start_from_base_rates(model, candidate, data.base_rates)
+        targets = torch.from_numpy(data.labels("train"))
+        # what the loss takes: indices for the softmax, 0 and 1 in float32 for the sigmoid
+        targets = targets.int().argmax(1) if candidate.link == "softmax" else targets.float()
+        labels = data.labels("valid")
+        parameters = [one for one in model.parameters() if one.requires_grad]
+        optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=_WEIGHT_DECAY, fused=True)
+        generator = torch.Generator().manual_seed(seed)
+        curve: list[float] = []
+        best, kept = 0, copy.deepcopy(model.state_dict())
+        for epoch in range(1, effort.epochs + 1):
+            model.train()
+            for rows in _batches(len(targets), generator):
+                # Rows are picked from the tensors: a DataLoader would take longer than the network.
+                logits = _as_columns(model(data.train[rows]), outputs)
+                loss = candidate.loss(logits, targets[rows])
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+            score = validation_score(candidate, _logits(model, data.valid, outputs), labels)
+            curve.append(score)
+            report(epoch, score)
+            if epoch == 1 or score > curve[best - 1]:
+                best, kept = epoch, copy.deepcopy(model.state_dict())
+            elif epoch - best >= effort.patience:
+                break
+        model.load_state_dict(kept)
+        return Fit(
+            valid_logits=_logits(model, data.valid, outputs),
+            test_logits=_logits(model, data.test, outputs),
+            curve=tuple(curve),
+            steps=best,
+        )
+
+    def start(self, shape: torch.Size, outputs: int, seed: int) -> nn.Module:
+        """The untrained network, whose weights depend on the seed alone."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self.build(shape.numel() if len(shape) == 1 else shape[0], outputs)
+
+
+def start_from_base_rates(model: nn.Module, candidate: Candidate, rates: list[float]) -> None:
+    """Set the bias of the last linear or convolutional layer so that it predicts the base rates.
+
+    Raises:
+        CompareError: there is no such layer, or it has no bias.
+    """
+    layers = [one for one in model.modules() if isinstance(one, nn.Linear | nn.Conv2d)]
+    if not layers or layers[-1].bias is None or layers[-1].bias.numel() != len(rates):
+        raise CompareError(
+            "the network has no last layer whose bias could start from the base rate; pass"
+            " candidates without prior_bias."
+        )
+    if candidate.link == "softmax":
+        alpha = candidate.alpha if isinstance(candidate.alpha, tuple) else None
+        biases = prior_biases(rates, alpha=alpha, gamma=candidate.gamma)
+    else:
+        biases = [
+            _binary_bias(rate, alpha, candidate.gamma)
+            for rate, alpha in zip(rates, _each(candidate.alpha, len(rates)), strict=True)
+        ]
+    with torch.no_grad():
+        layers[-1].bias.copy_(torch.tensor(biases))
+
+
+def _each(alpha: object, count: int) -> list[float | None]:
+    return list(alpha) if isinstance(alpha, tuple) else [alpha] * count  # type: ignore[list-item]
+
+
+def _binary_bias(rate: float, alpha: float | None, gamma: float) -> float:
+    odds = torch.logit(torch.tensor(rate, dtype=torch.float64)).item()
+    weight = 0.0
+    if alpha is not None:
+        weight = torch.logit(torch.tensor(alpha, dtype=torch.float64)).item()
+    return float(BinaryLink(weight, (gamma, gamma)).logit(odds))
+
+
+def _logits(model: nn.Module, features: Tensor, outputs: int) -> Floats:
+    model.eval()
+    with torch.no_grad():
+        chunks = [
+            _as_columns(model(chunk), outputs) for chunk in torch.split(features, _SCORED_AT_ONCE)
+        ]
+    logits: Floats = torch.cat(chunks).float().numpy()
+    return logits
+
+
+def _as_columns(logits: Tensor, outputs: int) -> Tensor:
+    return logits.reshape(len(logits), outputs)
+
+
+def _batches(rows: int, generator: torch.Generator) -> Iterator[Tensor]:
+    size = min(max(rows // _UPDATES, _SMALLEST_BATCH), _LARGEST_BATCH)
+    yield from torch.split(torch.randperm(rows, generator=generator), size)
+
+
+def weights_hash(model: nn.Module) -> str:
+    """A hash of a module's text and weights."""
+    digest = hashlib.sha256(repr(model).encode())
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

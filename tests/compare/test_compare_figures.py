@@ -1,0 +1,335 @@
+"""What the figures of a comparison are worth: each against scikit-learn or by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score, log_loss, precision_score, roc_auc_score
+from tables import made_table
+
+from refocal.compare import calibrate
+from refocal.compare.candidates import Candidate, focal
+from refocal.compare.curves import _curve
+from refocal.compare.gradient import gradient_shares
+from refocal.compare.intervals import bootstrap_estimate, bootstrap_weights, repeated_estimate
+from refocal.compare.links import sigmoid
+from refocal.compare.measure import (
+    FIGURES,
+    Scored,
+    cost_threshold,
+    precision_threshold,
+    recall_threshold,
+)
+from refocal.compare.models import Fit
+from refocal.compare.plan import Costs
+from refocal.compare.prepare import Prepared
+from refocal.compare.ranking import Ranking
+from refocal.compare.results import Estimate
+from refocal.compare.splits import splits
+from refocal.compare.summarise import _precision_recall
+
+PLAIN = Candidate("ce", None, 0.0)
+
+
+@pytest.fixture(scope="module")
+def ranked() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, scores with ties, groups."""
+    generator = np.random.default_rng(3)
+    labels = generator.random(2000) < 0.05
+    scores = np.round(generator.normal(size=2000) + labels, 1)
+    return labels, scores, generator.integers(0, 40, 2000)
+
+
+# --- ranking under weights -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_resamples_equal_scikit_learn_on_the_drawn_rows(
+    ranked: tuple[np.ndarray, np.ndarray, np.ndarray], grouped: bool
+) -> None:
+    labels, scores, groups = ranked
+    ranking = Ranking(scores, labels)
+    draws = list(
+        bootstrap_weights(labels[:, None], groups if grouped else None, resamples=5, seed=1)
+    )
+    assert len(draws) == 5
+    for weights in [np.ones(len(labels)), *draws]:
+        rows = np.repeat(np.arange(len(labels)), weights.astype(int))
+        precision, area = ranking.average_precision_and_auc(weights)
+        assert_allclose(precision, average_precision_score(labels[rows], scores[rows]))
+        assert_allclose(area, roc_auc_score(labels[rows], scores[rows]))
+        if grouped:
+            assert {len(set(weights[groups == group])) for group in groups} == {1}
+
+
+def test_a_class_without_weight_has_no_ranking(
+    ranked: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    labels, scores, _ = ranked
+    assert np.isnan(Ranking(scores, labels).average_precision_and_auc(1.0 * ~labels)).all()
+
+
+def test_precision_at_the_top() -> None:
+    scores = np.array([5.0, 4.0, 3.0, 2.0, 1.0])
+    ranking = Ranking(scores, np.array([True, False, True, False, False]))
+    assert ranking.precision_at(2, np.ones(5)) == 0.5
+    assert_allclose(ranking.precision_at(3, np.ones(5)), 2 / 3)
+    # the first row drawn twice fills two places
+    assert ranking.precision_at(2, np.array([2.0, 1, 1, 1, 1])) == 1.0
+
+
+# --- intervals -----------------------------------------------------------------------------------
+
+
+def test_the_interval_is_that_of_the_resamples() -> None:
+    found = bootstrap_estimate(0.3, np.linspace(0, 1, 1001))
+    assert found.value == 0.3
+    assert_allclose([found.low, found.high], [0.025, 0.975])
+    assert bootstrap_estimate(0.0, np.zeros(99)) == Estimate(0.0, 0.0, 0.0, 1.0)
+    assert bootstrap_estimate(1.0, np.ones(99)).p == 0.02
+    assert bootstrap_estimate(np.nan, np.ones(9)) == Estimate(None, None, None, None)
+
+
+def test_several_splits_get_the_corrected_t_interval() -> None:
+    values = np.array([0.1, 0.3, 0.2, 0.4])
+    found = repeated_estimate(values, 1 / 3)
+    error = np.sqrt((1 / 4 + 1 / 3) * values.var(ddof=1))
+    low, high = stats.t.interval(0.95, 3, 0.25, error)
+    assert_allclose([found.value, found.low, found.high], [0.25, low, high])
+    assert_allclose(found.p, 2 * stats.t.sf(0.25 / error, 3))
+    assert repeated_estimate(np.zeros(4), 1 / 3) == Estimate(0.0, 0.0, 0.0, 1.0)
+    assert repeated_estimate(np.array([0.1, np.nan]), 1 / 3).value is None
+
+
+def test_the_corrected_interval_holds_what_it_says() -> None:
+    """On splits that share rows the plain t interval is far too narrow."""
+    generator = np.random.default_rng(0)
+    corrected = plain = 0
+    for _ in range(400):
+        # each split's value is the mean of its test fifth plus an effect of its training rows
+        rows = generator.normal(size=100)
+        values = []
+        for repeat in range(10):
+            order = np.random.default_rng(repeat).permutation(100)
+            values.append(rows[order[:20]].mean() + rows[order[20:80]].mean())
+        found = repeated_estimate(np.array(values), 1 / 3)
+        corrected += found.low < 0 < found.high  # type: ignore[operator]
+        half = stats.t.ppf(0.975, 9) * np.std(values, ddof=1) / np.sqrt(10)
+        plain += abs(np.mean(values)) < half
+    assert plain / 400 < 0.8
+    assert corrected / 400 > plain / 400 + 0.1
+
+
+# --- probabilities -------------------------------------------------------------------------------
+
+
+def test_the_line_is_scikit_learn_s() -> None:
+    generator = np.random.default_rng(0)
+    x = generator.normal(-2, 1.5, 3000)
+    labels = generator.random(x.size) < sigmoid(0.7 * x + 0.3)
+    line = calibrate.fit_line(labels, x)
+    assert line is not None
+    model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(x[:, None], labels)
+    assert_allclose(line, [model.coef_[0, 0], model.intercept_[0]], rtol=1e-4)
+    far = calibrate.fit_line(labels, 1e4 * x + 1e6)
+    assert far is not None
+    assert_allclose(far.slope, line.slope / 1e4, rtol=1e-6)
+
+
+def test_a_perfect_and_a_useless_score_have_no_line() -> None:
+    labels = np.arange(100) >= 90
+    assert calibrate.fit_line(labels, np.where(labels, 5.0, -5.0)) is None
+    assert calibrate.fit_line(labels, np.where(labels, -5.0, 5.0)) is None
+    constant = np.full(100, -2.0)
+    assert calibrate.fit_line(labels, constant) is None
+    assert_array_equal(calibrate.platt(labels, constant)(constant), constant)
+
+
+def test_reliability_of_honest_probabilities_is_the_diagonal() -> None:
+    generator = np.random.default_rng(0)
+    p = sigmoid(generator.normal(-2, 1.5, 200_000))
+    curve = calibrate.reliability(generator.random(p.size) < p, p)
+    assert len(curve.x) == 10
+    assert_allclose(curve.x, curve.y, atol=0.02)
+
+
+# --- operating points ----------------------------------------------------------------------------
+
+
+def test_operating_points_by_brute_force(
+    ranked: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    labels, scores, _ = ranked
+    cuts = np.append(np.unique(scores) - 0.05, np.inf)
+
+    def precision(at: float) -> float:
+        return float(precision_score(labels, scores > at, zero_division=np.nan))
+
+    def recall(at: float) -> float:
+        return float((labels & (scores > at)).sum() / labels.sum())
+
+    def cost(at: float) -> float:
+        return float((~labels & (scores > at)).sum() + 7 * (labels & (scores <= at)).sum())
+
+    assert_allclose(
+        recall_threshold(scores, labels, 0.2), min(at for at in cuts[:-1] if precision(at) >= 0.2)
+    )
+    assert recall_threshold(scores, labels, 0.99) == np.inf
+    assert_allclose(
+        precision_threshold(scores, labels, 0.8), max(at for at in cuts if recall(at) >= 0.8)
+    )
+    assert_allclose(cost(cost_threshold(scores, labels, 7)), min(map(cost, cuts)))
+    assert cost_threshold(scores, labels, 1e-3) == np.inf
+
+
+@pytest.fixture(scope="module")
+def data() -> Prepared:
+    table = made_table(rows=4000)
+    return Prepared(table, splits(table, repeats=1, seed=0)[0])
+
+
+def scored(data: Prepared, candidate: Candidate, columns: list[str]) -> Scored:
+    """A model whose logits are columns of the table."""
+    parts = [
+        data.table.features[columns].to_numpy(dtype=np.float32)[rows] - 1.5
+        for rows in (data.split.valid, data.split.test)
+    ]
+    return Scored(candidate, Fit(*parts, curve=(0.5,), steps=1), data, Costs(miss=5.0))
+
+
+def figure(of: Scored, name: str) -> float:
+    return float(of.figures(np.ones(len(of.labels)))[FIGURES.index(name)])
+
+
+def test_figures_by_hand(data: Prepared) -> None:
+    one = scored(data, PLAIN, ["a"])
+    y, s = one.labels[:, 0], one.scores[:, 0]
+    assert_allclose(figure(one, "average_precision"), average_precision_score(y, s))
+    assert_allclose(figure(one, "roc_auc"), roc_auc_score(y, s))
+    for reading in ("raw", "posterior"):
+        assert_allclose(figure(one, f"log_loss_{reading}"), log_loss(y, sigmoid(s)))
+    flagged = s > one.thresholds["precision"][0]
+    assert_allclose(figure(one, "recall_at_precision"), flagged[y].mean())
+    assert_allclose(figure(one, "precision_reached"), y[flagged].mean())
+    flagged = s > one.thresholds["recall"][0]
+    assert_allclose(figure(one, "recall_reached"), flagged[y].mean())
+    assert_allclose(figure(one, "precision_at_recall"), y[flagged].mean())
+    top = np.argsort(-s)[: y.sum()]
+    assert_allclose(figure(one, "precision_at_top"), y[top].mean())
+    for name, at in (("cost", one.thresholds["cost"][0]), ("cost_by_posterior", -np.log(5))):
+        wrong = np.where(y, 5.0 * (s <= at), 1.0 * (s > at))
+        assert_allclose(figure(one, name), wrong.mean())
+
+
+def test_thresholds_and_scalings_look_at_validation_rows_alone(data: Prepared) -> None:
+    one = scored(data, PLAIN, ["a"])
+    other = dataclasses.replace(
+        one, fit=dataclasses.replace(one.fit, test_logits=one.fit.test_logits[::-1] * 3 + 1)
+    )
+    assert one.thresholds == other.thresholds
+    assert one.temperature == other.temperature
+    names = ("thresholds", "temperature")
+    shuffled = made_table(rows=4000).targets.copy()
+    shuffled[data.split.test] = ~shuffled[data.split.test]
+    table = dataclasses.replace(data.table, targets=shuffled, _cache={})
+    blind = dataclasses.replace(one, data=Prepared(table, data.split))
+    for name in names:
+        assert getattr(one, name) == getattr(blind, name)
+
+
+def test_platt_and_temperature_repair_a_stretched_score(data: Prepared) -> None:
+    one = scored(data, PLAIN, ["a"])
+    fit = dataclasses.replace(
+        one.fit, valid_logits=4 * one.fit.valid_logits, test_logits=4 * one.fit.test_logits
+    )
+    stretched = dataclasses.replace(one, fit=fit)
+    assert figure(stretched, "log_loss_raw") > figure(one, "log_loss_raw") + 0.05
+    for name in ("log_loss_temperature", "log_loss_platt"):
+        assert_allclose(figure(stretched, name), figure(one, name), rtol=1e-5)
+
+
+def test_a_focal_model_s_posterior_is_what_is_ranked_and_calibrated(data: Prepared) -> None:
+    one, plain = scored(data, focal(0.25, 2.0), ["a"]), scored(data, PLAIN, ["a"])
+    # the map is monotone: same ranking, other probabilities
+    assert_allclose(figure(one, "average_precision"), figure(plain, "average_precision"))
+    assert figure(one, "log_loss_posterior") != figure(one, "log_loss_raw")
+    assert_allclose(figure(one, "log_loss_raw"), figure(plain, "log_loss_raw"))
+
+
+@pytest.mark.parametrize("link", ["softmax", "sigmoid"])
+def test_several_classes_are_averaged(link: Any) -> None:
+    table = made_table("multiclass", 2000)
+    data = Prepared(table, splits(table, repeats=1, seed=0)[0])
+    one = scored(data, Candidate("x", None, 2.0, link), ["a", "b", "c"])
+    found = one.figures(np.ones(len(one.labels)))
+    each = [average_precision_score(one.labels[:, k], one.scores[:, k]) for k in range(3)]
+    assert_allclose(found[len(FIGURES) :], each)
+    assert_allclose(found[0], np.mean(each))
+    for reading in ("raw", "posterior", "temperature", "platt"):
+        p = one.probabilities(reading)
+        assert_allclose(p.sum(1), 1.0)
+        index = one.labels.argmax(1)
+        assert_allclose(
+            found[FIGURES.index(f"log_loss_{reading}")], log_loss(index, p, labels=[0, 1, 2])
+        )
+
+
+def test_labels_of_their_own_are_independent() -> None:
+    table = made_table("multilabel", 2000)
+    data = Prepared(table, splits(table, repeats=1, seed=0)[0])
+    one = scored(data, PLAIN, ["a", "b"])
+    p = one.probabilities("raw")
+    each = [log_loss(one.labels[:, k], p[:, k]) for k in range(2)]
+    assert_allclose(figure(one, "log_loss_raw"), np.mean(each))
+
+
+# --- curves --------------------------------------------------------------------------------------
+
+
+def test_precision_recall_runs_to_full_recall(
+    ranked: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    labels, scores, _ = ranked
+    curve = _precision_recall(labels, scores)
+    assert len(curve.x) == len(curve.y) <= 200
+    assert np.all(np.diff(curve.x) > 0)
+    assert curve.x[-1] == 1.0
+    assert_allclose(curve.y[-1], labels.mean(), atol=0.01)
+
+
+def test_gradient_shares_are_those_of_the_known_slope() -> None:
+    labels = (np.arange(1000) >= 980)[:, None]
+    logits = np.random.default_rng(0).normal(size=(1000, 1)) + 2 * labels - 3
+    plain = gradient_shares(PLAIN, labels, reference=logits, fitted=logits)
+    size = np.abs(sigmoid(logits) - labels)
+    easy = ~labels & (logits <= np.quantile(logits[~labels], 0.9))
+    assert_allclose(plain[0].examples, 0.98 * 0.9, atol=1e-3)
+    assert_allclose(plain[0].start, size[easy].sum() / size.sum(), rtol=1e-9)
+    assert_allclose(sum(share.start for share in plain), 1.0)
+    assert_allclose(sum(share.examples for share in plain), 1.0)
+    found = gradient_shares(focal(0.25, 2.0), labels, reference=logits, fitted=logits - 9)
+    assert found[0].start < plain[0].start / 3
+    assert found[0].fitted < found[0].start
+
+
+def test_gradient_shares_of_the_softmax_are_rows() -> None:
+    labels = np.eye(3, dtype=bool)[[0] * 90 + [1] * 6 + [2] * 4]
+    logits = np.random.default_rng(0).normal(size=(100, 3)) + 2 * labels
+    loss = Candidate("softmax", None, 0.0, "softmax")
+    found = gradient_shares(loss, labels, reference=logits, fitted=logits)
+    assert_allclose([share.examples for share in found], [0.81, 0.09, 0.05, 0.05])
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    size = 2 * (1 - p[labels])
+    assert_allclose(found[2].start + found[3].start, size[90:].sum() / size.sum(), rtol=1e-9)
+
+
+def test_the_drawn_curve_is_the_paper_s_formula() -> None:
+    p, loss, slope = (np.array(column) for column in _curve(2.0))
+    assert_allclose(loss, -((1 - p) ** 2) * np.log(p), rtol=1e-9)
+    assert_allclose(slope, (1 - p) ** 2 * (1 - p - 2 * p * np.log(p)), rtol=1e-9)
