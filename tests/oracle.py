@@ -76,6 +76,15 @@ def curvature(s: Array, gamma: Array) -> Array:
     return p * q**gamma * ((1 + 2 * gamma) * q + gamma * (gamma * p - q) * np.where(p == 0, 0, ce))
 
 
+@np.errstate(all="ignore")
+def curvature_size(s: Array, gamma: Array) -> Array:
+    """Of the terms whose difference the curvature is."""
+    p, q, ce = parts(s)
+    gamma = wide(gamma)
+    terms = (1 + 2 * gamma) * q + gamma * np.abs(gamma * p - q) * np.where(p == 0, 0, ce)
+    return p * q**gamma * terms
+
+
 # ---------------------------------------------------------------------------------------------
 # whole losses
 
