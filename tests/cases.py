@@ -17,6 +17,7 @@ from torch import Tensor
 import oracle
 import refocal
 from oracle import Array, Expected, wide
+from refocal.kernels import cpu
 
 SIGMOID, SOFTMAX = "sigmoid", "softmax"
 
@@ -42,6 +43,9 @@ IMPLEMENTATIONS: dict[str, Budget] = {
     # 1000, where q**gamma has underflown unless gamma is tiny)
     "transform": lambda gamma, s: 4 + 2 * gamma + gamma * np.minimum(np.abs(s), 1000) / 2,
 }
+if cpu.NUMBA_IS_INSTALLED:
+    # the compensated exponent
+    IMPLEMENTATIONS["cpu"] = lambda gamma, s: 4 + gamma / 2
 
 
 def evaluate(

@@ -146,3 +146,26 @@ def test_every_loss_in_every_shape(
             reduction=reduction,
             **loss.keywords(shape),
         )
+
+
+@every_implementation
+@every_dtype
+@pytest.mark.parametrize("inner", [2, 33])
+@pytest.mark.parametrize("kind", ["index", "probabilities"])
+def test_a_softmax_with_few_or_odd_positions_behind_a_class(
+    implementation: str, dtype: torch.dtype, inner: int, kind: str
+) -> None:
+    """Groups of positions that fill no vector, and groups that end with an image."""
+    z = 3 * torch.randn(5, 7, inner, dtype=dtype)
+    if kind == "index":
+        targets = torch.arange(5 * inner).view(5, inner) % 7
+    else:
+        targets = torch.rand(z.shape, dtype=dtype)
+    assert_matches(implementation, SOFTMAX, z, targets, reduction="none")
+
+
+@every_implementation
+@pytest.mark.parametrize("gamma", [1.5, 2.0])
+def test_probabilities_of_many_classes(implementation: str, gamma: float) -> None:
+    z, targets = torch.randn(3, 3000) * 3, torch.rand(3, 3000)
+    assert_matches(implementation, SOFTMAX, z, targets, gamma=gamma, reduction="none")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
-from cases import evaluate, sigmoid_focal_loss, softmax_focal_loss
+from cases import IMPLEMENTATIONS, evaluate, sigmoid_focal_loss, softmax_focal_loss
 
 DOUBLE = torch.float64
 EXACTLY: dict[str, Any] = {"rtol": 0, "atol": 0}
@@ -47,7 +47,7 @@ def slope_and_value(s: float, gamma: float) -> tuple[float, float]:
 
 @given(any_logit, gammas, shares)
 @pytest.mark.parametrize("dtype", [torch.float32, DOUBLE], ids=str)
-@pytest.mark.parametrize("implementation", ["eager", "transform"])
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 def test_sigmoid_is_never_nan_nor_negative(
     implementation: str, dtype: torch.dtype, z: float, gamma: float, y: float
 ) -> None:
@@ -63,7 +63,7 @@ def test_sigmoid_is_never_nan_nor_negative(
 
 
 @given(rows(any_logit, 1), gammas, st.data())
-@pytest.mark.parametrize("implementation", ["eager", "transform"])
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 def test_softmax_is_never_nan_where_there_is_an_answer(
     implementation: str, z: list[float], gamma: float, data: st.DataObject
 ) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from refocal import arguments
-from refocal.kernels import cpu, eager, gpu, sharded
+from refocal.kernels import cpu, eager, gpu, operator, sharded
 from refocal.kernels.packing import tensors_of, with_tensors, without_tensors
 from refocal.problem import Problem, SoftmaxProblem
 from refocal.reduction import Reduction, reduce
@@ -57,7 +57,7 @@ def run(function: str, problem: Problem, reduction: Reduction, impl: str) -> Ten
     if not runs_plainly(problem.logits):
         if isinstance(problem, SoftmaxProblem) and sharded.splits_classes(problem):
             return sharded.run(function, problem, reduction, impl)
-        return _differentiable(problem, reduction)
+        return _traced(problem, reduction, impl)
     carrier = choose(function, problem, impl)
     if not carrier.checks_targets:
         arguments.check_target_values(function, problem)
@@ -68,6 +68,17 @@ def run(function: str, problem: Problem, reduction: Reduction, impl: str) -> Ten
         if problem.logits.requires_grad:
             return _record(problem.logits, (function, problem, reduction, carrier, held))
     return carrier.evaluate(function, problem, reduction, gradient=False)[0]
+
+
+def _traced(problem: Problem, reduction: Reduction, impl: str) -> Tensor:
+    """Plain operations, or the CPU kernel as an operator where compiled code gains by it."""
+    if operator.takes(problem, impl) and not is_transformed():
+        learns = torch.is_grad_enabled() and any(
+            [tensor.requires_grad for tensor in tensors_of((*problem, *reduction))[1:]]
+        )
+        if not learns:
+            return operator.run(problem, reduction)
+    return _differentiable(problem, reduction)
 
 
 def runs_plainly(logits: Tensor) -> bool:

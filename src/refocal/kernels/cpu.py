@@ -34,12 +34,7 @@ def unsupported(problem: Problem) -> str | None:
         return 'needs Numba, which is not installed: pip install "refocal[cpu]".'
     if logits.dtype not in FLOATS or targets.dtype not in DTYPES:
         return f"has no kernel for {logits.dtype} logits and {targets.dtype} targets."
-    if isinstance(problem, SoftmaxProblem):
-        if problem.label_smoothing or not problem.has_index_targets:
-            return "has no kernel for a softmax of probabilities or smoothed targets."
-        gammas = (problem.gamma,)
-    else:
-        gammas = problem.gamma
+    gammas = (problem.gamma,) if isinstance(problem, SoftmaxProblem) else problem.gamma
     for gamma in gammas:
         if type(gamma) is float and gamma > LARGEST_GAMMA:
             return f"has no kernel for a gamma above {LARGEST_GAMMA:g}."

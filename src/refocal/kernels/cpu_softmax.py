@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +26,8 @@ GROUP_NUMBERS = 8_192
 # over one by one.
 VECTORS = 64
 LARGEST_GROUP = 4 * VECTORS
+# A margin per class takes four buffers of a group, which should fit the L2 cache.
+LEAST_GROUP = 16
 
 
 def run(
@@ -33,44 +36,47 @@ def run(
     """One pass.
 
     Args:
-        problem: with class indices, of dtypes that there are kernels for.
+        problem: of dtypes that there are kernels for.
         output: "sum" of the losses times ``factor``, "each" of them, or "nothing".
         factor: what the gradient is multiplied by: a number or, unless the output is the sum, one
             per position.
         gradient: whether the gradient is wanted.
 
     Returns:
-        The loss, the gradient, and whether some target may be no class.
+        The loss, the gradient, and whether some target may be no class or no probability.
     """
     axis = problem.class_axis
     logits, inner = _classes_in_place(problem.logits, axis)
-    targets = dense(problem.targets)
-    classes, positions = logits.shape[axis], targets.numel()
+    beside = inner == 1 and logits.dim() > 2 and not logits.is_contiguous()
+    shape = problem.loss_shape
+    classes, positions = logits.shape[axis], math.prod(shape)
+    # one margin per position, or one per class of every position
+    single = problem.has_index_targets and problem.label_smoothing == 0
+    targets = (
+        dense(problem.targets)
+        if problem.has_index_targets
+        else _laid_out(problem.targets, classes_last=beside)
+    )
     double = logits.dtype == torch.float64
     dtype = torch.float64 if double else torch.float32
 
-    gamma = number(problem.gamma)
+    gamma, kind = number(problem.gamma), frame.BY_POSITION
     alpha = None if problem.alpha is None else dense(problem.alpha.to(dtype))
-    weight = _per_position(problem.weight, targets, dtype)
-    factors = _per_position(factor if isinstance(factor, Tensor) else None, targets, dtype)
-    gammas, by_class = None, False
+    weight = _per_position(problem.weight, shape, dtype)
+    factors = _per_position(factor if isinstance(factor, Tensor) else None, shape, dtype)
+    gammas = None
     if isinstance(gamma, Tensor):
-        by_class = gamma.shape[axis] != 1
-        gammas = (
-            dense(gamma.reshape(-1))
-            if by_class
-            else dense(gamma.expand_as(targets.unsqueeze(axis)))
-        )
+        gammas, kind = _gammas(gamma.to(dtype), logits, axis, classes_last=beside)
 
     slopes = fresh_like(logits) if gradient else None
     losses = total = None
     if output == "each":
-        losses = torch.empty(targets.shape, dtype=logits.dtype)
+        losses = torch.empty(shape, dtype=logits.dtype)
     elif output == "sum":
         total = scalar(double=double)
 
-    layout, group, blocks = _groups(classes, inner, positions)
-    plain = 1.0 if isinstance(factor, Tensor) else representable(factor, double=double)
+    layout, group, blocks = _groups(classes, inner, positions, rows=single)
+    smoothing = problem.label_smoothing
     values = (
         double,
         0 if total is None else total.data_ptr(),
@@ -84,9 +90,9 @@ def run(
         problem.ignore_index,
         0.0 if isinstance(gamma, Tensor) else gamma,
         0.0,
-        plain,
-        0.0,
-        0.0,
+        1.0 if isinstance(factor, Tensor) else representable(factor, double=double),
+        1 - smoothing,
+        smoothing / classes if classes else 0.0,
         classes,
         inner,
         group,
@@ -94,48 +100,70 @@ def run(
         0 if weight is None else weight.data_ptr(),
         0 if factors is None else factors.data_ptr(),
         0 if gammas is None else gammas.data_ptr(),
-        by_class,
+        kind,
     )
     modulator = "compensated"
     if not isinstance(gamma, Tensor):
         modulator = formula.EXACT_MODULATORS.get(gamma, modulator)
-    features = (
+    features = Features(
         logits.dtype,
         targets.dtype,
         layout,
         modulator,
+        None if single else gammas is not None,
         problem.detach_modulator,
-        output,
         gradient,
     )
     slots = launch(_kernel(features), packer(LAYOUT, double), values, blocks, logits.numel())
     return total if losses is None else losses, slopes, bool(slots[frame.REJECTED])
 
 
+class Features(NamedTuple):
+    """What the choice of a kernel depends on.
+
+    ``gammas`` is None for one margin per position, else whether gamma differs between the margins.
+    """
+
+    logits: torch.dtype
+    targets: torch.dtype
+    layout: str
+    modulator: str
+    gammas: bool | None
+    detached: bool
+    gradient: bool
+
+
 @lru_cache(maxsize=512)
-def _kernel(features: tuple[Any, ...]) -> int:
+def _kernel(features: Features) -> int:
     """The address of a kernel, compiled on first use."""
-    from refocal.kernels import numba_softmax
+    names = features._asdict()
+    names["logits"], names["targets"] = DTYPES[features.logits], DTYPES[features.targets]
+    if features.gammas is None:
+        from refocal.kernels import numba_softmax
 
-    logits, targets, *others = features
-    return numba_softmax.address(
-        numba_softmax.SoftmaxKernel(DTYPES[logits], DTYPES[targets], *others)
-    )
+        del names["gammas"]
+        return numba_softmax.address(numba_softmax.SoftmaxKernel(**names))
+    from refocal.kernels import numba_expectation
+
+    return numba_expectation.address(numba_expectation.ExpectationKernel(**names))
 
 
-def _groups(classes: int, inner: int, positions: int) -> tuple[str, int, int]:
+def _groups(classes: int, inner: int, positions: int, *, rows: bool) -> tuple[str, int, int]:
     """How positions are grouped into blocks: the layout, positions per block, and blocks.
 
     By sizes alone: the number of threads must not change the result.
     """
-    group = min(max(GROUP_NUMBERS // classes // VECTORS, 1) * VECTORS, LARGEST_GROUP)
-    if inner >= 16:
+    group = min(max(GROUP_NUMBERS // max(classes, 1) // VECTORS, 1) * VECTORS, LARGEST_GROUP)
+    if not rows and classes > FEW_CLASSES:
+        group = LEAST_GROUP
+    if positions and inner >= 16:
         group = min(group, inner)
         return "adjacent", group, positions // inner * -(-inner // group)
-    if classes > FEW_CLASSES and inner == 1:
+    if rows and classes > FEW_CLASSES and inner == 1:
         group = max(16_384 // classes, 1)
         return "rows", group, -(-positions // group)
-    return "transposed" if inner == 1 else "scattered", group, -(-positions // group)
+    scattered = positions and inner > 1
+    return "scattered" if scattered else "transposed", group, -(-positions // group)
 
 
 def _classes_in_place(logits: Tensor, axis: int) -> tuple[Tensor, int]:
@@ -153,6 +181,23 @@ def _classes_in_place(logits: Tensor, axis: int) -> tuple[Tensor, int]:
     return logits.contiguous(), inner
 
 
-def _per_position(value: Tensor | None, targets: Tensor, dtype: torch.dtype) -> Tensor | None:
+def _laid_out(tensor: Tensor, *, classes_last: bool) -> Tensor:
+    """A tensor of the logits' shape with its values in the order in which theirs lie in memory."""
+    return dense(tensor.movedim(1, -1) if classes_last else tensor)
+
+
+def _gammas(gamma: Tensor, logits: Tensor, axis: int, *, classes_last: bool) -> tuple[Tensor, int]:
+    """Gammas in order, and what there is one of."""
+    if gamma.shape[axis] == 1:
+        shape = (*logits.shape[:axis], 1, *logits.shape[axis + 1 :])
+        return dense(gamma.expand(shape)), frame.BY_POSITION
+    if gamma.numel() == gamma.shape[axis]:
+        return dense(gamma.reshape(-1)), frame.BY_CLASS
+    return _laid_out(gamma.expand_as(logits), classes_last=classes_last), frame.BY_ELEMENT
+
+
+def _per_position(
+    value: Tensor | None, shape: tuple[int, ...], dtype: torch.dtype
+) -> Tensor | None:
     """One number per position, side by side."""
-    return None if value is None else dense(value.to(dtype).expand_as(targets))
+    return None if value is None else dense(value.to(dtype).expand(shape))

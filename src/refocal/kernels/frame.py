@@ -48,7 +48,8 @@ ALPHA = 25  # address of class weights, or 0
 WEIGHT = 26  # address of one weight per position, or 0
 FACTORS = 27  # address of one factor per position, or 0
 GAMMAS = 28  # address of gammas, or 0,
-GAMMA_BY_CLASS = 29  # one per class, not per position
+GAMMA_BY_CLASS = 29  # which: one of the three below
+BY_POSITION, BY_CLASS, BY_ELEMENT = range(3)
 
 COUNTERS = INNER + 1  # one per thread, a cache line apart
 COUNTER_STRIDE = 8

@@ -35,7 +35,7 @@ from refocal import formula
 # instructions that Python has no word for
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def where(typingctx: Any, condition: Any, if_true: Any, if_false: Any) -> Any:
     """`select`: a conditional expression would be a branch, which can keep a loop scalar."""
     if if_true != if_false:
@@ -47,7 +47,7 @@ def where(typingctx: Any, condition: Any, if_true: Any, if_false: Any) -> Any:
     return if_true(nt.boolean, if_true, if_false), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     """``a * b + c`` with one rounding."""
 
@@ -57,7 +57,7 @@ def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     return a(a, a, a), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def add_in_any_order(typingctx: Any, a: Any, b: Any) -> Any:
     """``a + b`` that LLVM may re-associate: what lets the sum of a loop be a vector."""
 
@@ -67,7 +67,7 @@ def add_in_any_order(typingctx: Any, a: Any, b: Any) -> Any:
     return a(a, a), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def bits_of(typingctx: Any, value: Any) -> Any:
     """The bits of a float as a signed integer of its width."""
     integer = {nt.float32: nt.int32, nt.float64: nt.int64}[value]
@@ -78,7 +78,7 @@ def bits_of(typingctx: Any, value: Any) -> Any:
     return integer(value), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def from_bits(typingctx: Any, bits: Any) -> Any:
     """The float of these bits."""
     real = {nt.int32: nt.float32, nt.int64: nt.float64}[bits]
@@ -89,7 +89,7 @@ def from_bits(typingctx: Any, bits: Any) -> Any:
     return real(bits), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def half_to_single(typingctx: Any, bits: Any) -> Any:
     """IEEE half, given as its 16 bits, to float32 (one instruction wherever there is F16C)."""
 
@@ -99,7 +99,7 @@ def half_to_single(typingctx: Any, bits: Any) -> Any:
     return nt.float32(nt.uint16), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def single_to_half(typingctx: Any, value: Any) -> Any:
     """float32 to the 16 bits of the nearest half, ties to even."""
 
@@ -109,7 +109,7 @@ def single_to_half(typingctx: Any, value: Any) -> Any:
     return nt.uint16(nt.float32), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def widest_vectors(typingctx: Any) -> Any:
     """Lets LLVM use 512-bit registers in the function that calls this.
 
@@ -128,7 +128,7 @@ def widest_vectors(typingctx: Any) -> Any:
 # exp and log1p; the coefficients come from scripts/fit_polynomials.py (Remez, relative error,
 # each coefficient rounded to the computing dtype before the next was fitted)
 
-EXP_COEFFICIENTS = {
+EXP_COEFFICIENTS: dict[type, tuple[float, ...]] = {
     np.float32: (
         0.0013814602280035615,
         0.008368716575205326,
@@ -150,7 +150,7 @@ EXP_COEFFICIENTS = {
     ),
 }
 
-LOG1P_COEFFICIENTS = {
+LOG1P_COEFFICIENTS: dict[type, tuple[float, ...]] = {
     np.float32: (
         -0.003290449734777212,
         0.020086249336600304,
@@ -204,6 +204,10 @@ def _constants(real: type) -> dict[str, Any]:
         "LN2_LOW": -low,
         # below, exp is subnormal and taken as 0
         "LOWEST": -87.33654 if single else -708.396418,
+        # below, exp is less than half the smallest subnormal; on the way there powers of two are
+        # taken 2**LIFT larger
+        "LEAST": -104.0 if single else -745.2,
+        "UNLIFT": 2.0**-64,
         "LARGEST": float(np.finfo(real).max),
         "INFINITY": np.inf,
     }
@@ -211,6 +215,7 @@ def _constants(real: type) -> dict[str, Any]:
     return {
         **{name: real(value) for name, value in {**formula.CONSTANTS, **numbers}.items()},
         "MANTISSA": integer(mantissa),
+        "LIFT": integer(64),
         "EXPONENT_BIAS": integer(bias),
         "FRACTION": integer(2**mantissa - 1),
         "LOWEST_BITS": integer(np.iinfo(integer).max),
@@ -224,7 +229,8 @@ def _constants(real: type) -> dict[str, Any]:
 unbound: Any = None
 real = integer = exp_polynomial = log1p_polynomial = unbound
 ONE = LOG2_E = ROUNDER = LN2_HIGH = LN2_LOW = LOWEST = ZERO = 0.0
-MANTISSA = EXPONENT_BIAS = FRACTION = SIGN_SHIFT = LOWEST_BITS = 0
+LEAST = UNLIFT = 0.0
+MANTISSA = EXPONENT_BIAS = FRACTION = SIGN_SHIFT = LOWEST_BITS = LIFT = 0
 
 
 def exp(a: Any) -> Any:
@@ -239,6 +245,18 @@ def exp(a: Any) -> Any:
     power_of_two = from_bits(integer(bits_of(shifted) << MANTISSA))
     e = fma(r, fma(r, exp_polynomial(r), ONE), ONE)
     return where(a < LOWEST, ZERO, e * power_of_two)
+
+
+def gradual_exp(a: Any) -> Any:
+    """As `exp`, but down to subnormal results: gamma times a modulator that is one need not be."""
+    shifted = fma(a, LOG2_E, ROUNDER)
+    k = shifted - ROUNDER
+    r = fma(k, LN2_LOW, fma(k, LN2_HIGH, a))
+    low = a < LOWEST
+    bits = bits_of(shifted)
+    power_of_two = from_bits(integer(where(low, integer(bits + LIFT), bits) << MANTISSA))
+    e = fma(r, fma(r, exp_polynomial(r), ONE), ONE)
+    return where(a < LEAST, ZERO, e * power_of_two * where(low, UNLIFT, ONE))
 
 
 def log1p(x: Any) -> Any:
@@ -280,7 +298,8 @@ def _horner(real: type, coefficients: tuple[float, ...]) -> Callable[[Any], Any]
         text = f"fma(x, {text}, c{i})"
     namespace: dict[str, Any] = {**names, "fma": fma}
     exec(f"def polynomial(x):\n    return {text}\n", namespace)
-    return inlined(namespace["polynomial"])
+    polynomial: Callable[[Any], Any] = inlined(namespace["polynomial"])
+    return polynomial
 
 
 # no entry from Python, which takes as long to compile as a small function itself; and division as
@@ -343,7 +362,7 @@ def operations(real: type) -> dict[str, Any]:
         "log1p_polynomial": _horner(real, LOG1P_COEFFICIENTS[real]),
         "__builtins__": __builtins__,
     }
-    for function in (exp, log1p, log, ordered, unordered):
+    for function in (exp, gradual_exp, log1p, log, ordered, unordered):
         names[function.__name__] = called(rebound(function, names))
     return names
 
@@ -351,7 +370,8 @@ def operations(real: type) -> dict[str, Any]:
 @cache
 def bound_formula(real: type, modulator: str) -> types.SimpleNamespace:
     """The formula over Numba scalars, to be inlined."""
-    return formula.bind(operations(real), modulator, wrap=inlined)
+    names = operations(real)
+    return formula.bind({**names, "exp": names["gradual_exp"]}, modulator, wrap=inlined)
 
 
 @cache

@@ -34,7 +34,7 @@ KERNEL = nt.float64(nt.voidptr, nt.int64)
 TEAM_MEMBER = nt.void(nt.voidptr)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def pointer(typingctx: Any, address: Any) -> Any:
     """An integer address as a pointer."""
 
@@ -44,7 +44,7 @@ def pointer(typingctx: Any, address: Any) -> Any:
     return nt.voidptr(nt.int64), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def atomic_add(typingctx: Any, base: Any, slot: Any, amount: Any) -> Any:
     """Adds to a slot of the frame; returns what was there."""
 
@@ -56,7 +56,7 @@ def atomic_add(typingctx: Any, base: Any, slot: Any, amount: Any) -> Any:
     return nt.int64(nt.voidptr, nt.int64, nt.int64), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def thread_number(typingctx: Any, function: Any) -> Any:
     """Calls `omp_get_thread_num` by its address; 0 where there is none (the serial call).
 
@@ -75,7 +75,7 @@ def thread_number(typingctx: Any, function: Any) -> Any:
     return nt.int64(nt.int64), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def call_kernel(typingctx: Any, kernel: Any, base: Any, block: Any) -> Any:
     """Calls a kernel by its address."""
 
@@ -151,6 +151,13 @@ def reject(base: Any) -> Any:
     """Marks a block as having targets that the kernel is not for; returns its sum."""
     atomic_add(base, REJECTED, 1)
     return UNDONE
+
+
+def name_of(kind: str, kernel: tuple[Any, ...]) -> str:
+    """A name that no other kernel has."""
+    marks = "".join(str(int(one)) for one in kernel if isinstance(one, bool))
+    words = "-".join(one for one in kernel if isinstance(one, str))
+    return f"{kind}-{words}-{marks}"
 
 
 @cache

@@ -370,9 +370,9 @@ def address(kernel: SigmoidKernel) -> int:
     else:
         bind("is_irregular", is_irregular_number if targets.floating else is_irregular_integer)
     bind("loop", soft_loop if kernel.soft else hard_loop, compiled)
-    marks = "".join(str(int(one)) for one in kernel if isinstance(one, bool))
-    words = "-".join(one for one in kernel if isinstance(one, str))
-    return numba_pool.kernel_address(rebound(kernel_text, names), f"sigmoid-{words}-{marks}")
+    return numba_pool.kernel_address(
+        rebound(kernel_text, names), numba_pool.name_of("sigmoid", kernel)
+    )
 
 
 @cache

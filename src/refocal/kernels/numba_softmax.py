@@ -22,18 +22,10 @@ from numba import carray
 
 from refocal.kernels import frame, numba_pool
 from refocal.kernels.numba_dtypes import STORAGE
-from refocal.kernels.numba_math import (
-    add_in_any_order,
-    compiled,
-    formula_of,
-    inlined,
-    operations,
-    rebound,
-    where,
-    widest_vectors,
-)
+from refocal.kernels.numba_links import common_names, real_type
+from refocal.kernels.numba_math import add_in_any_order, compiled, rebound, where, widest_vectors
 from refocal.kernels.numba_pool import pointer
-from refocal.kernels.numba_transpose import transpose
+from refocal.kernels.numba_tiles import reader, writer
 
 
 class SoftmaxKernel(NamedTuple):
@@ -45,7 +37,6 @@ class SoftmaxKernel(NamedTuple):
         layout: "rows", "transposed", "adjacent" or "scattered".
         modulator: a key of `formula.MODULATORS`.
         detached: no gradient through the modulator.
-        output: "sum" of the losses, "each" of them, or "nothing".
         gradient: whether the gradient is written.
     """
 
@@ -54,7 +45,6 @@ class SoftmaxKernel(NamedTuple):
     layout: str
     modulator: str
     detached: bool
-    output: str
     gradient: bool
 
 
@@ -62,25 +52,24 @@ class SoftmaxKernel(NamedTuple):
 # the text: scalar code over names that `address` binds
 
 unbound: Any = None
-real = integer = exp = log = ordered = unordered = from_bits = unbound
+real = integer = exp = ordered = unordered = finite = against = group_of = unbound
 value = value_and_slope = load = store = Logit = Target = number_at = unbound
 reject = describe = margins_of = exponentials_of = scale_of = unbound
-largest = exp_into = sum_of = read_tile = write_tile = transpose_all = unbound
+largest = exp_into = sum_of = read_tile = write_tile = unbound
 ZERO: Any = 0.0
 ONE: Any = 1.0
 LARGEST: Any = 0.0
 INFINITY: Any = 0.0
 COUNTERS = frame.COUNTERS
 LOGIT_SIZE = TARGET_SIZE = REAL_SIZE = 0
-LOSSES = SUM = GRADIENT = ADJACENT = IN_PLACE = False
-LANES = 0
+GRADIENT = IN_PLACE = False
 # classes per partial sum: of 32,000 exponentials in a row, a float32 sum loses two digits
 CHUNK = 1024
 CLASS_CHUNK = 16
 
 LOGITS, TARGETS, GRADIENTS, EACH = frame.LOGITS, frame.TARGETS, frame.GRADIENT, frame.LOSSES
-COUNT, IGNORING, IGNORED = frame.COUNT, frame.IGNORING, frame.IGNORED
-CLASSES, INNER_SIZE, GROUP = frame.CLASSES, frame.INNER_SIZE, frame.GROUP
+COUNT, IGNORED = frame.COUNT, frame.IGNORED
+CLASSES, GROUP = frame.CLASSES, frame.GROUP
 ALPHA, WEIGHT, FACTOR, FACTORS = frame.ALPHA, frame.WEIGHT, frame.FACTOR, frame.FACTORS
 GAMMA, GAMMAS, GAMMA_BY_CLASS = frame.GAMMA_POSITIVE, frame.GAMMAS, frame.GAMMA_BY_CLASS
 
@@ -105,7 +94,7 @@ def describe_positions(integers: Any, first: Any, index: Any, known: Any) -> Any
     gamma = number_at(integers, GAMMA)
     rejected = 0
     for i in range(count):
-        target = np.int64(targets[i])
+        target: Any = np.int64(targets[i])
         coefficient = ONE
         if target == ignored:
             target = -1
@@ -131,7 +120,7 @@ def describe_positions(integers: Any, first: Any, index: Any, known: Any) -> Any
 
 def margins(integers: Any, first: Any, count: Any, known: Any) -> Any:
     """From each position's logit, largest rival and sum of rivals: its loss, and what leads from
-    the exponentials to the gradient. See `links._against`, whose edge rules these are.
+    the exponentials to the gradient.
     """
     widest_vectors()
     losses = carray(pointer(integers[EACH] + first * LOGIT_SIZE), count, Logit)
@@ -147,16 +136,7 @@ def margins(integers: Any, first: Any, count: Any, known: Any) -> Any:
         top = known[TOP, i]
         rest = known[REST, i]
         coefficient = known[COEFFICIENT, i]
-        alone = rest == ZERO
-        rest = where(alone, ONE, rest)
-        base = where(top > LARGEST, LARGEST, where(top < -LARGEST, -LARGEST, top))
-        d = own - base
-        s = where(alone, own + INFINITY, d - log(rest))
-        s = where(top == INFINITY, own - top, s)
-        wins = s >= ZERO
-        e = exp(where(wins, -d, d))
-        x = where(wins, rest * e, e / rest)
-        x = where(abs(s) == INFINITY, ZERO, x)
+        s, x, rest = against(own, finite(top), rest, top, own - top)
         gamma = known[EXPONENT, i]
         if GRADIENT:
             loss, slope = value_and_slope(s, x, gamma)
@@ -167,10 +147,11 @@ def margins(integers: Any, first: Any, count: Any, known: Any) -> Any:
             loss = value(s, x, gamma)
         # 0 * inf is 0
         loss = coefficient * where((coefficient == ZERO) & (loss > LARGEST), ZERO, loss)
-        if LOSSES:
-            losses[i] = store(loss)
-        if SUM:
-            total = add_in_any_order(total, loss)
+        known[COEFFICIENT, i] = loss
+        total = add_in_any_order(total, loss)
+    if integers[EACH] != 0:
+        for i in range(count):
+            losses[i] = store(known[COEFFICIENT, i])
     return total
 
 
@@ -219,7 +200,7 @@ def exponentials_of_row(row: Any, out: Any, target: Any) -> Any:
     classes = len(row)
     top = integer(max(largest(row[:target]), largest(row[target + 1 :])))
     top = unordered(top)
-    base = where(top > LARGEST, LARGEST, where(top < -LARGEST, -LARGEST, top))
+    base = finite(top)
     rest = 0.0
     for start in range(0, classes, CHUNK):
         stop = min(start + CHUNK, classes)
@@ -298,7 +279,7 @@ def exponentials_of_tile(tile: Any, known: Any) -> None:
         for c in range(start, min(start + CLASS_CHUNK, classes)):
             for i in range(count):
                 top = known[TOP, i]
-                base = where(top > LARGEST, LARGEST, where(top < -LARGEST, -LARGEST, top))
+                base = finite(top)
                 z = tile[c, i]
                 e = exp(where(z > LARGEST, LARGEST, z) - base)
                 tile[c, i] = e
@@ -314,112 +295,11 @@ def scale_tile(tile: Any, known: Any) -> None:
             tile[c, i] *= known[SHARE, i]
 
 
-def read_adjacent(integers: Any, first: Any, tile: Any) -> None:
-    widest_vectors()
-    classes, count = tile.shape
-    inner = integers[INNER_SIZE]
-    start = first // inner * classes * inner + first % inner
-    for c in range(classes):
-        at = integers[LOGITS] + (start + c * inner) * LOGIT_SIZE
-        source = carray(pointer(at), count, Logit)
-        for i in range(count):
-            tile[c, i] = load(source[i])
-
-
-def write_adjacent(integers: Any, first: Any, tile: Any) -> None:
-    widest_vectors()
-    classes, count = tile.shape
-    inner = integers[INNER_SIZE]
-    start = first // inner * classes * inner + first % inner
-    for c in range(classes):
-        at = integers[GRADIENTS] + (start + c * inner) * LOGIT_SIZE
-        gradient = carray(pointer(at), count, Logit)
-        for i in range(count):
-            gradient[i] = store(tile[c, i])
-
-
-def read_scattered(integers: Any, first: Any, tile: Any) -> None:
-    classes, count = tile.shape
-    inner = integers[INNER_SIZE]
-    for i in range(count):
-        start = (first + i) // inner * classes * inner + (first + i) % inner
-        at = integers[LOGITS] + start * LOGIT_SIZE
-        source = carray(pointer(at), classes * inner, Logit)
-        for c in range(classes):
-            tile[c, i] = load(source[c * inner])
-
-
-def write_scattered(integers: Any, first: Any, tile: Any) -> None:
-    classes, count = tile.shape
-    inner = integers[INNER_SIZE]
-    for i in range(count):
-        start = (first + i) // inner * classes * inner + (first + i) % inner
-        at = integers[GRADIENTS] + start * LOGIT_SIZE
-        gradient = carray(pointer(at), classes * inner, Logit)
-        for c in range(classes):
-            gradient[c * inner] = store(tile[c, i])
-
-
-def transpose_squares(source: Any, rows: Any, columns: Any, target: Any) -> None:
-    """A matrix at an address into one at another."""
-    widest_vectors()
-    for i in range(0, rows, LANES):
-        for j in range(0, columns, LANES):
-            transpose(
-                real,
-                source + (i * columns + j) * REAL_SIZE,
-                columns * REAL_SIZE,
-                rows - i,
-                columns - j,
-                target + (j * rows + i) * REAL_SIZE,
-                rows * REAL_SIZE,
-            )
-
-
-def read_transposed(integers: Any, first: Any, tile: Any) -> None:
-    widest_vectors()
-    classes, count = tile.shape
-    at = integers[LOGITS] + first * classes * LOGIT_SIZE
-    if IN_PLACE:
-        transpose_all(at, count, classes, tile.ctypes.data)
-    else:
-        source = carray(pointer(at), count * classes, Logit)
-        numbers = np.empty(count * classes, real)
-        for i in range(count * classes):
-            numbers[i] = load(source[i])
-        transpose_all(numbers.ctypes.data, count, classes, tile.ctypes.data)
-        numbers[0] = ZERO  # an address does not keep its array alive
-
-
-def write_transposed(integers: Any, first: Any, tile: Any) -> None:
-    widest_vectors()
-    classes, count = tile.shape
-    at = integers[GRADIENTS] + first * classes * LOGIT_SIZE
-    if IN_PLACE:
-        transpose_all(tile.ctypes.data, classes, count, at)
-    else:
-        gradient = carray(pointer(at), count * classes, Logit)
-        numbers = np.empty(count * classes, real)
-        transpose_all(tile.ctypes.data, classes, count, numbers.ctypes.data)
-        for i in range(count * classes):
-            gradient[i] = store(numbers[i])
-
-
 def kernel_of_tile(base: Any, one: Any) -> Any:
     """One group of positions with a vector over them."""
     integers = carray(base, COUNTERS, np.int64)
     classes = integers[CLASSES]
-    inner = integers[INNER_SIZE]
-    group = integers[GROUP]
-    if ADJACENT:
-        per_image = -(-inner // group)
-        image = one // per_image
-        begin = (one % per_image) * group
-        count = min(group, inner - begin)
-        first = image * inner + begin
-    else:
-        first = one * group
-        count = min(group, integers[COUNT] - first)
+    first, count = group_of(integers, one)
     index = np.empty(count, np.int64)
     known = np.empty((KNOWN, count), real)
     tile = np.empty((classes, count), real)
@@ -445,17 +325,6 @@ def kernel_of_tile(base: Any, one: Any) -> Any:
     return np.float64(total)
 
 
-READERS = {
-    "transposed": read_transposed,
-    "adjacent": read_adjacent,
-    "scattered": read_scattered,
-}
-WRITERS = {
-    "transposed": write_transposed,
-    "adjacent": write_adjacent,
-    "scattered": write_scattered,
-}
-
 # ---------------------------------------------------------------------------------------------
 # binding
 
@@ -463,32 +332,16 @@ WRITERS = {
 @cache
 def address(kernel: SoftmaxKernel) -> int:
     """Of the C function of a kernel, compiled or from the cache on disk."""
-    number = np.float64 if kernel.logits == "float64" else np.float32
-    logits, targets = STORAGE[kernel.logits], STORAGE[kernel.targets]
+    number, logits = real_type(kernel), STORAGE[kernel.logits]
     names: dict[str, Any] = {
         **globals(),
-        **operations(number),
-        "Logit": logits.raw,
-        "Target": targets.raw,
-        "LOGIT_SIZE": logits.size,
-        "TARGET_SIZE": targets.size,
-        "REAL_SIZE": np.dtype(number).itemsize,
-        "load": logits.load,
-        "store": logits.store,
-        "LOSSES": kernel.output == "each",
-        "SUM": kernel.output == "sum",
-        "GRADIENT": kernel.gradient,
+        **common_names(kernel),
         "IN_PLACE": logits.raw is number,
-        "LANES": 64 // np.dtype(number).itemsize,
-        "ADJACENT": kernel.layout == "adjacent",
-        **formula_of(number, kernel.modulator, kernel.detached),
-        "reject": compiled(numba_pool.reject),
     }
 
-    def bind(name: str, text: Any, wrap: Any = compiled) -> None:
-        names[name] = wrap(rebound(text, names))
+    def bind(name: str, text: Any) -> None:
+        names[name] = compiled(rebound(text, names))
 
-    bind("number_at", numba_pool.number_at, inlined)
     bind("describe", describe_positions)
     bind("margins_of", margins)
     if kernel.layout == "rows":
@@ -499,13 +352,9 @@ def address(kernel: SoftmaxKernel) -> int:
         bind("scale_of", scale_row)
         text = kernel_of_rows
     else:
-        if kernel.layout == "transposed":
-            bind("transpose_all", transpose_squares)
         bind("exponentials_of", exponentials_of_tile)
         bind("scale_of", scale_tile)
-        bind("read_tile", READERS[kernel.layout])
-        bind("write_tile", WRITERS[kernel.layout])
+        names["read_tile"] = reader(kernel.layout, LOGITS, logits, number)
+        names["write_tile"] = writer(kernel.layout, GRADIENTS, logits, number)
         text = kernel_of_tile
-    marks = "".join(str(int(one)) for one in kernel if isinstance(one, bool))
-    words = "-".join(one for one in kernel if isinstance(one, str))
-    return numba_pool.kernel_address(rebound(text, names), f"softmax-{words}-{marks}")
+    return numba_pool.kernel_address(rebound(text, names), numba_pool.name_of("softmax", kernel))

@@ -44,7 +44,7 @@ def _below(builder: Any, limit: Any, lanes: int) -> Any:
     return builder.icmp_signed("<", ir.Constant(vector, list(range(lanes))), spread)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def transpose(
     typingctx: Any,
     element: Any,

@@ -1,0 +1,293 @@
+"""The CPU kernel inside compiled code, as operators that the compiler does not look into.
+
+Inductor's C++ of the differentiable text took 3 to 14 times as long as the Numba kernel (4 million
+logits, two threads; benchmarks/compiled.py), so under torch.compile on the CPU the text gives way
+to the operators below. Under torch.export, which must not depend on Numba, and under torch.func,
+whose transforms differentiate and batch plain operations better than any rule, it does not. On
+other devices Inductor fuses the text with its neighbours.
+
+An operator takes tensors and numbers, so a problem travels as the list of its tensors, the list of
+its numbers, and a word that tells which of its values were which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from refocal.kernels import cpu, eager
+from refocal.problem import Number, Problem, SigmoidProblem, SoftmaxProblem
+from refocal.reduction import Reduction, reduce
+
+# float16 gradients are not kept, and bfloat16 ones would be scaled after they have been rounded
+KEPT = (torch.float32, torch.float64)
+
+TENSOR, NUMBER, NOTHING = "t", "n", "-"
+
+
+def takes(problem: Problem, impl: str) -> bool:
+    """Whether these operators run a problem whose logits are being traced."""
+    return (
+        impl in ("auto", "cpu")
+        and torch.compiler.is_dynamo_compiling()
+        and not torch.compiler.is_exporting()
+        and type(problem.logits) in (Tensor, torch.nn.Parameter)
+        and cpu.unsupported(problem) is None
+    )
+
+
+def run(problem: Problem, reduction: Reduction) -> Tensor:
+    """The reduced loss, differentiable once or more with respect to the logits."""
+    loss: Tensor
+    loss, _ = one_pass(*pack(problem, reduction), problem.logits.requires_grad)
+    return loss
+
+
+# ---------------------------------------------------------------------------------------------
+# problems as arguments
+
+
+def pack(problem: Problem, reduction: Reduction) -> tuple[Any, ...]:
+    """A problem and its reduction as an operator's arguments."""
+    if isinstance(problem, SigmoidProblem):
+        word = "s"
+        values: list[Number | None] = [*problem.alpha, *problem.gamma]
+    else:
+        word = "m"
+        values = [problem.alpha, problem.gamma]
+    values += [problem.weight]
+    count = 1  # a count may be symbolic, so it is no float
+    if isinstance(reduction.denominator, int):
+        count = reduction.denominator
+        values += [1.0]
+    else:
+        values += [reduction.denominator]
+    tensors: list[Tensor] = []
+    numbers: list[float] = []
+    for value in values:
+        if value is None:
+            word += NOTHING
+        elif isinstance(value, Tensor):
+            word += TENSOR
+            tensors.append(value)
+        else:
+            word += NUMBER
+            numbers.append(float(value))
+    return (
+        problem.logits,
+        problem.targets,
+        tensors,
+        numbers,
+        word,
+        problem.ignore_index,
+        problem.label_smoothing,
+        problem.detach_modulator,
+        reduction.kind,
+        count,
+    )
+
+
+def unpack(
+    logits: Tensor,
+    targets: Tensor,
+    tensors: Sequence[Tensor],
+    numbers: Sequence[float],
+    word: str,
+    ignore_index: int | None,
+    label_smoothing: float,
+    detach_modulator: bool,
+    kind: str,
+    count: int,
+) -> tuple[Problem, Reduction]:
+    """The inverse of `pack`."""
+    lists: dict[str, Iterator[Any]] = {
+        TENSOR: iter(tensors),
+        NUMBER: iter(numbers),
+        NOTHING: repeat(None),
+    }
+    values: list[Any] = [next(lists[letter]) for letter in word[1:]]
+    *parameters, weight, denominator = values
+    problem: Problem
+    if word[0] == "s":
+        alpha, gamma = (parameters[0], parameters[1]), (parameters[2], parameters[3])
+        problem = SigmoidProblem(
+            logits, targets, alpha, gamma, weight, ignore_index, label_smoothing, detach_modulator
+        )
+    else:
+        assert ignore_index is not None  # noqa: S101 - a softmax always has one
+        problem = SoftmaxProblem(
+            logits,
+            targets,
+            parameters[0],
+            parameters[1],
+            weight,
+            ignore_index,
+            label_smoothing,
+            detach_modulator,
+        )
+    return problem, Reduction(kind, denominator if count == 1 else count)
+
+
+# ---------------------------------------------------------------------------------------------
+# the operators
+
+
+@torch.library.custom_op("refocal::one_pass", mutates_args=(), device_types="cpu")
+def one_pass(
+    logits: Tensor,
+    targets: Tensor,
+    tensors: Sequence[Tensor],
+    numbers: Sequence[float],
+    word: str,
+    ignore_index: int | None,
+    label_smoothing: float,
+    detach_modulator: bool,
+    kind: str,
+    count: int,
+    gradient: bool,
+) -> tuple[Tensor, Tensor]:
+    """The reduced loss, and its gradient if that is wanted and worth keeping, else nothing."""
+    problem, reduction = unpack(
+        logits,
+        targets,
+        tensors,
+        numbers,
+        word,
+        ignore_index,
+        label_smoothing,
+        detach_modulator,
+        kind,
+        count,
+    )
+    keep = gradient and logits.dtype in KEPT
+    loss, slopes = cpu.evaluate(NAMES[word[0]], problem, reduction, gradient=keep)
+    return loss, logits.new_empty(0) if slopes is None else slopes.contiguous()
+
+
+@one_pass.register_fake
+def _(
+    logits: Tensor,
+    targets: Tensor,
+    tensors: Sequence[Tensor],
+    numbers: Sequence[float],
+    word: str,
+    ignore_index: int | None,
+    label_smoothing: float,
+    detach_modulator: bool,
+    kind: str,
+    count: int,
+    gradient: bool,
+) -> tuple[Tensor, Tensor]:
+    shape: Sequence[int] = ()
+    dtype = eager.computing_dtype(logits)
+    if kind == "none":
+        shape, dtype = (logits if word[0] == "s" else _one_class(logits)).shape, logits.dtype
+    loss = logits.new_empty(shape, dtype=dtype)
+    if not (gradient and logits.dtype in KEPT):
+        return loss, logits.new_empty(0)
+    return loss, torch.empty_like(logits, memory_format=torch.contiguous_format)
+
+
+@torch.library.custom_op("refocal::gradient", mutates_args=(), device_types="cpu")
+def gradient_of(
+    logits: Tensor,
+    targets: Tensor,
+    tensors: Sequence[Tensor],
+    numbers: Sequence[float],
+    word: str,
+    ignore_index: int | None,
+    label_smoothing: float,
+    detach_modulator: bool,
+    kind: str,
+    count: int,
+    factor: Tensor,
+) -> Tensor:
+    """The gradient of the unreduced loss times ``factor``."""
+    problem, _ = unpack(
+        logits,
+        targets,
+        tensors,
+        numbers,
+        word,
+        ignore_index,
+        label_smoothing,
+        detach_modulator,
+        kind,
+        count,
+    )
+    return cpu.gradient(problem, factor).contiguous()
+
+
+@gradient_of.register_fake
+def _(logits: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(logits, memory_format=torch.contiguous_format)
+
+
+NAMES = {"s": "sigmoid_focal_loss", "m": "softmax_focal_loss"}
+
+
+def _one_class(logits: Tensor) -> Tensor:
+    return logits.select(0 if logits.dim() == 1 else 1, 0)
+
+
+# ---------------------------------------------------------------------------------------------
+# their derivatives
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    logits, targets, tensors, *rest, gradient = inputs
+    ctx.rest = rest
+    ctx.kept = gradient and logits.dtype in KEPT
+    ctx.count = len(tensors)
+    ctx.save_for_backward(logits, targets, *tensors, output[1])
+
+
+def _backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Any, ...]:
+    logits, targets, *tensors, kept = ctx.saved_tensors
+    arguments = (logits, targets, tensors, *ctx.rest)
+    nothing = (None, [None] * ctx.count, *(None,) * 8)
+    problem, reduction = unpack(*arguments)
+    if torch.is_grad_enabled():
+        # a second derivative: what the operator has computed is constant to autograd
+        loss = reduce(eager.losses(problem), reduction, logits.dtype)
+        (slopes,) = torch.autograd.grad(loss, logits, upstream, create_graph=True)
+        return slopes, *nothing
+    if not ctx.kept:
+        factor = upstream.to(eager.computing_dtype(logits))
+        if reduction.kind == "mean":
+            factor = factor / reduction.denominator
+        return gradient_of(*arguments, factor), *nothing
+    if reduction.kind == "none" and isinstance(problem, SoftmaxProblem):
+        upstream = upstream.unsqueeze(problem.class_axis)
+    return kept * upstream, *nothing
+
+
+one_pass.register_autograd(_backward, setup_context=_remember)
+
+
+def _each(operator: Any) -> Any:
+    """The rule of `torch.vmap`: one call per example, each the kernel's own."""
+
+    def rule(info: Any, in_dims: tuple[Any, ...], *arguments: Any) -> tuple[Any, Any]:
+        def pick(value: Any, axis: Any, number: int) -> Any:
+            if isinstance(value, (list, tuple)) and isinstance(axis, (list, tuple)):
+                return [pick(*pair, number) for pair in zip(value, axis, strict=True)]
+            return value if axis is None else value.select(axis, number)
+
+        results = [
+            operator(*(pick(*pair, number) for pair in zip(arguments, in_dims, strict=True)))
+            for number in range(info.batch_size)
+        ]
+        if isinstance(results[0], Tensor):
+            return torch.stack(results), 0
+        return tuple(torch.stack(parts) for parts in zip(*results, strict=True)), (0, 0)
+
+    return rule
+
+
+one_pass.register_vmap(_each(one_pass))
+gradient_of.register_vmap(_each(gradient_of))

@@ -1,0 +1,224 @@
+"""The CPU kernel inside compiled code: the operators, and when the compiler meets them."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from refocal import arguments, sigmoid_focal_loss, softmax_focal_loss
+from refocal.kernels import eager, operator
+from refocal.reduction import reduction_for
+
+if not importlib.util.find_spec("numba"):
+    pytest.skip("Numba is not installed", allow_module_level=True)
+
+BACKEND = "aot_eager"  # traces as Inductor does, without its C++
+
+
+def draw(*shape, seed=0):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+SIGMOID = {
+    "defaults": {},
+    "no alpha": {"alpha": None, "gamma": 1.5},
+    "alpha per class": {"alpha": draw(5), "gamma": (1.0, 2.5)},
+    "gamma per class": {"gamma": 3 * draw(5)},
+    "weight": {"sample_weight": draw(6), "normalizer": "weights"},
+    "ignored": {"ignore_index": 1, "label_smoothing": 0.1},
+    "positives": {"normalizer": "positives", "detach_modulator": True},
+    "none": {"reduction": "none"},
+    "sum": {"reduction": "sum"},
+}
+SOFTMAX = {
+    "defaults": {},
+    "alpha": {"alpha": draw(5), "gamma": 1.5},
+    "gamma per class": {"gamma": 3 * draw(5), "normalizer": 7.0},
+    "weight": {"sample_weight": draw(6), "normalizer": "weights"},
+    "none": {"reduction": "none", "detach_modulator": True},
+    "sum": {"reduction": "sum"},
+    "smoothed": {"label_smoothing": 0.1},
+}
+CASES = [
+    *((sigmoid_focal_loss, keywords) for keywords in SIGMOID.values()),
+    *((softmax_focal_loss, keywords) for keywords in SOFTMAX.values()),
+]
+IDS = [*(f"sigmoid {name}" for name in SIGMOID), *(f"softmax {name}" for name in SOFTMAX)]
+DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
+
+
+def inputs(function, dtype=torch.float32):
+    logits = (8 * draw(6, 5, seed=1) - 4).to(dtype).requires_grad_()
+    if function is sigmoid_focal_loss:
+        return logits, (draw(6, 5, seed=2) > 0.6).long()
+    targets = (draw(6, seed=2) * 5).long()
+    targets[2] = -100
+    return logits, targets
+
+
+def packed(function, keywords, dtype=torch.float32):
+    settings = {
+        "alpha": 0.25 if function is sigmoid_focal_loss else None,
+        "gamma": 2.0,
+        "sample_weight": None,
+        "ignore_index": None if function is sigmoid_focal_loss else -100,
+        "label_smoothing": 0.0,
+        "detach_modulator": False,
+        **keywords,
+    }
+    kind, normalizer = settings.pop("reduction", "mean"), settings.pop("normalizer", "elements")
+    make = (
+        arguments.sigmoid_problem if function is sigmoid_focal_loss else arguments.softmax_problem
+    )
+    problem = make("test", *inputs(function, dtype), **settings)
+    return problem, reduction_for(problem, kind, normalizer)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("function", "keywords"), CASES, ids=IDS)
+def test_opcheck(function, keywords, dtype):
+    arguments = operator.pack(*packed(function, keywords, dtype))
+    torch.library.opcheck(operator.one_pass, (*arguments, True))
+    torch.library.opcheck(operator.one_pass, (*arguments, False))
+    detached = (arguments[0].detach(), *arguments[1:])
+    torch.library.opcheck(operator.gradient_of, (*detached, torch.tensor(0.5)))
+
+
+@pytest.mark.parametrize(("function", "keywords"), CASES, ids=IDS)
+def test_a_problem_survives_the_packing(function, keywords):
+    problem, reduction = packed(function, keywords)
+    again, same = operator.unpack(*operator.pack(problem, reduction))
+    assert type(again) is type(problem)
+    for one, other in zip((*again, *same), (*problem, *reduction), strict=True):
+        assert one is other or one == other
+
+
+def graphs_of(function, *example, **keywords):
+    """Everything that compiling a function hands to the backend, as text."""
+    seen = []
+
+    def backend(graph, _):
+        seen.append(graph.print_readable(print_output=False))
+        return graph.forward
+
+    torch._dynamo.reset()
+    torch.compile(function, backend=backend, fullgraph=True)(*example, **keywords)
+    return "\n".join(seen)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("function", "keywords"), CASES, ids=IDS)
+def test_compiled_code_computes_what_eager_code_does(function, keywords, dtype):
+    logits, targets = inputs(function, dtype)
+
+    def loss(logits):
+        return function(logits * 1.5, targets, **keywords)
+
+    torch._dynamo.reset()
+    compiled = torch.compile(loss, backend=BACKEND, fullgraph=True)
+    found, expected = compiled(logits), loss(logits)
+    assert_close(found, expected)
+    upstream = torch.linspace(0.5, 2, found.numel(), dtype=found.dtype).view(found.shape)
+    (slope,) = torch.autograd.grad(found, logits, upstream)
+    (true_slope,) = torch.autograd.grad(expected, logits, upstream)
+    assert_close(slope, true_slope)
+    with torch.no_grad():
+        assert_close(compiled(logits), expected)
+
+
+@pytest.mark.parametrize("function", [sigmoid_focal_loss, softmax_focal_loss])
+def test_who_meets_the_operator(function):
+    logits, targets = inputs(function)
+    assert "ops.refocal.one_pass" in graphs_of(function, logits, targets)
+    assert "ops.refocal.one_pass" in graphs_of(function, logits, targets, impl="cpu")
+    assert "ops.refocal" not in graphs_of(function, logits, targets, impl="eager")
+
+
+def test_what_the_kernel_does_not_do_is_traced_as_text():
+    logits = draw(6, 5).requires_grad_()
+    learned = draw(6, 5, seed=3).requires_grad_()
+    assert "ops.refocal" not in graphs_of(sigmoid_focal_loss, logits, learned)
+    assert "ops.refocal" in graphs_of(sigmoid_focal_loss, logits, learned.detach())
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("function", [sigmoid_focal_loss, softmax_focal_loss])
+def test_export_does_not_depend_on_the_operator(function, strict):
+    logits, targets = inputs(function)
+
+    class Loss(torch.nn.Module):
+        def forward(self, logits, targets):
+            return function(logits, targets)
+
+    program = torch.export.export(Loss(), (logits.detach(), targets), strict=strict)
+    assert "ops.refocal" not in str(program.graph)
+    assert_close(program.module()(logits.detach(), targets), function(logits, targets).detach())
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("transform", ["grad", "jacfwd", "hessian", "vmap"])
+def test_compiled_transforms_trace_the_text(transform):
+    logits, targets = inputs(sigmoid_focal_loss)
+    logits, targets = logits.detach()[0].double(), targets[0]
+
+    def loss(logits):
+        return sigmoid_focal_loss(logits, targets, gamma=1.5)
+
+    def transformed(logits):
+        if transform == "vmap":
+            return torch.func.vmap(loss)(torch.stack([logits, 2 * logits]))
+        return getattr(torch.func, transform)(loss)(logits)
+
+    torch._dynamo.reset()
+    compiled = torch.compile(transformed, backend=BACKEND, fullgraph=True)
+    assert_close(compiled(logits), transformed(logits))
+    assert "ops.refocal" not in graphs_of(transformed, logits)
+
+
+def test_batches_of_calls():
+    problem, reduction = packed(sigmoid_focal_loss, {"alpha": draw(5)})
+    logits, *rest, _ = (*operator.pack(problem, reduction), None)
+    batch = torch.stack([logits.detach(), 2 * logits.detach()])
+    found = torch.vmap(lambda one: operator.one_pass(one, *rest, True))(batch)
+    for number in range(2):
+        for whole, one in zip(found, operator.one_pass(batch[number], *rest, True), strict=True):
+            assert_close(whole[number], one, rtol=0, atol=0)
+    scaled = torch.vmap(lambda factor: operator.gradient_of(batch[0], *rest, factor))
+    factors = torch.tensor([1.0, 3.0])
+    assert_close(scaled(factors)[1], operator.gradient_of(batch[0], *rest, factors[1]))
+
+
+@pytest.mark.parametrize("function", [sigmoid_focal_loss, softmax_focal_loss])
+def test_a_second_derivative_of_the_operator_is_not_silently_zero(function):
+    problem, reduction = packed(function, {"gamma": 1.5}, torch.float64)
+    slopes = []
+    for loss in (
+        operator.run(problem, reduction),
+        eager.losses(problem).sum() / reduction.denominator,
+    ):
+        (first,) = torch.autograd.grad(loss, problem.logits, create_graph=True)
+        slopes.append(torch.autograd.grad(first.square().sum(), problem.logits)[0])
+    assert_close(*slopes)
+
+
+def test_shapes_may_change_without_compiling_again():
+    compilations = []
+
+    def backend(graph, example):
+        compilations.append(graph)
+        return torch._dynamo.lookup_backend(BACKEND)(graph, example)
+
+    torch._dynamo.reset()
+    compiled = torch.compile(sigmoid_focal_loss, backend=backend, fullgraph=True)
+    for rows in (4, 7, 19):
+        logits, targets = draw(rows, 5).requires_grad_(), draw(rows, 5, seed=1)
+        for tensor in (logits, targets):
+            torch._dynamo.mark_dynamic(tensor, 0)
+        loss = compiled(logits, targets)
+        expected = sigmoid_focal_loss(logits, targets)
+        assert_close(loss, expected)
+        assert_close(*(torch.autograd.grad(one, logits)[0] for one in (loss, expected)))
+    assert len(compilations) == 1
