@@ -65,6 +65,17 @@ def test_no_positives_anywhere_divides_by_one(single_rank):
     assert_close(loss, sigmoid_focal_loss(z, torch.zeros(5), reduction="sum"))
 
 
+def test_a_rank_s_share_of_the_count_may_be_zero_but_not_negative(single_rank):
+    z, y = torch.randn(4, requires_grad=True), torch.zeros(4)
+    for nothing in (0, torch.tensor(0.0)):
+        loss = sigmoid_focal_loss(z[:0], y[:0], normalizer=nothing, process_group=single_rank)
+        assert_close(loss, torch.tensor(0.0))
+        with pytest.raises(ValueError, match="normalizer must be > 0 and finite, got 0"):
+            sigmoid_focal_loss(z, y, normalizer=nothing)
+    with pytest.raises(ValueError, match="normalizer must be > 0 and finite, got -1"):
+        sigmoid_focal_loss(z, y, normalizer=-1, process_group=single_rank)
+
+
 def test_wrong_use_of_a_group(single_rank):
     z, y = torch.randn(4), torch.ones(4)
     with pytest.raises(TypeError, match="process_group must be None or a ProcessGroup, got str"):

@@ -303,14 +303,15 @@ def _fit(
         batch = torch.randint(len(images), (_BATCH,), generator=order)
         optimizer.zero_grad()
         # --8<-- [start:loss]
-        sigmoid_focal_loss(
+        loss = sigmoid_focal_loss(
             network(images[batch]),
             targets[batch],
             alpha=setting.alpha,
             gamma=setting.gamma,
             normalizer="positives",
-        ).backward()  # type: ignore[no-untyped-call]
+        )
         # --8<-- [end:loss]
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_GRADIENT)
         optimizer.step()
         schedule.step()

@@ -196,7 +196,8 @@ def _loss(
     *,
     multiclass: bool,
 ) -> Tensor:
-    arguments.check_reduction(name, reduction, normalizer, multiclass=multiclass)
+    shared = process_group is not None
+    arguments.check_reduction(name, reduction, normalizer, multiclass=multiclass, shared=shared)
     arguments.check_implementation(name, impl)
     if process_group is None:
         return kernels.run(name, problem, reduction_for(problem, reduction, normalizer), impl)

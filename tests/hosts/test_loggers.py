@@ -31,7 +31,7 @@ def compared(tmp_path_factory) -> Path:
 
 def expected(folder: Path) -> list[float]:
     results = json.loads((folder / "refocal-compare" / "results.json").read_text())
-    return [one["average_precision"]["value"] for one in results["losses"]]
+    return [one["figures"]["average_precision"]["value"] for one in results["losses"]]
 
 
 def run_lines(folder: Path, after: str) -> None:

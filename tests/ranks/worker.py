@@ -60,7 +60,7 @@ def cases() -> dict:
 def local_keywords(keywords: dict, rows: int) -> dict:
     """A number as normalizer is local to the rank, and summed."""
     if keywords.get("normalizer") == "local rows":
-        return {**keywords, "normalizer": max(rows, 1e-9)}
+        return {**keywords, "normalizer": rows}
     return keywords
 
 
@@ -100,7 +100,7 @@ def accumulated(start, rows, loss, targets, weight, keywords, mine, single, expe
 def counted(loss, keywords: dict, targets, weight) -> torch.Tensor:
     """The local denominator of a micro-batch."""
     if keywords.get("normalizer") == "local rows":
-        return torch.tensor(float(max(len(targets), 1e-9)))
+        return torch.tensor(float(len(targets)))
     module = {sigmoid_focal_loss: SigmoidFocalLoss, softmax_focal_loss: SoftmaxFocalLoss}[loss]
     return module(**keywords).denominator(targets, weight)
 

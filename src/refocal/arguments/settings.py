@@ -29,8 +29,10 @@ NORMALIZERS = ("elements", "positives", "weights")
 IMPLEMENTATIONS = ("auto", "eager", "cpu", "gpu")
 
 
-def check_reduction(function: str, reduction: Any, normalizer: Any, *, multiclass: bool) -> None:
-    """The reduction, and a normalizer that goes with it."""
+def check_reduction(
+    function: str, reduction: Any, normalizer: Any, *, multiclass: bool, shared: bool = False
+) -> None:
+    """The reduction, and a normalizer that goes with it; a rank's share of one may be 0."""
     if reduction not in REDUCTIONS:
         fail_choice(function, "reduction", REDUCTIONS, reduction)
     if isinstance(normalizer, str):
@@ -50,20 +52,24 @@ def check_reduction(function: str, reduction: Any, normalizer: Any, *, multiclas
                 f"{function}: normalizer must be a number or a 0-d tensor, got a tensor of shape "
                 f"{shape(normalizer)}. Sum it first."
             )
-        if readable(normalizer) and not 0 < (value := normalizer.item()) < math.inf:
+        if readable(normalizer) and not _counts(value := normalizer.item(), shared):
             fail_normalizer(function, value)
     elif not is_number(normalizer):
         raise TypeError(
             f"{function}: normalizer must be one of {quoted(NORMALIZERS)}, or a positive number, "
             f"got {type(normalizer).__name__}."
         )
-    elif not 0 < normalizer < math.inf:
+    elif not _counts(normalizer, shared):
         fail_normalizer(function, normalizer)
     if reduction != "mean":
         raise ValueError(
             f'{function}: normalizer must be "elements" unless reduction is "mean", got '
             f"{normalizer!r} with reduction={reduction!r}. Divide the result yourself."
         )
+
+
+def _counts(number: float, shared: bool) -> bool:
+    return 0 < number < math.inf or (shared and number == 0)
 
 
 def check_process_group(function: str, group: Any, reduction: str) -> None:
