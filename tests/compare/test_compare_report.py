@@ -6,7 +6,6 @@ import dataclasses
 import io
 import json
 import re
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -15,9 +14,8 @@ from numpy.testing import assert_allclose
 from tables import made_table
 
 from refocal import compare
-from refocal.compare import CompareError, Plan, Results, by_name
+from refocal.compare import Plan, Results, by_name
 from refocal.compare.drawing import axes, to_svg
-from refocal.compare.folder import check_folder, write_folder
 from refocal.compare.progress import Progress, duration
 from refocal.compare.report import html, report_files
 
@@ -88,88 +86,6 @@ def test_summary_names_every_loss_and_the_answer(results: Results) -> None:
 def test_a_figure_s_text_is_safe_in_its_title() -> None:
     figure, _ = axes()
     assert 'aria-label="a &amp; b"' in to_svg(figure, name="n", title="a & b")
-
-
-# --- the folder ----------------------------------------------------------------------------------
-
-OURS = {"results.json": '{"schema": "refocal.compare/2"}', "plots/loss.svg": "<svg/>"}
-
-
-def test_the_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
-    folder = tmp_path / "new" / "out"
-    write_folder(folder, {**OURS, "plots/old.svg": "<svg/>"})
-    write_folder(folder, OURS)
-    assert sorted(path.name for path in folder.rglob("*")) == ["loss.svg", "plots", "results.json"]
-    assert [path.name for path in folder.parent.iterdir()] == ["out"]
-
-
-@pytest.mark.parametrize(
-    ("files", "match"),
-    [
-        ({"thesis.txt": ""}, "holds files"),
-        ({"results.json": "{}"}, "holds files"),
-        ({**OURS, "thesis.txt": ""}, r"holds thesis\.txt"),
-        ({**OURS, "plots/mine.png": ""}, r"holds plots/mine\.png"),
-    ],
-)
-def test_a_folder_of_something_else_is_left_alone(
-    tmp_path: Path, files: dict[str, str], match: str
-) -> None:
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    with pytest.raises(CompareError, match=match):
-        write_folder(tmp_path, OURS)
-    assert all((tmp_path / name).read_text() == text for name, text in files.items())
-
-
-def test_a_failure_leaves_the_earlier_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "out"
-    write_folder(folder, OURS)
-
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(CompareError, match="cannot be written: No space left on device"):
-        write_folder(folder, {"report.html": "new"})
-    assert (folder / "results.json").read_text() == OURS["results.json"]
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-
-def test_a_failed_move_puts_the_earlier_folder_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "out"
-    write_folder(folder, OURS)
-    from refocal.compare import folder as module
-
-    move = module.os.replace
-
-    def fails_for_new(source: Path, target: Path) -> None:
-        if Path(source).name == "new":
-            raise OSError(13, "Permission denied")
-        move(source, target)
-
-    monkeypatch.setattr(module.os, "replace", fails_for_new)
-    with pytest.raises(CompareError, match="Permission denied"):
-        write_folder(folder, {"report.html": "new"})
-    assert (folder / "results.json").read_text() == OURS["results.json"]
-
-
-def test_a_file_in_the_way_and_the_current_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(CompareError, match="is not a folder"):
-        check_folder(tmp_path / "file")
-    with pytest.raises(CompareError, match="cannot be written"):
-        check_folder(tmp_path / "file" / "below")
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(CompareError, match="is the current one"):
-        check_folder(Path("."))
 
 
 # --- progress ------------------------------------------------------------------------------------
