@@ -10,6 +10,7 @@ import numpy as np
 from refocal.compare.candidates import Candidate, candidates
 from refocal.compare.errors import CompareError
 from refocal.compare.estimate import estimate
+from refocal.compare.explore import explore
 from refocal.compare.findings import check
 from refocal.compare.measure import Scored
 from refocal.compare.models import Model
@@ -105,7 +106,13 @@ def run(
         recall=plan.costs.recall,
         top=plan.costs.top,
     )
-    return Results(described, how, measured, recommend(measured, described, how))
+    answer = recommend(measured, described, how)
+    plain = scored[0][names.index(answer.model)]
+    shown = None
+    if plain.candidate.link == "sigmoid":
+        rate = float(np.mean(found[0].base_rates))
+        shown = explore(plain.labels, plain.scores, rate)
+    return Results(described, how, measured, answer, shown)
 
 
 def _candidates(model: Model, data: Prepared, plan: Plan) -> list[Candidate]:

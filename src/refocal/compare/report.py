@@ -8,18 +8,15 @@ import json
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 
 import torch
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from refocal.compare.drawing import standalone
 from refocal.compare.errors import CompareError
 from refocal.compare.folder import RUN, write_files
+from refocal.compare.page import fixed, html
 from refocal.compare.plots import plots
-from refocal.compare.recommend import is_overfit, signed
 from refocal.compare.results import SCHEMA, Results
 
 SHOWN = ("raw", "posterior", "platt")
@@ -101,26 +98,6 @@ def summary(results: Results) -> str:
     return "\n".join([*lines, "", *text])
 
 
-def html(results: Results, drawn: dict[str, str]) -> str:
-    """The page: one file, no network, no JavaScript."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string((files(__package__) / "report.html.j2").read_text("utf-8"))
-    return template.render(
-        r=results,
-        plots={name: Markup(svg) for name, svg in drawn.items()},
-        overfit=[
-            loss.title if len(results.models) > 1 else loss.name
-            for loss in results.losses
-            if is_overfit(loss, results.data.base_rate_log_loss)
-        ],
-        fixed=fixed,
-        signed=_signed,
-        percent=_percent,
-    )
-
-
 def table(results: Results) -> str:
     """One row a loss."""
     rows = []
@@ -149,16 +126,3 @@ def table(results: Results) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return out.getvalue()
-
-
-def fixed(value: float | None, digits: int = 3) -> str:
-    """A number for a table."""
-    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
-
-
-def _signed(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else signed(value, digits)
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f} %"
