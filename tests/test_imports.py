@@ -21,7 +21,7 @@ TIERS = (
     {"posterior", "reduction", "kernels", "ranks", "probabilities"},
     {"losses", "linear", "variants", "modules"},
     {"boosting", "parameters", "budget"},
-    {"compare", "integrations", "data", "digits", "gpu_check", "__main__", "__init__"},
+    {"compare", "integrations", "data", "digits", "gpu_check", "commands", "__main__", "__init__"},
 )
 TIER = {room: tier for tier, rooms in enumerate(TIERS) for room in rooms}
 

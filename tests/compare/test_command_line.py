@@ -68,6 +68,7 @@ def test_a_user_s_table_from_file_to_report(
         "results.csv",
         "run.json",
         "plots",
+        "fits",
     }
     results = json.loads((written / "results.json").read_text())
     assert results["recommendation"]["headline"] in out
@@ -84,7 +85,9 @@ def test_without_a_file_it_compares_on_the_flights(
 ) -> None:
     seen = []
 
-    def run(table: compare.Table, models: list, plan: compare.Plan) -> compare.Results:
+    def run(
+        table: compare.Table, models: list, plan: compare.Plan, folder: Path
+    ) -> compare.Results:
         seen.append((table, plan.seed, plan.quick))
         assert [model.name for model in models] == ["mlp"]
         raise compare.CompareError("enough seen.")
@@ -109,6 +112,12 @@ CONTENTS = {
     "three.csv": b"x,fault\n1,a\n2,b\n3,c\n",
     "lonely.csv": b"fault\nyes\nno\n",
     "semicolons.csv": b"x;fault\n1;yes\n2;no\n",
+    "many.csv": b"x,fault\n" + b"".join(b"%d,v%02d\n" % (k, k % 60) for k in range(180)),
+    "text.csv": b"note,fault\n"
+    + b"".join(b"a long note number %d,%d\n" % (k, k % 2) for k in range(30)),
+    "hole.csv": b"x,z,fault\n1,1,yes\n,2,no\n3,3,no\n",
+    "binary.parquet": b"\xff\xfe\x00\x01\x80" * 40,
+    "binary.arrow": b"\xff\xfe\x00\x01\x80" * 40,
     "tiny.csv": b"x,fault\n1,yes\n2,no\n3,no\n",
 }
 
@@ -125,14 +134,33 @@ CONTENTS = {
         (["broken.csv.gz", "--target", "fault"], "broken.csv.gz cannot be read as a CSV file"),
         (["constant.csv", "--target", "fault"], "'fault' is constant: every row is 'no'"),
         (["missing.csv", "--target", "fault"], "'fault' has no value in any row"),
-        (["three.csv", "--target", "fault"], "has 3 different values ('a', 'b', 'c', ...)"),
+        (["three.csv", "--target", "fault"], "three.csv has 1 examples of 'a' in fault"),
+        (["many.csv", "--target", "fault"], "has 60 different values ('v00', 'v01', 'v02', 'v03'"),
+        (["text.csv", "--target", "fault"], "free text is not supported: 'note'. Leave it out"),
+        (["three.csv", "--target", "x,fault"], "'x' has 3 different values; several targets"),
+        (["tiny.csv", "--target", "fault", "--drop", "z"], "has no column 'z' for --drop"),
+        (["tiny.csv", "--target", "fault", "--drop", "x"], "no column besides the target"),
+        (["tiny.csv", "--target", "fault", "--group", "z"], "has no column 'z' for --group"),
+        (["tiny.csv", "--target", "fault", "--group", "x"], "--group x has 3 values; a split"),
+        (["hole.csv", "--target", "fault", "--group", "x"], "--group x: 1 rows have no value"),
+        (["hole.csv", "--target", "fault", "--time", "x"], "--time x: 1 rows have no value"),
+        (["text.csv", "--target", "fault", "--time", "note"], "--time note must be numbers or"),
+        (["hole.csv", "--target", "fault", "--time", "x", "--group", "x"], "two ways to split"),
+        (["binary.parquet", "--target", "fault"], "binary.parquet cannot be read"),
+        (["binary.arrow", "--target", "fault"], "binary.arrow cannot be read"),
+        (["--group", "x"], "--group belongs to a FILE"),
+        (["--cost-fn", "0"], "invalid cost value: '0'"),
+        (["--cost-fn", "inf"], "invalid cost value: 'inf'"),
+        (["--at-recall", "2"], "invalid share value: '2'"),
+        (["--repeats", "0"], "invalid count value: '0'"),
+        (["--model", ","], "invalid list of names value: ','"),
         (["three.csv", "--target", "fault", "--positive", "d"], "'fault' has no value 'd'. It has"),
         (["three.csv", "--target", "y"], "no column 'y' for --target. It has 'x', 'fault'."),
         (["lonely.csv", "--target", "fault"], "no column besides the target"),
         (["semicolons.csv", "--target", "fault"], "Separate its fields by commas"),
         (["tiny.csv", "--target", "fault"], "tiny.csv has 1 positive examples"),
         (["tiny.csv"], "which column of tiny.csv to predict? Add --target COLUMN"),
-        (["--target", "fault"], "belong to a FILE"),
+        (["--target", "fault"], "--target belongs to a FILE"),
         (["--model", "forest"], "there is no model 'forest'. Choose from: mlp, logistic"),
         (["--seed", "-1"], "invalid seed value: '-1'"),
         (["--seed", "x"], "invalid seed value: 'x'"),

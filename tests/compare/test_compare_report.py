@@ -6,20 +6,23 @@ import dataclasses
 import io
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from tables import made_table
 
 from refocal import compare
-from refocal.compare import CompareError, Plan, Results, by_name
+from refocal.compare import Plan, Results, by_name
 from refocal.compare.drawing import axes, to_svg
-from refocal.compare.folder import check_folder, write_folder
+from refocal.compare.page import html
 from refocal.compare.progress import Progress, duration
-from refocal.compare.report import html, report_files
+from refocal.compare.report import report_files
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +34,10 @@ def test_report_files(results: Results) -> None:
     files = report_files(results)
     assert files == report_files(results)  # no time stamp, no random id
     page = files["report.html"]
-    assert page.count(results.recommendation.headline.replace("'", "&#39;")) == 3
-    assert "<script" not in page
+    assert page.count(results.recommendation.headline.replace("'", "&#39;")) == 2
+    assert page.count("<script") == 2  # the data of the controls, and what moves them
     assert not re.search(r'(src|href)="(?!#)', page)
-    assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"|<!DOCTYPE[^>]*>', "", page)
+    assert "://" not in re.sub(r'xmlns(:\w+)?="[^"]*"|<!DOCTYPE[^>]*>', "", page)
     ids = re.findall(r'\bid="([^"]*)"', page)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'href="#([^"]*)"', page)) <= set(ids)
@@ -57,12 +60,82 @@ def test_every_plot_is_valid_svg_that_follows_the_page_s_colour(results: Results
 
 def test_names_from_the_data_cannot_write_html(results: Results) -> None:
     data = dataclasses.replace(results.data, name="<script>alert(1)</script>", target="<i>")
-    wicked = dataclasses.replace(results, data=data)
+    explore = {**(results.explore or {}), "kinds": ["</script><i>"] * 4}
+    wicked = dataclasses.replace(results, data=data, explore=explore)
     drawn = {name: "" for name in report_plots()}
     page = html(wicked, drawn)
-    assert "<script>" not in page
+    assert page.count("<script>") == 1  # ours
+    assert "<script>alert" not in page
+    assert page.count("</script>") == 2
     assert "<i>" not in page
     assert "&lt;script&gt;" in page
+
+
+def test_the_controls_show_what_the_library_computed(results: Results) -> None:
+    found = results.explore
+    assert found is not None
+    for moment in ("start", "fitted"):
+        shares = np.array(found[moment])
+        assert shares.shape == (len(found["alphas"]), len(found["gammas"]), 4)
+        assert_allclose(shares.sum(2), 1.0, atol=3e-4)
+    # without alpha and gamma it is cross-entropy, whose sigmoid is the probability
+    assert_allclose(found["start"][0][0], found["fitted"][0][0], atol=1e-9)
+    plain = results.losses[0].gradient
+    assert_allclose(found["start"][0][0], [share.start for share in plain], atol=0.01)
+    focal = next(loss for loss in results.losses if (loss.alpha, loss.gamma) == (0.25, 2.0))
+    at = found["gammas"].index(2.0)
+    assert_allclose(found["start"][1][at], [share.start for share in focal.gradient], atol=0.01)
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
+def test_the_page_runs_in_a_browser(results: Results, tmp_path: Path) -> None:
+    """The scripts run without an error, the columns sort, the controls move the picture."""
+    checks = """
+    <script>
+    addEventListener("error", (e) => { document.title = "error: " + e.message; });
+    addEventListener("load", () => {
+      const table = document.querySelector("table.sorts");
+      table.tHead.querySelectorAll("button")[1].click();
+      const sorted = [...table.tBodies[0].rows].map((row) => parseFloat(row.cells[1].textContent));
+      const line = document.querySelector("[data-line]");
+      const before = line.getAttribute("points");
+      const gamma = document.getElementById("explore-gamma");
+      gamma.value = 0;
+      gamma.dispatchEvent(new Event("input"));
+      document.body.dataset.seen = JSON.stringify([sorted, before !== line.getAttribute("points"),
+        gamma.getAttribute("aria-valuetext"), document.getElementById("explore-controls").hidden,
+        document.documentElement.scrollWidth <= document.documentElement.clientWidth]);
+    });
+    </script></body>"""
+    page = report_files(results)["report.html"].replace("</body>", checks)
+    path = tmp_path / "report.html"
+    path.write_text(page)
+    done = subprocess.run(
+        [
+            str(CHROMIUM),
+            *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+            f"--user-data-dir={tmp_path / 'profile'}",
+            *("--window-size=500,900", "--enable-logging=stderr", "--dump-dom"),
+            path.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert "CONSOLE" not in done.stderr
+    seen = re.search(r'data-seen="([^"]*)"', done.stdout)
+    assert seen is not None
+    sizes, moved, text, hidden, fits = json.loads(seen[1].replace("&quot;", '"'))
+    assert sizes == sorted(sizes, reverse=True)
+    assert moved
+    assert text == "γ 0"
+    assert not hidden
+    assert fits
 
 
 def report_plots() -> tuple[str, ...]:
@@ -88,88 +161,6 @@ def test_summary_names_every_loss_and_the_answer(results: Results) -> None:
 def test_a_figure_s_text_is_safe_in_its_title() -> None:
     figure, _ = axes()
     assert 'aria-label="a &amp; b"' in to_svg(figure, name="n", title="a & b")
-
-
-# --- the folder ----------------------------------------------------------------------------------
-
-OURS = {"results.json": '{"schema": "refocal.compare/2"}', "plots/loss.svg": "<svg/>"}
-
-
-def test_the_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
-    folder = tmp_path / "new" / "out"
-    write_folder(folder, {**OURS, "plots/old.svg": "<svg/>"})
-    write_folder(folder, OURS)
-    assert sorted(path.name for path in folder.rglob("*")) == ["loss.svg", "plots", "results.json"]
-    assert [path.name for path in folder.parent.iterdir()] == ["out"]
-
-
-@pytest.mark.parametrize(
-    ("files", "match"),
-    [
-        ({"thesis.txt": ""}, "holds files"),
-        ({"results.json": "{}"}, "holds files"),
-        ({**OURS, "thesis.txt": ""}, r"holds thesis\.txt"),
-        ({**OURS, "plots/mine.png": ""}, r"holds plots/mine\.png"),
-    ],
-)
-def test_a_folder_of_something_else_is_left_alone(
-    tmp_path: Path, files: dict[str, str], match: str
-) -> None:
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    with pytest.raises(CompareError, match=match):
-        write_folder(tmp_path, OURS)
-    assert all((tmp_path / name).read_text() == text for name, text in files.items())
-
-
-def test_a_failure_leaves_the_earlier_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "out"
-    write_folder(folder, OURS)
-
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(CompareError, match="cannot be written: No space left on device"):
-        write_folder(folder, {"report.html": "new"})
-    assert (folder / "results.json").read_text() == OURS["results.json"]
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-
-def test_a_failed_move_puts_the_earlier_folder_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "out"
-    write_folder(folder, OURS)
-    from refocal.compare import folder as module
-
-    move = module.os.replace
-
-    def fails_for_new(source: Path, target: Path) -> None:
-        if Path(source).name == "new":
-            raise OSError(13, "Permission denied")
-        move(source, target)
-
-    monkeypatch.setattr(module.os, "replace", fails_for_new)
-    with pytest.raises(CompareError, match="Permission denied"):
-        write_folder(folder, {"report.html": "new"})
-    assert (folder / "results.json").read_text() == OURS["results.json"]
-
-
-def test_a_file_in_the_way_and_the_current_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(CompareError, match="is not a folder"):
-        check_folder(tmp_path / "file")
-    with pytest.raises(CompareError, match="cannot be written"):
-        check_folder(tmp_path / "file" / "below")
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(CompareError, match="is the current one"):
-        check_folder(Path("."))
 
 
 # --- progress ------------------------------------------------------------------------------------

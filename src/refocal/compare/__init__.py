@@ -6,13 +6,13 @@ the report. Needs the extra: ``pip install 'refocal[compare]'``.
 
 try:
     from refocal.compare.curves import focal_svg
-    from refocal.compare.data import flights_table, read_table
+    from refocal.compare.data import flights_table, frame_table, read_table
     from refocal.compare.errors import CompareError
     from refocal.compare.experiment import run
-    from refocal.compare.folder import check_folder
+    from refocal.compare.folder import check_folder, workplace
     from refocal.compare.models import NAMES, by_name
     from refocal.compare.plan import Costs, Plan
-    from refocal.compare.report import summary, write
+    from refocal.compare.report import rebuild, summary, write
     from refocal.compare.results import Results
     from refocal.compare.table import Table
 except ModuleNotFoundError as error:
@@ -33,8 +33,11 @@ __all__ = [
     "check_folder",
     "flights_table",
     "focal_svg",
+    "frame_table",
     "read_table",
+    "rebuild",
     "run",
     "summary",
+    "workplace",
     "write",
 ]

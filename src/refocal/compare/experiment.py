@@ -9,11 +9,14 @@ import numpy as np
 
 from refocal.compare.candidates import Candidate, candidates
 from refocal.compare.errors import CompareError
+from refocal.compare.estimate import estimate
+from refocal.compare.explore import explore
+from refocal.compare.findings import check
 from refocal.compare.measure import Scored
 from refocal.compare.models import Model
 from refocal.compare.plan import Plan, Training
 from refocal.compare.prepare import Prepared
-from refocal.compare.progress import Progress
+from refocal.compare.progress import Progress, duration
 from refocal.compare.recommend import recommend
 from refocal.compare.results import Data, PartResult, Protocol, Results
 from refocal.compare.schedule import train_all
@@ -21,6 +24,9 @@ from refocal.compare.splits import protocol, splits
 from refocal.compare.store import FitStore
 from refocal.compare.summarise import summarise
 from refocal.compare.table import Table
+
+# Rows times trainings from which on an estimate is worth its second.
+_LONG = 5_000_000
 
 
 def run(
@@ -58,6 +64,12 @@ def run(
     ]
     store = FitStore(folder)
     progress = Progress(len(found) * len(trainings))
+    if len(found[0].split.train) * len(trainings) * len(found) > _LONG:
+        seconds = estimate(trainings, found[0], plan, len(found))
+        progress.note(
+            f"{len(found) * len(trainings)} trainings on {len(found[0].split.train):,} rows: about"
+            f" {duration(seconds)}."
+        )
     scored: list[list[Scored]] = []
     rates: list[list[float]] = []
     inputs = 0
@@ -94,7 +106,13 @@ def run(
         recall=plan.costs.recall,
         top=plan.costs.top,
     )
-    return Results(described, how, measured, recommend(measured, described, how))
+    answer = recommend(measured, described, how)
+    plain = scored[0][names.index(answer.model)]
+    shown = None
+    if plain.candidate.link == "sigmoid":
+        rate = float(np.mean(found[0].base_rates))
+        shown = explore(plain.labels, plain.scores, rate)
+    return Results(described, how, measured, answer, shown)
 
 
 def _candidates(model: Model, data: Prepared, plan: Plan) -> list[Candidate]:
@@ -128,4 +146,5 @@ def _data(table: Table, first: Prepared, inputs: int) -> Data:
             for name, rows in first.split.parts().items()
         ],
         base_rate_log_loss=float(loss),
+        findings=check(table, first.split),
     )

@@ -1,24 +1,37 @@
-"""The folder of a comparison: all of it or nothing."""
+"""The folder of a comparison: one run at a time, every file whole, other people's left alone."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from refocal.compare.errors import CompareError
 from refocal.compare.results import SCHEMA
+from refocal.compare.store import FITS
 
-FILES = ("report.html", "results.json", "results.csv", "run.json")
+RUN = "run.json"
+STUDY = "search.journal"
 PLOTS = "plots"
+# focal.svg is what `refocal plot` is often told to put beside the report
+FILES = ("report.html", "results.json", "results.csv", RUN, STUDY, "focal.svg", ".lock")
+_FAMILY = SCHEMA.split("/")[0] + "/"
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, *, resume: bool = False) -> None:
     """Refuse a folder that could not be written in the end, before the work begins.
 
+    Args:
+        folder: where the comparison goes.
+        resume: an unfinished comparison in it is continued.
+
     Raises:
-        CompareError: the folder holds files of something else, or cannot be written.
+        CompareError: the folder holds files of something else or an unfinished comparison, or
+            cannot be written.
     """
     folder = folder.resolve()
     if folder.exists() and not folder.is_dir():
@@ -32,62 +45,163 @@ def check_folder(folder: Path) -> None:
                 f"{folder} holds {foreign}, which this command did not write. Name another folder"
                 " with --out."
             )
-        above = next(path for path in folder.parents if path.exists())
+        if not resume and _unfinished(folder):
+            raise CompareError(
+                f"{folder} holds a comparison that was stopped. Continue it with --resume, name"
+                " another folder with --out, or delete this one."
+            )
+        above = next(path for path in (folder, *folder.parents) if path.exists())
         with tempfile.TemporaryDirectory(dir=above, prefix=".refocal-"):
             pass
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
 
 
-def write_folder(folder: Path, files: dict[str, str]) -> None:
-    """Write the files, by relative name; an earlier comparison in the folder is replaced.
+@contextlib.contextmanager
+def workplace(folder: Path, *, resume: bool = False) -> Iterator[Path]:
+    """The folder for the time of a run, locked against another one.
 
-    They are written to a new folder next to it, which takes its name when it is complete.
+    Without `resume` what an earlier comparison trained is forgotten; its report stays until the new
+    one is written. A run that fails before its first training is finished leaves nothing behind.
+
+    Raises:
+        CompareError: as `check_folder`, or another run is at work in the folder.
     """
+    check_folder(folder, resume=resume)
     folder = folder.resolve()
-    check_folder(folder)
-    made: Path | None = None
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-        new, old = made / "new", made / "old"
-        for name, text in files.items():
-            path = new / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        if folder.exists():
-            os.replace(folder, old)
-        try:
-            os.replace(new, folder)
-        except OSError:
-            if old.exists():
-                os.replace(old, folder)
-            raise
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder):
+            check_folder(folder, resume=resume)
+            if not resume:
+                shutil.rmtree(folder / FITS, ignore_errors=True)
+                (folder / STUDY).unlink(missing_ok=True)
+            for part in folder.glob(f"{FITS}/.*.part"):
+                part.unlink()  # what a killed run was writing
+            ours = not (folder / RUN).exists()
+            if ours:
+                write_files(folder, {RUN: json.dumps({"schema": SCHEMA, "finished": None}) + "\n"})
+            try:
+                yield folder
+            except BaseException:
+                if not _unfinished(folder):
+                    shutil.rmtree(folder / FITS, ignore_errors=True)
+                    if ours:
+                        (folder / RUN).unlink(missing_ok=True)
+                raise
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
     finally:
-        if made is not None:
-            shutil.rmtree(made, ignore_errors=True)
+        for path in made:
+            with contextlib.suppress(OSError):  # not empty: something was finished
+                path.rmdir()
+
+
+def write_files(folder: Path, files: dict[str, str]) -> None:
+    """Write files, by relative name: each is whole at any moment, and none changes if one fails.
+
+    Plots that are not among them are removed when plots are.
+    """
+    ready: list[tuple[Path, Path]] = []
+    try:
+        for name, text in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+            ready.append((Path(part), path))
+            with open(descriptor, "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(part, 0o666 & ~_umask())
+        for temporary, path in ready:
+            os.replace(temporary, path)
+    except OSError as error:
+        for temporary, _ in ready:
+            temporary.unlink(missing_ok=True)
+        raise unwritable(folder, error) from error
+    if any(name.startswith(f"{PLOTS}/") for name in files):
+        for plot in (folder / PLOTS).glob("*.svg"):
+            if f"{PLOTS}/{plot.name}" not in files:
+                plot.unlink()
+
+
+def unwritable(folder: Path, error: OSError) -> CompareError:
+    """The one line for a folder that cannot be written."""
+    return CompareError(
+        f"{folder} cannot be written: {error.strerror or error}. Name another folder with --out."
+    )
+
+
+def _umask() -> int:
+    """The process's mask, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder; the system lets go of it however the process ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: no lock on folders, but open files cannot be removed
+        path = folder / ".lock"
+        try:
+            path.unlink(missing_ok=True)
+            with open(path, "x", encoding="ascii"):
+                yield
+        except OSError as error:
+            raise _busy(folder) from error
+        path.unlink(missing_ok=True)
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise _busy(folder) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _busy(folder: Path) -> CompareError:
+    return CompareError(
+        f"another comparison is at work in {folder}. Wait for it, or name another folder with"
+        " --out."
+    )
+
+
+def _unfinished(folder: Path) -> bool:
+    """Whether trainings lie in the folder that no report speaks of."""
+    fits = any((folder / FITS).glob("*.npz")) or (folder / STUDY).exists()
+    if not fits:
+        return False
+    try:
+        finished = json.loads((folder / RUN).read_text("utf-8")).get("finished")
+    except (OSError, ValueError):
+        return True
+    return finished is None
 
 
 def _foreign(folder: Path) -> str | None:
     """Something in the folder that no comparison wrote."""
     if not folder.exists() or not any(folder.iterdir()):
         return None
-    results = folder / "results.json"
-    if not results.is_file() or SCHEMA not in results.read_text("utf-8", "replace")[:200]:
+    if not any(_is_ours(folder / name) for name in ("results.json", RUN)):
         return "files"
     for path in sorted(folder.iterdir()):
-        if path.name == PLOTS and path.is_dir():
-            others = [plot for plot in path.iterdir() if plot.suffix != ".svg"]
+        if path.name in (PLOTS, FITS) and path.is_dir():
+            suffixes = (".svg",) if path.name == PLOTS else (".npz", ".part")
+            others = [one for one in path.iterdir() if one.suffix not in suffixes]
             if others:
-                return f"{PLOTS}/{others[0].name}"
-        elif path.name not in FILES:
+                return f"{path.name}/{others[0].name}"
+        elif path.name not in FILES and path.suffix != ".part":
             return path.name
     return None
 
 
-def _unwritable(folder: Path, error: OSError) -> CompareError:
-    return CompareError(
-        f"{folder} cannot be written: {error.strerror or error}. Name another folder with --out."
-    )
+def _is_ours(path: Path) -> bool:
+    return path.is_file() and _FAMILY in path.read_text("utf-8", "replace")[:200]

@@ -42,7 +42,10 @@ def gradient_shares(
             examples are easy, so that a kind holds the same examples for every loss.
         fitted: this loss's own logits `(n, K)`.
     """
-    start, end = _sizes(candidate, labels, reference), _sizes(candidate, labels, fitted)
+    start, end = (
+        gradient_sizes(candidate, labels, reference),
+        gradient_sizes(candidate, labels, fitted),
+    )
     kinds = example_kinds(labels, reference, softmax=candidate.link == "softmax")
     return [
         Share(
@@ -83,7 +86,7 @@ def _easiest(members: Bools, margin: Floats, share: float) -> Bools:
     return chosen
 
 
-def _sizes(candidate: Candidate, labels: Bools, scores: Floats) -> Floats:
+def gradient_sizes(candidate: Candidate, labels: Bools, scores: Floats) -> Floats:
     """Size of the gradient of each example's loss with respect to its logits."""
     softmax = candidate.link == "softmax"
     logits = torch.from_numpy(scores).double().requires_grad_()

@@ -89,7 +89,7 @@ def _gain(plot: Axes, results: Results) -> None:
             gain = loss.gains["average_precision"]
             if index == 0 or gain.value is None or gain.low is None or gain.high is None:
                 continue
-            names.append(loss.title if len(results.models) > 1 else loss.name)
+            names.append(f"{model}:\n{loss.name}" if len(results.models) > 1 else loss.name)
             row = [len(names)] * 2
             plot.plot([gain.low, gain.high], row, color=_colour(index), linewidth=3)
             plot.plot([gain.value], row[:1], "o", color=_colour(index), markersize=8)
@@ -98,8 +98,8 @@ def _gain(plot: Axes, results: Results) -> None:
     plot.invert_yaxis()
     plot.margins(y=0.25)
     plot.grid(visible=False, axis="y")
-    plot.set_title("average precision against cross-entropy")
-    plot.set_xlabel("difference, with 95 % interval (right of 0 is better)")
+    plot.set_title("gain over cross-entropy")
+    plot.set_xlabel("average precision, 95 % interval")
 
 
 def _precision_recall(plot: Axes, results: Results) -> None:

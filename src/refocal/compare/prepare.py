@@ -18,8 +18,9 @@ from torch import Tensor
 from refocal.compare.splits import Split
 from refocal.compare.table import Bools, Integers, Kind, Table
 
-# A category needs this many training rows to get an input of its own; the rest share one.
-_RARE = 20
+# A category needs this many training rows, and this share of them, to get an input of its own; the
+# rest share one.
+_RARE, _RARE_SHARE = 20, 0.002
 _CATEGORIES = 100
 # Standardised numbers beyond this are outliers that would drown every other input.
 _CLIP = 10.0
@@ -99,7 +100,7 @@ class Prepared:
 
     @cached_property
     def _encoder(self) -> Any:
-        encoder = _encoder()
+        encoder = _encoder(len(self.split.train))
         encoder.fit(self.table.features.iloc[self.split.train])  # type: ignore[union-attr]
         return encoder
 
@@ -116,7 +117,7 @@ def network_inputs(table: Table) -> int:
     return inputs
 
 
-def _encoder() -> Any:
+def _encoder(rows: int) -> Any:
     """What turns columns into inputs.
 
     A number gets the median where missing, a flag that it was, and unit variance; text becomes one
@@ -127,7 +128,7 @@ def _encoder() -> Any:
         StandardScaler(),
     )
     categorical = OneHotEncoder(
-        min_frequency=_RARE,
+        min_frequency=max(_RARE, round(_RARE_SHARE * rows)),
         max_categories=_CATEGORIES,
         handle_unknown="infrequent_if_exist",
         sparse_output=False,

@@ -29,6 +29,11 @@ class Progress:
         self._length = 0
         self._lock = threading.Lock()
 
+    def note(self, text: str) -> None:
+        """Say something once."""
+        with self._lock:
+            print(text, file=self._stream, flush=True)
+
     def working(self, what: str) -> None:
         """Show what a running step does; a pipe is spared these lines."""
         with self._lock:

@@ -8,18 +8,16 @@ import json
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 
 import torch
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from refocal.compare.drawing import standalone
-from refocal.compare.folder import write_folder
+from refocal.compare.errors import CompareError
+from refocal.compare.folder import RUN, write_files
+from refocal.compare.page import fixed, html
 from refocal.compare.plots import plots
-from refocal.compare.recommend import is_overfit, signed
-from refocal.compare.results import Results
+from refocal.compare.results import SCHEMA, Results
 
 SHOWN = ("raw", "posterior", "platt")
 
@@ -36,26 +34,46 @@ def report_files(results: Results) -> dict[str, str]:
 
 
 def write(results: Results, folder: Path, *, seconds: float) -> None:
-    """Write the folder of a comparison.
+    """Write the files of a comparison into its folder.
 
     Args:
         results: what `run` returned.
-        folder: made if need be; an earlier comparison in it is replaced.
+        folder: as `workplace` gives it; an earlier report in it is replaced.
         seconds: what the run took. It goes to `run.json` with all that differs between two runs
             with the same results.
 
     Raises:
-        CompareError: the folder holds files of something else, or cannot be written.
+        CompareError: the folder cannot be written.
     """
     run = {
+        "schema": SCHEMA,
         "seconds": round(seconds, 1),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("refocal", "torch", "numpy", "scikit-learn")},
     }
-    files = report_files(results) | {"run.json": json.dumps(run, indent=1) + "\n"}
-    write_folder(folder, files)
+    # run.json last: without it the run counts as unfinished
+    write_files(folder, report_files(results) | {RUN: json.dumps(run, indent=1) + "\n"})
+
+
+def rebuild(folder: Path) -> None:
+    """Write everything but `run.json` anew from the folder's results.json.
+
+    Raises:
+        CompareError: there is no results.json of this version, or the folder cannot be written.
+    """
+    path = folder / "results.json"
+    try:
+        results = Results.from_dict(json.loads(path.read_text("utf-8")))
+    except FileNotFoundError:
+        raise CompareError(f"there is no {path}.") from None
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise CompareError(
+            f"{path} cannot be read as the results of this version: {reason}."
+        ) from error
+    write_files(folder, report_files(results))
 
 
 def summary(results: Results) -> str:
@@ -78,26 +96,6 @@ def summary(results: Results) -> str:
     answer = results.recommendation
     text = [answer.headline, *answer.reasons, f"The loss: {answer.call}", answer.probabilities]
     return "\n".join([*lines, "", *text])
-
-
-def html(results: Results, drawn: dict[str, str]) -> str:
-    """The page: one file, no network, no JavaScript."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string((files(__package__) / "report.html.j2").read_text("utf-8"))
-    return template.render(
-        r=results,
-        plots={name: Markup(svg) for name, svg in drawn.items()},
-        overfit=[
-            loss.title if len(results.models) > 1 else loss.name
-            for loss in results.losses
-            if is_overfit(loss, results.data.base_rate_log_loss)
-        ],
-        fixed=fixed,
-        signed=_signed,
-        percent=_percent,
-    )
 
 
 def table(results: Results) -> str:
@@ -128,16 +126,3 @@ def table(results: Results) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return out.getvalue()
-
-
-def fixed(value: float | None, digits: int = 3) -> str:
-    """A number for a table."""
-    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
-
-
-def _signed(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else signed(value, digits)
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f} %"

@@ -1,0 +1,34 @@
+"""``refocal plot``: the picture of the loss."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from refocal.commands import refuse
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "plot",
+        help="draw focal loss and its slope as an SVG file",
+        description="Draw loss and slope against the probability of the true class.",
+    )
+    parser.add_argument("--out", type=Path, default=Path("focal.svg"), metavar="FILE.svg")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run it."""
+    from refocal import compare
+
+    svg = compare.focal_svg()
+    try:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(svg, encoding="utf-8")
+    except OSError as error:
+        return refuse("plot", f"{options.out} cannot be written: {error.strerror or error}.")
+    print(options.out)
+    return 0
