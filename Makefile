@@ -16,7 +16,14 @@ HOST_TESTS := tests/hosts tests/test_parity.py tests/test_distributed.py tests/t
   'tests/test_docs.py::test_code_prints_what_stands_under_it[docs/hosts.md]' \
   src/refocal/integrations
 
-.PHONY: demo test test-hosts docs lint types bench exhaustive clean
+# The oldest versions that pyproject.toml allows: what meets torch, NumPy, pandas and the boosters.
+OLDEST := .venv-oldest
+OLDEST_TESTS := tests/test_accuracy.py tests/test_errors.py tests/test_linear.py \
+  tests/test_losses.py tests/test_modules.py tests/test_posterior.py tests/test_probabilities.py \
+  tests/test_parameters.py tests/test_transforms.py tests/test_boosting_hosts.py \
+  tests/test_boosting_classifiers.py tests/compare
+
+.PHONY: demo test test-hosts test-oldest docs lint types bench exhaustive clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/refocal compare --out refocal-compare
@@ -28,6 +35,10 @@ test: lint types docs
 # A skip is a failure here: everything that a host could be missing is installed.
 test-hosts: $(HOSTS)/.installed
 	$(HOSTS)/bin/python -m pytest -n 2 -p tests.no_skips $(HOST_TESTS)
+
+# The lower bounds of the dependencies; old versions may warn of each other.
+test-oldest: $(OLDEST)/.installed
+	$(OLDEST)/bin/python -m pytest -n 2 -W ignore::DeprecationWarning -W ignore::FutureWarning $(OLDEST_TESTS)
 
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir build/site
@@ -47,7 +58,7 @@ exhaustive: $(VENV)/.installed-test
 	$(BIN)/python -m trust.exhaustive
 
 clean:
-	rm -rf $(VENV) $(HOSTS) build dist .coverage .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(HOSTS) $(OLDEST) build dist .coverage .mypy_cache .pytest_cache .ruff_cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -63,6 +74,13 @@ $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
 	$(INSTALL) --group docs
+	touch $@
+
+$(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt \
+	  --editable '.[cpu,compare,parquet,xgboost,lightgbm,catboost]' --group test
 	touch $@
 
 $(HOSTS)/.installed: pyproject.toml constraints-hosts.txt

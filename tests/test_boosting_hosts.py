@@ -193,7 +193,11 @@ def test_metrics_are_logged_by_every_host(table):
     np.testing.assert_allclose(log["train"]["log_loss"][-1], expected, rtol=1e-6)
 
     wrapper = lgb.LGBMClassifier(objective=objective, n_estimators=3, n_jobs=1, verbose=-1)
-    wrapper.fit(X, y, eval_X=(X,), eval_y=(y,), eval_metric=metric.lightgbm)
+    if "eval_X" in inspect.signature(wrapper.fit).parameters:  # from 4.7 on, for eval_set
+        evaluated = {"eval_X": (X,), "eval_y": (y,)}
+    else:
+        evaluated = {"eval_set": [(X, y)]}
+    wrapper.fit(X, y, **evaluated, eval_metric=metric.lightgbm)
     (got,) = (one["log_loss"][-1] for one in wrapper.evals_result_.values())
     np.testing.assert_allclose(got, expected, rtol=1e-6)
 

@@ -23,7 +23,13 @@ from refocal.kernels import eager
 from refocal.kernels.packing import tensors_of, with_tensors, without_tensors
 from refocal.modules import FocalModule
 from refocal.posterior import softmax_posterior
-from refocal.problem import SoftmaxProblem
+from refocal.problem import (
+    Number,
+    SoftmaxProblem,
+    class_axis_of,
+    has_index_targets,
+    loss_shape,
+)
 from refocal.reduction import Reduction, reduce, reduction_for
 
 NAME = "linear_focal_loss"
@@ -141,10 +147,10 @@ def _autocast_dtype(hidden: Any) -> torch.dtype | None:
 
 def _as_rows(problem: SoftmaxProblem) -> SoftmaxProblem:
     """The same problem with logits ``(N, C)``, and gamma and weight that can be cut into rows."""
-    axis = problem.class_axis
-    positions = problem.loss_shape
+    axis = class_axis_of(problem)
+    positions = loss_shape(problem)
     count = math.prod(positions)
-    targets = problem.targets if problem.has_index_targets else problem.targets.movedim(axis, -1)
+    targets = problem.targets if has_index_targets(problem) else problem.targets.movedim(axis, -1)
     gamma, weight = problem.gamma, problem.weight
     if isinstance(gamma, Tensor) and gamma.dim():
         gamma = gamma.movedim(axis, -1)
@@ -153,11 +159,25 @@ def _as_rows(problem: SoftmaxProblem) -> SoftmaxProblem:
         gamma = gamma.reshape(-1, gamma.shape[-1])
     if weight is not None:
         weight = weight.expand(positions).reshape(count)
-    return problem._replace(
-        logits=problem.logits.new_empty(()).expand(count, problem.logits.shape[axis]),
-        targets=targets.reshape(count, *targets.shape[len(positions) :]),
-        gamma=gamma,
-        weight=weight,
+    logits = problem.logits.new_empty(()).expand(count, problem.logits.shape[axis])
+    return _of_rows(
+        problem, logits, targets.reshape(count, *targets.shape[len(positions) :]), gamma, weight
+    )
+
+
+def _of_rows(
+    problem: SoftmaxProblem, logits: Tensor, targets: Tensor, gamma: Number, weight: Tensor | None
+) -> SoftmaxProblem:
+    """Other rows under the same settings: `_replace`, for older versions of torch.compile."""
+    return SoftmaxProblem(
+        logits,
+        targets,
+        problem.alpha,
+        gamma,
+        weight,
+        problem.ignore_index,
+        problem.label_smoothing,
+        problem.detach_modulator,
     )
 
 
@@ -193,11 +213,12 @@ class Factors(NamedTuple):
         gamma, weight = problem.gamma, problem.weight
         if isinstance(gamma, Tensor) and gamma.dim() and gamma.shape[0] > 1:
             gamma = gamma[rows]
-        return problem._replace(
-            logits=logits.to(eager.computing_dtype(logits)),
-            targets=problem.targets[rows],
-            gamma=gamma,
-            weight=None if weight is None else weight[rows],
+        return _of_rows(
+            problem,
+            logits.to(eager.computing_dtype(logits)),
+            problem.targets[rows],
+            gamma,
+            None if weight is None else weight[rows],
         )
 
 

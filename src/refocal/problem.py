@@ -32,11 +32,6 @@ class SigmoidProblem(NamedTuple):
     label_smoothing: float
     detach_modulator: bool
 
-    @property
-    def loss_shape(self) -> tuple[int, ...]:
-        """Shape of the unreduced loss."""
-        return tuple(self.logits.shape)
-
 
 class SoftmaxProblem(NamedTuple):
     """Multi-class: one decision per position, classes along axis 1 (axis 0 of 1-d logits).
@@ -62,21 +57,27 @@ class SoftmaxProblem(NamedTuple):
     label_smoothing: float
     detach_modulator: bool
 
-    @property
-    def class_axis(self) -> int:
-        """0 for ``(C,)`` logits, 1 otherwise."""
-        return 0 if self.logits.dim() == 1 else 1
-
-    @property
-    def has_index_targets(self) -> bool:
-        """Class indices rather than probabilities."""
-        return not self.targets.dtype.is_floating_point
-
-    @property
-    def loss_shape(self) -> tuple[int, ...]:
-        """Shape of the unreduced loss: the logits' without the class axis."""
-        shape, axis = self.logits.shape, self.class_axis
-        return tuple(shape[:axis]) + tuple(shape[axis + 1 :])
-
 
 Problem: TypeAlias = SigmoidProblem | SoftmaxProblem
+
+
+# Functions, not properties: torch.compile of older versions does not look into a named tuple's.
+
+
+def class_axis_of(problem: SoftmaxProblem) -> int:
+    """0 for ``(C,)`` logits, 1 otherwise."""
+    return 0 if problem.logits.dim() == 1 else 1
+
+
+def has_index_targets(problem: SoftmaxProblem) -> bool:
+    """Class indices rather than probabilities."""
+    return not problem.targets.dtype.is_floating_point
+
+
+def loss_shape(problem: Problem) -> tuple[int, ...]:
+    """Shape of the unreduced loss: the logits', for a softmax without the class axis."""
+    shape = tuple(problem.logits.shape)
+    if isinstance(problem, SigmoidProblem):
+        return shape
+    axis = class_axis_of(problem)
+    return shape[:axis] + shape[axis + 1 :]

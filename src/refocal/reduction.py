@@ -7,7 +7,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from refocal.problem import Number, Problem, SigmoidProblem, SoftmaxProblem
+from refocal.problem import (
+    Number,
+    Problem,
+    SigmoidProblem,
+    SoftmaxProblem,
+    class_axis_of,
+    has_index_targets,
+    loss_shape,
+)
 
 
 class Reduction(NamedTuple):
@@ -52,7 +60,7 @@ def denominator(problem: Problem, normalizer: str | float | Tensor) -> Number:
         if isinstance(problem, SigmoidProblem):
             return problem.logits.numel()
         count = 1
-        for size in problem.loss_shape:
+        for size in loss_shape(problem):
             count *= size
         return count
     if normalizer == "positives":
@@ -61,13 +69,13 @@ def denominator(problem: Problem, normalizer: str | float | Tensor) -> Number:
     weights = class_weight_of_targets(problem, kept)
     if problem.weight is not None:
         weights = weights * problem.weight
-    return _sum(weights.expand(problem.loss_shape))
+    return _sum(weights.expand(loss_shape(problem)))
 
 
 def kept_positions(problem: Problem) -> Tensor | None:
     """Mask of what is not ignored, in the loss shape; None where nothing can be."""
     value = problem.ignore_index
-    if value is None or (isinstance(problem, SoftmaxProblem) and not problem.has_index_targets):
+    if value is None or (isinstance(problem, SoftmaxProblem) and not has_index_targets(problem)):
         return None
     return torch.ne(problem.targets, value)
 
@@ -80,7 +88,7 @@ def class_weight_of_targets(problem: Problem, kept: Tensor | None) -> Tensor:
         positive, negative = problem.alpha
         y = targets.to(float_type)
         weights = y * positive + (1 - y) * negative
-    elif problem.has_index_targets:
+    elif has_index_targets(problem):
         if problem.alpha is None:
             weights = torch.ones_like(targets, dtype=float_type)
         else:
@@ -88,7 +96,7 @@ def class_weight_of_targets(problem: Problem, kept: Tensor | None) -> Tensor:
             index = targets.long().clamp(0, problem.alpha.numel() - 1)
             weights = problem.alpha.to(float_type)[index]
     else:
-        axis = problem.class_axis
+        axis = class_axis_of(problem)
         y = targets.to(float_type)
         if problem.alpha is not None:
             shape = [1] * y.dim()

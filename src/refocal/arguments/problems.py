@@ -36,7 +36,13 @@ from refocal.arguments.wording import (
     fail_target_range,
     shape,
 )
-from refocal.problem import Problem, SigmoidProblem, SoftmaxProblem
+from refocal.problem import (
+    Problem,
+    SigmoidProblem,
+    SoftmaxProblem,
+    class_axis_of,
+    has_index_targets,
+)
 
 # settings of these types need no look at the tensors
 PLAIN = (float, int, bool, type(None))
@@ -232,8 +238,8 @@ def check_target_values(function: str, problem: Problem) -> None:
         low, high = (bound.item() for bound in torch.aminmax(targets))
         if not (low >= 0 and high <= 1):
             fail_target_range(function, low if not low >= 0 else high, "sigmoid")
-    elif problem.has_index_targets:
-        classes = problem.logits.shape[problem.class_axis]
+    elif has_index_targets(problem):
+        classes = problem.logits.shape[class_axis_of(problem)]
         targets = torch.where(targets == problem.ignore_index, 0, targets)
         low, high = (bound.item() for bound in torch.aminmax(targets))
         if low < 0 or high >= classes:

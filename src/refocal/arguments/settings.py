@@ -20,7 +20,7 @@ from refocal.arguments.wording import (
     quoted,
     shape,
 )
-from refocal.problem import Number, SoftmaxProblem
+from refocal.problem import Number, SoftmaxProblem, has_index_targets
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -161,7 +161,7 @@ def check_class_sharded(
             f"sharded, got {mesh_axes} dimensions. Pass the local rows on the mesh that shards the "
             'classes, as in mesh["tp"], and the other ranks as process_group.'
         )
-    if not problem.has_index_targets:
+    if not has_index_targets(problem):
         raise ValueError(
             f"{function}: targets must be class indices if the classes of logits are sharded, got "
             f"{problem.targets.dtype}. {gathered}"

@@ -20,7 +20,7 @@ from torch.autograd import forward_ad
 from refocal import arguments
 from refocal.kernels import cpu, eager, gpu, operator, sharded
 from refocal.kernels.packing import tensors_of, with_tensors, without_tensors
-from refocal.problem import Problem, SoftmaxProblem
+from refocal.problem import Problem, SoftmaxProblem, class_axis_of
 from refocal.reduction import Reduction, reduce
 
 
@@ -191,7 +191,7 @@ def _graph_is_kept() -> bool:
 def _per_logit(upstream: Tensor, problem: Problem) -> Tensor:
     """An upstream gradient of the loss shape made to broadcast to the logits."""
     if isinstance(problem, SoftmaxProblem):
-        return upstream.unsqueeze(problem.class_axis)
+        return upstream.unsqueeze(class_axis_of(problem))
     return upstream
 
 

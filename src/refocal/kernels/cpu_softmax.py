@@ -13,7 +13,7 @@ from refocal import formula
 from refocal.kernels import frame
 from refocal.kernels.cpu_call import DTYPES, dense, launch, number, packer, representable, scalar
 from refocal.kernels.memory import fresh_like
-from refocal.problem import Number, SoftmaxProblem
+from refocal.problem import Number, SoftmaxProblem, class_axis_of, has_index_targets, loss_shape
 
 # RESULT_IS_DOUBLE, RESULT, RESULT_FACTOR; LOGITS to IGNORED; GAMMA_POSITIVE to SPREAD_SHARE; from
 # CLASSES on
@@ -45,16 +45,16 @@ def run(
     Returns:
         The loss, the gradient, and whether some target may be no class or no probability.
     """
-    axis = problem.class_axis
+    axis = class_axis_of(problem)
     logits, inner = _classes_in_place(problem.logits, axis)
     beside = inner == 1 and logits.dim() > 2 and not logits.is_contiguous()
-    shape = problem.loss_shape
+    shape = loss_shape(problem)
     classes, positions = logits.shape[axis], math.prod(shape)
     # one margin per position, or one per class of every position
-    single = problem.has_index_targets and problem.label_smoothing == 0
+    single = has_index_targets(problem) and problem.label_smoothing == 0
     targets = (
         dense(problem.targets)
-        if problem.has_index_targets
+        if has_index_targets(problem)
         else _laid_out(problem.targets, classes_last=beside)
     )
     double = logits.dtype == torch.float64

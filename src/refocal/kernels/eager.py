@@ -15,7 +15,14 @@ import torch
 from torch import Tensor
 
 from refocal import formula, links
-from refocal.problem import Number, Problem, SigmoidProblem, SoftmaxProblem
+from refocal.problem import (
+    Number,
+    Problem,
+    SigmoidProblem,
+    SoftmaxProblem,
+    class_axis_of,
+    has_index_targets,
+)
 from refocal.reduction import Reduction, reduce
 
 OPERATIONS: dict[str, Callable[..., object]] = {
@@ -105,7 +112,7 @@ def gradient(problem: Problem, factor: Tensor) -> Tensor:
     _, slopes = _single_pass(problem, gradient=True)
     assert slopes is not None  # noqa: S101 - they were asked for
     if isinstance(problem, SoftmaxProblem) and factor.dim():
-        factor = factor.unsqueeze(problem.class_axis)
+        factor = factor.unsqueeze(class_axis_of(problem))
     return (slopes * factor).to(problem.logits.dtype)
 
 
@@ -136,7 +143,7 @@ def expand(problem: Problem) -> Expansion:
     """The terms of a problem: one for hard targets, the expectation over classes for soft ones."""
     if isinstance(problem, SigmoidProblem):
         return _expand_sigmoid(problem)
-    if problem.has_index_targets and problem.label_smoothing == 0:
+    if has_index_targets(problem) and problem.label_smoothing == 0:
         return _expand_index(problem)
     return _expand_probabilities(problem)
 
@@ -210,7 +217,7 @@ def _revive(
 
     A row of padding may hold NaN, or -inf alone, whose loss is indeterminate: weight 0 means 0.
     """
-    axis = problem.class_axis
+    axis = class_axis_of(problem)
     dead = (
         None
         if weight is None
@@ -227,12 +234,12 @@ def _class_weights(problem: SoftmaxProblem, z: Tensor) -> Tensor | None:
     if problem.alpha is None:
         return None
     shape = [1] * z.dim()
-    shape[problem.class_axis] = -1
+    shape[class_axis_of(problem)] = -1
     return problem.alpha.to(z.dtype).view(shape)
 
 
 def _expand_index(problem: SoftmaxProblem) -> Expansion:
-    axis = problem.class_axis
+    axis = class_axis_of(problem)
     kept = problem.targets != problem.ignore_index
     index = torch.where(kept, problem.targets, 0).long().unsqueeze(axis)
     z = _revive(problem, problem.logits.to(computing_dtype(problem.logits)), problem.weight, kept)
@@ -254,10 +261,10 @@ def _expand_index(problem: SoftmaxProblem) -> Expansion:
 
 
 def _expand_probabilities(problem: SoftmaxProblem) -> Expansion:
-    axis = problem.class_axis
+    axis = class_axis_of(problem)
     z = problem.logits.to(computing_dtype(problem.logits))
     kept = None
-    if problem.has_index_targets:
+    if has_index_targets(problem):
         kept = problem.targets != problem.ignore_index
         index = torch.where(kept, problem.targets, 0).long().unsqueeze(axis)
         y = torch.zeros_like(z).scatter(axis, index, 1.0) * kept.unsqueeze(axis)

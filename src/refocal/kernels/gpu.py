@@ -18,7 +18,15 @@ from torch import Tensor
 
 from refocal import formula
 from refocal.arguments import LARGEST_GAMMA
-from refocal.problem import Number, Problem, SigmoidProblem, SoftmaxProblem
+from refocal.problem import (
+    Number,
+    Problem,
+    SigmoidProblem,
+    SoftmaxProblem,
+    class_axis_of,
+    has_index_targets,
+    loss_shape,
+)
 from refocal.reduction import Reduction, reduce
 
 checks_targets = False
@@ -79,7 +87,7 @@ def evaluate(
     now = gradient and reduction.kind != "none" and logits.dtype != torch.float16
     gradients = torch.empty_like(logits, memory_format=torch.contiguous_format) if now else None
     if reduction.kind == "none":
-        losses = torch.empty(problem.loss_shape, dtype=logits.dtype, device=logits.device)
+        losses = torch.empty(loss_shape(problem), dtype=logits.dtype, device=logits.device)
         launch(problem, 1.0, losses, gradients, "none")
         return losses, gradients
     denominator = reduction.denominator
@@ -221,12 +229,12 @@ class Tile(NamedTuple):
 
 def kind(problem: SoftmaxProblem) -> str:
     """Whether one class of a position is a target, or every class."""
-    return "index" if problem.has_index_targets and not problem.label_smoothing else "classes"
+    return "index" if has_index_targets(problem) and not problem.label_smoothing else "classes"
 
 
 def tile(problem: SoftmaxProblem) -> Tile:
     """Several short rows, one long row, or a part of a longer one, within 80 registers a thread."""
-    classes = problem.logits.shape[problem.class_axis]
+    classes = problem.logits.shape[class_axis_of(problem)]
     columns = 1 << (classes - 1).bit_length()
     looped = classes > LARGEST_ROW[kind(problem)]
     if kind(problem) == "classes":
@@ -253,7 +261,7 @@ def programs(problem: Problem) -> int:
     """How many programs a problem takes."""
     if isinstance(problem, SigmoidProblem):
         return blocks(problem.logits.numel(), block(problem))
-    return blocks(math.prod(problem.loss_shape), max(1, tile(problem).rows))
+    return blocks(math.prod(loss_shape(problem)), max(1, tile(problem).rows))
 
 
 def launch(
@@ -346,7 +354,7 @@ def _launch_sigmoid(
 
 def class_gamma(problem: SoftmaxProblem) -> tuple[Any, str]:
     """A softmax' exponents, and by what they differ: nothing, "class", "position" or "element"."""
-    gamma, axis = tame(problem.gamma), problem.class_axis
+    gamma, axis = tame(problem.gamma), class_axis_of(problem)
     if not isinstance(gamma, Tensor):
         return gamma, "number"
     gamma = gamma.to(device=problem.logits.device, dtype=torch.float32)
@@ -355,7 +363,7 @@ def class_gamma(problem: SoftmaxProblem) -> tuple[Any, str]:
     if gamma.numel() == gamma.shape[axis]:
         return gamma.contiguous(), "class"
     if gamma.shape[axis] == 1:
-        return gamma.squeeze(axis).expand(problem.loss_shape).contiguous(), "position"
+        return gamma.squeeze(axis).expand(loss_shape(problem)).contiguous(), "position"
     return gamma.expand(problem.logits.shape).contiguous(), "element"
 
 
@@ -370,15 +378,15 @@ def _launch_softmax(
     from refocal.kernels import triton_kernels, triton_text
 
     logits = problem.logits.contiguous()
-    positions = math.prod(problem.loss_shape)
-    classes = logits.shape[problem.class_axis]
-    inner = logits.shape[problem.class_axis + 1 :].numel()
+    positions = math.prod(loss_shape(problem))
+    classes = logits.shape[class_axis_of(problem)]
+    inner = logits.shape[class_axis_of(problem) + 1 :].numel()
     rows, columns, warps = tile(problem)
     gamma, gamma_layout = class_gamma(problem)
     functions = triton_text.bound(modulator_for(problem.gamma))
     weight = problem.weight
     if weight is not None:
-        weight = weight.to(torch.float32).expand(problem.loss_shape).contiguous()
+        weight = weight.to(torch.float32).expand(loss_shape(problem)).contiguous()
     alpha = problem.alpha
     if alpha is not None:
         alpha = alpha.to(torch.float32).contiguous()
@@ -428,5 +436,5 @@ def _launch_softmax(
         tiled = triton_kernels.softmax_classes_kernel
         looped = triton_kernels.softmax_classes_loop_kernel
         arguments = (*arguments, problem.label_smoothing)
-        meta["PROBABILITIES"] = not problem.has_index_targets
+        meta["PROBABILITIES"] = not has_index_targets(problem)
     (tiled if rows else looped)[grid](*arguments, **meta)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from refocal.kernels import cpu, eager
-from refocal.problem import Number, Problem, SigmoidProblem, SoftmaxProblem
+from refocal.problem import Number, Problem, SigmoidProblem, SoftmaxProblem, class_axis_of
 from refocal.reduction import Reduction, reduce
 
 # float16 gradients are not kept, and bfloat16 ones would be scaled after they have been rounded
@@ -262,7 +262,7 @@ def _backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Any, ...]:
             factor = factor / reduction.denominator
         return gradient_of(*arguments, factor), *nothing
     if reduction.kind == "none" and isinstance(problem, SoftmaxProblem):
-        upstream = upstream.unsqueeze(problem.class_axis)
+        upstream = upstream.unsqueeze(class_axis_of(problem))
     return kept * upstream, *nothing
 
 

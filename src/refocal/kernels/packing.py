@@ -13,7 +13,7 @@ from torch import Tensor
 
 # Most parts are of these: asking for the type spares them two questions of isinstance, in a path
 # that every call of a loss takes several times.
-PLAIN = frozenset({float, int, bool, str, type(None)})
+PLAIN = (float, int, bool, str, type(None))
 
 
 def tensors_of(parts: Iterable[Any]) -> list[Tensor]:

@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from refocal import arguments, links
 from refocal.kernels import eager
 from refocal.kernels.packing import tensors_of
-from refocal.problem import SoftmaxProblem
+from refocal.problem import SoftmaxProblem, class_axis_of
 from refocal.reduction import Reduction, reduce
 
 
@@ -30,7 +30,7 @@ def splits_classes(problem: SoftmaxProblem) -> bool:
     if type(problem.logits).__name__ != "DTensor":
         return False
     placements = problem.logits.placements  # type: ignore[attr-defined]
-    return any(one.is_shard(problem.class_axis) for one in placements)
+    return any(one.is_shard(class_axis_of(problem)) for one in placements)
 
 
 def run(function: str, problem: SoftmaxProblem, reduction: Reduction, impl: str) -> Tensor:
@@ -51,7 +51,7 @@ def run(function: str, problem: SoftmaxProblem, reduction: Reduction, impl: str)
     )
     arguments.check_target_values(function, problem)
     # as DTensor splits an axis: equal pieces, the last ones shorter or empty
-    piece = -(-logits.shape[problem.class_axis] // mesh.size())
+    piece = -(-logits.shape[class_axis_of(problem)] // mesh.size())
     loss = ShardedSoftmax.apply(  # type: ignore[no-untyped-call]
         logits.to_local(), problem, reduction, mesh.get_group(), piece * mesh.get_local_rank()
     )
@@ -78,7 +78,7 @@ class ShardedSoftmax(torch.autograd.Function):
         group: dist.ProcessGroup,
         first: int,
     ) -> Tensor:
-        axis = problem.class_axis
+        axis = class_axis_of(problem)
         dtype = eager.computing_dtype(logits)
         largest = torch.finfo(dtype).max
         kept = problem.targets != problem.ignore_index
