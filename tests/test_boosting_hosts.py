@@ -1,5 +1,7 @@
 """The objectives inside XGBoost, LightGBM and CatBoost: starts, weights, metrics, parity."""
 
+import inspect
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, log_loss
