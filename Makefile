@@ -5,6 +5,7 @@
 
 PYTHON ?= python3
 VENV := .venv
+BENCH := .venv-bench
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
@@ -23,7 +24,7 @@ OLDEST_TESTS := tests/test_accuracy.py tests/test_errors.py tests/test_linear.py
   tests/test_parameters.py tests/test_transforms.py tests/test_boosting_hosts.py \
   tests/test_boosting_classifiers.py tests/compare
 
-.PHONY: demo test test-hosts test-oldest docs lint types bench exhaustive clean
+.PHONY: demo test test-hosts test-oldest docs lint types bench bench-linear exhaustive clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/refocal compare --out refocal-compare
@@ -50,15 +51,30 @@ lint: $(VENV)/.installed-test
 types: $(VENV)/.installed-test
 	$(BIN)/mypy
 
-bench: $(VENV)/.installed-test
-	$(BIN)/python -m benchmarks
+# an environment of its own: the newest torch, whose CUDA build torchvision matches, and the peers
+bench: $(BENCH)/.installed
+	$(BENCH)/bin/python -m benchmarks
+	$(BENCH)/bin/python -m benchmarks.memory
+	$(BENCH)/bin/python -m benchmarks.table --write
+
+bench-linear: $(BENCH)/.installed
+	$(BENCH)/bin/python -m benchmarks.linear --save
+	$(BENCH)/bin/python -m benchmarks.compiled --save
+
+$(BENCH)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --editable '.[cpu]' torch==2.14.1 torchvision==0.29.1 \
+	  kornia matplotlib
+	# alpha, and without wheels for some machines
+	-$(BENCH)/bin/python -m pip install --quiet exacta
+	touch $@
 
 # minutes to an hour; stop it at any time, it goes on where it was
 exhaustive: $(VENV)/.installed-test
 	$(BIN)/python -m trust.exhaustive
 
 clean:
-	rm -rf $(VENV) $(HOSTS) $(OLDEST) build dist .coverage .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(HOSTS) $(OLDEST) $(BENCH) build dist .coverage .mypy_cache .pytest_cache .ruff_cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

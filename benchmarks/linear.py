@@ -122,21 +122,22 @@ def main() -> None:
     if options.case:
         print(json.dumps(measure(json.loads(options.case))))
         return
-    rows = [
-        in_a_process(
-            {
-                "provider": provider,
-                "rows": options.rows,
-                "features": options.features,
-                "classes": classes,
-                "chunk_size": options.chunk_size,
-                "repeat": options.repeat,
-                "threads": options.threads,
-            }
-        )
-        for classes in options.classes
-        for provider in options.providers
-    ]
+    rows = []
+    for classes in options.classes:
+        for provider in options.providers:
+            row = in_a_process(
+                {
+                    "provider": provider,
+                    "rows": options.rows,
+                    "features": options.features,
+                    "classes": classes,
+                    "chunk_size": options.chunk_size,
+                    "repeat": options.repeat,
+                    "threads": options.threads,
+                }
+            )
+            print(row, flush=True)
+            rows.append(row)
     report(rows)
     if options.save:
         RESULTS.parent.mkdir(exist_ok=True)

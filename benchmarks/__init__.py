@@ -1,0 +1,1 @@
+"""Speed, memory and accuracy of refocal beside its peers: `python -m benchmarks`."""

@@ -1,0 +1,221 @@
+"""What is measured, by whom, and the one `setup` that speed, memory and accuracy share."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import refocal
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+class Case(NamedTuple):
+    """One measurement, of every provider that has it.
+
+    Attributes:
+        link: "sigmoid" or "softmax".
+        shape: of the logits.
+        dtype: of the logits.
+        gamma: 2 is everybody's common case, 1.5 stands for all others.
+        mode: "full" is forward and backward of a mean; "forward" has no gradient to compute.
+        compiled: whether compiled peers are measured too; each takes seconds to compile.
+        allocators: "warm" keeps its pages, "default" is plain malloc, whose page faults flatter
+            whoever allocates least.
+    """
+
+    link: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    gamma: float = 2.0
+    mode: str = "full"
+    compiled: bool = True
+    allocators: tuple[str, ...] = ("warm", "default")
+
+
+SIZES = (1, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
+# few classes, CIFAR-100, ImageNet, a vocabulary
+SOFTMAX = ((65_536, 10), (65_536, 100), (8_192, 1_000), (1_024, 32_000))
+WARM = ("warm",)
+CASES = (
+    *(Case("sigmoid", (n,), compiled=n in (1_000, 1_000_000), allocators=WARM) for n in SIZES[:-1]),
+    Case("sigmoid", (10_000_000,)),
+    Case("sigmoid", (10_000_000,), gamma=1.5, allocators=WARM),
+    Case("sigmoid", (10_000_000,), mode="forward", allocators=WARM),
+    Case("sigmoid", (1_000,), "bfloat16", compiled=False, allocators=WARM),
+    Case("sigmoid", (1_000_000,), "bfloat16", compiled=False, allocators=WARM),
+    Case("sigmoid", (10_000_000,), "bfloat16", allocators=WARM),
+    *(Case("softmax", shape, compiled=shape[1] == 10) for shape in SOFTMAX),
+    *(Case("softmax", shape, "bfloat16", compiled=False, allocators=WARM) for shape in SOFTMAX),
+    *(Case("softmax", shape, mode="forward", compiled=False, allocators=WARM) for shape in SOFTMAX),
+)
+
+
+def inputs(case: Case, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Logits of a model in training, and targets: 10 % positives, or uniform classes."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(case.shape, generator=generator).mul_(3)
+    dtype = getattr(torch, case.dtype)
+    if case.link == "sigmoid":
+        # what torchvision and BCE require: floating targets of the logits' dtype
+        targets = (torch.rand(case.shape, generator=generator) < 0.1).to(dtype)
+        return logits.sub_(2).to(dtype), targets
+    return logits.to(dtype), torch.randint(0, case.shape[1], case.shape[:1], generator=generator)
+
+
+# ---------------------------------------------------------------------------------------------
+# providers: each computes the mean; CROSS_ENTROPY ones compute another, cheaper loss
+
+CROSS_ENTROPY = ("bce", "cross_entropy")
+
+
+def recipe(gamma: float) -> Loss:
+    """What projects write down themselves."""
+
+    def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        ce = F.cross_entropy(logits, targets, reduction="none")
+        return ((1 - torch.exp(-ce)) ** gamma * ce).mean()
+
+    return loss
+
+
+def torchvision_loss(gamma: float) -> Loss:
+    from torchvision.ops import sigmoid_focal_loss
+
+    return lambda z, y: sigmoid_focal_loss(z, y, alpha=0.25, gamma=gamma, reduction="mean")
+
+
+def kornia_sigmoid(gamma: float) -> Loss:
+    from kornia.losses import binary_focal_loss_with_logits
+
+    def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        # it wants a class axis
+        z, y = logits.view(-1, 1), targets.view(-1, 1)
+        return binary_focal_loss_with_logits(z, y, alpha=0.25, gamma=gamma, reduction="mean")
+
+    return loss
+
+
+def kornia_softmax(gamma: float) -> Loss:
+    from kornia.losses import focal_loss
+
+    # its own mean divides by the classes too
+    return lambda z, y: focal_loss(z, y, alpha=None, gamma=gamma, reduction="sum") / len(z)
+
+
+def exacta_softmax(gamma: float) -> Loss:
+    from exacta.losses import FocalLoss
+
+    # one voxel per row: it is made for images
+    module = FocalLoss(activation="softmax", target_format="index", gamma=gamma)
+    return lambda z, y: module(z.unsqueeze(-1), y.unsqueeze(-1))
+
+
+PROVIDERS: dict[str, dict[str, Callable[[float], Loss]]] = {
+    "sigmoid": {
+        "refocal": lambda gamma: lambda z, y: refocal.sigmoid_focal_loss(z, y, gamma=gamma),
+        "torchvision": torchvision_loss,
+        "torchvision compiled": torchvision_loss,
+        "bce": lambda gamma: F.binary_cross_entropy_with_logits,
+        "kornia": kornia_sigmoid,
+    },
+    "softmax": {
+        "refocal": lambda gamma: lambda z, y: refocal.softmax_focal_loss(z, y, gamma=gamma),
+        "cross_entropy": lambda gamma: F.cross_entropy,
+        "recipe": recipe,
+        "recipe compiled": recipe,
+        "kornia": kornia_softmax,
+        "exacta": exacta_softmax,
+    },
+}
+PACKAGES = {"torchvision", "kornia", "exacta"}
+
+
+def providers(case: Case) -> list[str]:
+    """Who takes part: the compiled where the case asks for them, packages where installed."""
+    return [
+        name
+        for name in PROVIDERS[case.link]
+        if (case.compiled or not name.endswith("compiled"))
+        and (name.split()[0] not in PACKAGES or importlib.util.find_spec(name.split()[0]))
+    ]
+
+
+class Setup(NamedTuple):
+    """What a provider is given: leaf logits, targets, its loss, and one call to measure."""
+
+    logits: Tensor
+    targets: Tensor
+    loss: Loss
+    run: Callable[[], object]
+
+
+def setup(case: Case, provider: str) -> Setup:
+    """One provider, ready to be measured."""
+    logits, targets = inputs(case)
+    loss = PROVIDERS[case.link][provider](case.gamma)
+    if provider.endswith("compiled"):
+        loss = torch.compile(loss, dynamic=False)
+    logits.requires_grad_(case.mode == "full")
+
+    def full() -> object:
+        logits.grad = None
+        loss(logits, targets).backward()
+        return logits.grad
+
+    def forward() -> object:
+        with torch.no_grad():
+            return loss(logits, targets)
+
+    return Setup(logits, targets, loss, full if case.mode == "full" else forward)
+
+
+# ---------------------------------------------------------------------------------------------
+# the truth, in float64 and by other formulas than the library's
+
+
+def exact(case: Case, provider: str, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean loss and gradient."""
+    plain = provider in CROSS_ENTROPY
+    gamma = 0.0 if plain else case.gamma
+    z = logits.detach().double()
+    if case.link == "sigmoid":
+        y = targets.double()
+        s = (2 * y - 1) * z
+        alpha = torch.ones_like(y) if plain else 0.25 * y + 0.75 * (1 - y)
+        value, slope = of_margin(s, gamma)
+        count = z.numel()
+        return (alpha * value).sum() / count, alpha * slope * (2 * y - 1) / count
+    rows = torch.arange(len(z))
+    rivals = z.clone()
+    rivals[rows, targets] = -torch.inf
+    value, slope = of_margin(z[rows, targets] - torch.logsumexp(rivals, 1), gamma)
+    gradient = torch.softmax(rivals, 1) * -slope[:, None]
+    gradient[rows, targets] = slope
+    return value.mean(), gradient / len(z)
+
+
+def of_margin(s: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
+    p, q, ce = torch.sigmoid(s), torch.sigmoid(-s), -F.logsigmoid(s)
+    m = q**gamma
+    return m * ce, -m * (q + gamma * p * ce)
+
+
+def largest_error(case: Case, provider: str) -> float:
+    """Relative, over all elements of the gradient, or of the loss alone where that is measured."""
+    rows, *classes = case.shape
+    small = case._replace(shape=(min(rows, 100_000 // (classes or [1])[0] + 1), *classes))
+    ready = setup(small, provider)
+    value, gradient = exact(small, provider, ready.logits, ready.targets)
+    if case.mode == "forward":
+        with torch.no_grad():
+            found = ready.loss(ready.logits, ready.targets)
+        return ((found.double() - value).abs() / value).item()
+    ready.run()
+    error = (torch.as_tensor(ready.logits.grad).double() - gradient).abs()
+    return (error / gradient.abs()).max().item()

@@ -1,0 +1,87 @@
+"""Time: all providers of a case in one process, interleaved, medians with spread.
+
+And a health check of the machine, without which nothing is quoted.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+LEAST_ROUNDS, MOST_ROUNDS = 7, 60
+LEAST_SAMPLE = 2e-3  # seconds: what is shorter is repeated
+# ns per element, one thread; torch's log1p takes 1.05, and 9 where its pages came cold
+HEALTHY_LOG1P = 2.5
+
+
+class Stats(NamedTuple):
+    """Milliseconds: the median, and half the distance of the quartiles."""
+
+    runtime_ms: float
+    spread_ms: float
+    rounds: int
+
+
+def timed(run: Callable[[], object], repeat: int) -> float:
+    start = time.perf_counter()
+    for _ in range(repeat):
+        run()
+    return (time.perf_counter() - start) / repeat
+
+
+def measure(runs: dict[str, Callable[[], object]], seconds: float) -> dict[str, Stats]:
+    """Every provider in every round, so that a slow minute hits all of them."""
+    repeats = {}
+    for name, run in runs.items():
+        for _ in range(3):
+            run()
+        repeats[name] = max(1, round(LEAST_SAMPLE / max(timed(run, 3), 1e-9)))
+    samples: dict[str, list[float]] = {name: [] for name in runs}
+    begin = time.perf_counter()
+    for number in range(MOST_ROUNDS):
+        for name, run in runs.items():
+            samples[name].append(1e3 * timed(run, repeats[name]))
+        if number + 1 >= LEAST_ROUNDS and time.perf_counter() - begin > seconds:
+            break
+    return {name: summary(values) for name, values in samples.items()}
+
+
+def summary(values: list[float]) -> Stats:
+    low, middle, high = statistics.quantiles(values, n=4)
+    return Stats(middle, (high - low) / 2, len(values))
+
+
+def stream(elements: int) -> Callable[[], object]:
+    """What the kernel's traffic takes at least: two float32 arrays read, one written, the pages of
+    all three there already.
+    """
+    a, b, c = (torch.zeros(elements) for _ in range(3))
+    return lambda: torch.add(a, b, out=c)
+
+
+def warm_library_pages() -> None:
+    """Reads a byte of every read-only page of torch's library: cold, they can slow log1p by 8."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        addresses, rights, _, _, _, *path = line.split(maxsplit=5)
+        if path and path[0].endswith("libtorch_cpu.so") and rights.startswith("r-"):
+            start, end = (int(one, 16) for one in addresses.split("-"))
+            import ctypes
+
+            for page in range(start, end, 4096):
+                ctypes.string_at(page, 1)
+
+
+def log1p_ns() -> float:
+    """Nanoseconds per element of torch's log1p, one thread, in the cache."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    x = torch.rand(16_384)
+    out = torch.empty_like(x)
+    best = min(timed(lambda: torch.log1p(x, out=out), 50) for _ in range(20))
+    torch.set_num_threads(threads)
+    return 1e9 * best / x.numel()

@@ -1,0 +1,75 @@
+"""The README's performance table is the CSV's, and what it compares is what it says."""
+
+from __future__ import annotations
+
+import csv
+import math
+
+import pytest
+import torch
+from benchmarks import cases, measure, table
+
+
+def test_the_table_of_the_readme_comes_from_the_csv():
+    assert table.between(table.README.read_text()) == table.section()
+
+
+def test_the_markers_keep_what_is_around_them():
+    text = f"a\n{table.BEGIN}\nold\n{table.END}\nb"
+    assert table.replaced(text, "new") == f"a\n{table.BEGIN}\nnew\n{table.END}\nb"
+    assert table.between(table.replaced(text, "new")) == "new"
+
+
+def test_every_number_of_the_table_is_a_row():
+    found = table.rows(table.RESULTS / "cpu.csv")
+    assert {row["link"] for row in found} == {"sigmoid", "softmax"}
+    assert all(float(row["log1p_ns"]) <= measure.HEALTHY_LOG1P for row in found)
+    for row in found:
+        (ours,) = [
+            other
+            for other in found
+            if other["provider"] == "refocal"
+            and all(
+                other[key] == row[key]
+                for key in ("allocator", "link", "shape", "dtype", "gamma", "mode")
+            )
+        ]
+        ratio = float(row["runtime_ms"]) / float(ours["runtime_ms"])
+        assert math.isclose(ratio, float(row["times_refocal"]), rel_tol=0.01)
+
+
+@pytest.mark.parametrize("link", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("mode", ["full", "forward"])
+def test_providers_agree_with_float64(link, mode):
+    """What is timed computes what its row says."""
+    case = cases.Case(link, (600,) if link == "sigmoid" else (60, 7), mode=mode, compiled=False)
+    for provider in cases.providers(case):
+        # peers lose digits of small gradients: that is what the column is for
+        limit = 1e-5 if provider == "refocal" else 0.5
+        assert cases.largest_error(case, provider) < limit
+
+
+def test_the_truth_is_not_the_librarys():
+    """By plain float64 formulas, which agree with autograd of the naive ones where these hold."""
+    case = cases.Case("softmax", (20, 5), gamma=1.5)
+    logits, targets = cases.inputs(case)
+    logits = logits.double().requires_grad_()
+    loss = cases.recipe(1.5)(logits, targets)
+    loss.backward()
+    value, gradient = cases.exact(case, "refocal", logits, targets)
+    torch.testing.assert_close(loss.detach(), value)
+    torch.testing.assert_close(logits.grad, gradient)
+
+
+def test_rounds_are_summed_up_by_their_median():
+    stats = measure.measure({"a": lambda: None, "b": lambda: sum(range(2000))}, seconds=0.0)
+    assert stats["a"].rounds == measure.LEAST_ROUNDS
+    assert stats["a"].runtime_ms < stats["b"].runtime_ms
+    assert measure.summary([1.0, 2.0, 3.0, 4.0, 100.0]).runtime_ms == 3.0
+
+
+def test_the_csv_has_the_columns_that_are_written():
+    from benchmarks.__main__ import FIELDS, RESULTS
+
+    with RESULTS.open(newline="") as file:
+        assert csv.DictReader(file).fieldnames == FIELDS
