@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from refocal.commands import refuse, types
+from refocal.commands import digits, refuse, types
 
 
 def add(commands: Any) -> None:
@@ -113,6 +113,9 @@ def run(options: argparse.Namespace) -> int:
     if wrong is not None:
         return refuse("compare", wrong)
 
+    if options.file == Path("digits") and options.target is None:
+        return digits.run(options)
+
     from refocal import compare
 
     started = time.monotonic()
@@ -141,7 +144,7 @@ def _misused(options: argparse.Namespace) -> str | None:
         for name in ("target", "positive", "group", "time", "drop"):
             if getattr(options, name):
                 return f"--{name} belongs to a FILE, and there is none."
-    elif options.target is None:
+    elif options.target is None and options.file != Path("digits"):
         return f"which column of {options.file} to predict? Add --target COLUMN."
     if options.storage is not None and not options.trials:
         return "--storage belongs to a search: add --trials N."
