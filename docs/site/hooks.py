@@ -23,6 +23,7 @@ _NAVIGATION: list[tuple[str, list[tuple[str, str]]]] = [
     (
         "Guides",
         [
+            ("Should I use focal loss here?", "compare.md"),
             ("Choosing alpha and gamma", "choosing-alpha-and-gamma.md"),
             ("Using the probabilities", "probabilities.md"),
             ("Boosted trees", "boosting.md"),
@@ -45,7 +46,14 @@ _NAVIGATION: list[tuple[str, list[tuple[str, str]]]] = [
             ("Boosted trees", "examples/boosters.md"),
         ],
     ),
-    ("Reference", [("Functions and classes", "reference.md"), ("Numerics", "numerics.md")]),
+    (
+        "Reference",
+        [
+            ("Functions and classes", "reference.md"),
+            ("Numerics", "numerics.md"),
+            ("Is the recommendation honest?", "honesty.md"),
+        ],
+    ),
 ]
 
 

@@ -4,6 +4,9 @@ Exact at every logit and dtype, calibrated in closed form. See `sigmoid_focal_lo
 multi-label problems and `softmax_focal_loss` for multi-class ones.
 """
 
+from importlib import import_module
+from typing import Any
+
 from refocal.arguments import check_values
 from refocal.linear import LinearFocalLoss, linear_focal_loss
 from refocal.losses import (
@@ -38,3 +41,10 @@ __all__ = [
     "softmax_posterior",
 ]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    # callable, and heavy: imported when it is asked for
+    if name == "compare":
+        return import_module("refocal.compare")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The command line: ``refocal compare``, ``report``, ``plot`` and ``gpu-check``."""
+"""The command line: ``refocal compare``, ``diagnose``, ``report``, ``plot`` and ``gpu-check``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from refocal import __version__
-from refocal.commands import compare, gpu_check, plot, refuse, report
+from refocal.commands import compare, diagnose, gpu_check, plot, refuse, report
 
 
 class _Parser(argparse.ArgumentParser):
@@ -42,7 +42,7 @@ def _parser() -> _Parser:
     parser = _Parser(prog="refocal", description="Focal loss: is it worth it on your data?")
     parser.add_argument("--version", action="version", version=f"refocal {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (compare, report, plot, gpu_check):
+    for command in (compare, diagnose, report, plot, gpu_check):
         command.add(commands)
     return parser
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from refocal.commands import refuse, types
+from refocal.commands import digits, refuse, types
 
 
 def add(commands: Any) -> None:
@@ -60,6 +60,19 @@ def add(commands: Any) -> None:
     work.add_argument("--epochs", type=types.count, metavar="N", help="at most (default: 40)")
     work.add_argument("--seed", type=types.seed, default=0, metavar="N", help="default: 0")
     work.add_argument("--quick", action="store_true", help="a first look with little training")
+    work.add_argument(
+        "--trials",
+        type=types.count,
+        default=0,
+        metavar="N",
+        help="search alpha, gamma and the learning rate, N trials for each family of losses",
+    )
+    work.add_argument(
+        "--storage",
+        metavar="URL",
+        help="share the search between machines: sqlite:///FILE, postgresql://..., journal:FILE,"
+        " grpc://HOST:PORT (default: a file in the output folder)",
+    )
     points = parser.add_argument_group("decisions")
     points.add_argument(
         "--cost-fn",
@@ -100,6 +113,9 @@ def run(options: argparse.Namespace) -> int:
     if wrong is not None:
         return refuse("compare", wrong)
 
+    if options.file == Path("digits") and options.target is None:
+        return digits.run(options)
+
     from refocal import compare
 
     started = time.monotonic()
@@ -128,8 +144,10 @@ def _misused(options: argparse.Namespace) -> str | None:
         for name in ("target", "positive", "group", "time", "drop"):
             if getattr(options, name):
                 return f"--{name} belongs to a FILE, and there is none."
-    elif options.target is None:
+    elif options.target is None and options.file != Path("digits"):
         return f"which column of {options.file} to predict? Add --target COLUMN."
+    if options.storage is not None and not options.trials:
+        return "--storage belongs to a search: add --trials N."
     return None
 
 
@@ -156,6 +174,8 @@ def _plan(options: argparse.Namespace) -> Any:
         quick=options.quick,
         repeats=options.repeats,
         epochs=options.epochs,
+        trials=options.trials,
+        storage=options.storage,
         costs=compare.Costs(
             miss=options.cost_fn,
             precision=options.at_precision,

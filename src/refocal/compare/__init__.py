@@ -1,12 +1,20 @@
 """Is focal loss worth it on this data? The experiment behind `refocal compare`.
 
-`run` trains models with each loss, measures them and recommends one; `write` makes the folder with
-the report. Needs the extra: ``pip install 'refocal[compare]'``.
+The package is callable: ``refocal.compare(model, data)`` is `refocal.compare.compare`, which trains
+models with each loss, measures them and recommends one. `diagnose` asks logits that exist. Needs
+the extra: ``pip install 'refocal[compare]'``.
 """
 
+import sys
+from types import ModuleType
+from typing import Any
+
 try:
+    from refocal.compare.api import compare
     from refocal.compare.curves import focal_svg
     from refocal.compare.data import flights_table, frame_table, read_table
+    from refocal.compare.diagnosis import Diagnosis, diagnose, read_logits
+    from refocal.compare.diagnosis import to_json as diagnosis_json
     from refocal.compare.errors import CompareError
     from refocal.compare.experiment import run
     from refocal.compare.folder import check_folder, workplace
@@ -26,14 +34,19 @@ __all__ = [
     "NAMES",
     "CompareError",
     "Costs",
+    "Diagnosis",
     "Plan",
     "Results",
     "Table",
     "by_name",
     "check_folder",
+    "compare",
+    "diagnose",
+    "diagnosis_json",
     "flights_table",
     "focal_svg",
     "frame_table",
+    "read_logits",
     "read_table",
     "rebuild",
     "run",
@@ -41,3 +54,13 @@ __all__ = [
     "workplace",
     "write",
 ]
+
+
+class _Callable(ModuleType):
+    """A module that is called as the function of its own name."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Results:
+        return compare(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _Callable

@@ -97,8 +97,8 @@ def as_dates(column: pd.Series[Any]) -> pd.Series[Any] | None:
 def _date_parts(name: str, dates: pd.Series[Any]) -> list[tuple[str, npt.NDArray[Any]]]:
     days = ((dates - dates.min()).dt.total_seconds() / 86_400).to_numpy(dtype=np.float64)
     parts: list[tuple[str, npt.NDArray[Any]]] = [(f"{name}: day", days)]
-    for part in ("month", "weekday", "hour"):
-        values = getattr(dates.dt, part)
+    for part, attribute in (("month", "month"), ("weekday", "day_of_week"), ("hour", "hour")):
+        values = getattr(dates.dt, attribute)
         if values.nunique() > 1:
             text = values.astype("Int64").astype(str).to_numpy(dtype=object)
             text[dates.isna().to_numpy()] = MISSING

@@ -20,6 +20,7 @@ from refocal.compare.progress import Progress, duration
 from refocal.compare.recommend import recommend
 from refocal.compare.results import Data, PartResult, Protocol, Results
 from refocal.compare.schedule import train_all
+from refocal.compare.search import search
 from refocal.compare.splits import protocol, splits
 from refocal.compare.store import FitStore
 from refocal.compare.summarise import summarise
@@ -55,14 +56,17 @@ def run(
         Prepared(table, split)
         for split in splits(table, repeats=plan.repeats_for(table.rows), seed=plan.seed)
     ]
+    store = FitStore(folder)
     losses = {model.name: _candidates(model, found[0], plan) for model in models}
+    grids = {(m.name, one.name): list(plan.rates_for(m)) for m in models for one in losses[m.name]}
+    if plan.trials:
+        _add_searched(models, found[0], plan, store, folder, losses, grids)
     trainings = [
         Training(model, candidate, rate)
         for model in models
         for candidate in losses[model.name]
-        for rate in plan.rates_for(model)
+        for rate in grids[model.name, candidate.name]
     ]
-    store = FitStore(folder)
     progress = Progress(len(found) * len(trainings))
     if len(found[0].split.train) * len(trainings) * len(found) > _LONG:
         seconds = estimate(trainings, found[0], plan, len(found))
@@ -99,12 +103,18 @@ def run(
         seed=plan.seed,
         quick=plan.quick,
         epochs=plan.effort.epochs,
-        learning_rates={model.name: list(plan.rates_for(model)) for model in models},
+        learning_rates={
+            model.name: sorted(
+                {rate for (name, _), of in grids.items() for rate in of if name == model.name}
+            )
+            for model in models
+        },
         test_to_train=float(np.mean([x.split.test.size / x.split.train.size for x in found])),
         miss=plan.costs.miss,
         precision=plan.costs.precision,
         recall=plan.costs.recall,
         top=plan.costs.top,
+        trials=plan.trials,
     )
     answer = recommend(measured, described, how)
     plain = scored[0][names.index(answer.model)]
@@ -113,6 +123,34 @@ def run(
         rate = float(np.mean(found[0].base_rates))
         shown = explore(plain.labels, plain.scores, rate)
     return Results(described, how, measured, answer, shown)
+
+
+def _add_searched(
+    models: Sequence[Model],
+    data: Prepared,
+    plan: Plan,
+    store: FitStore,
+    folder: Path | None,
+    losses: dict[str, list[Candidate]],
+    grids: dict[tuple[str, str], list[float]],
+) -> None:
+    """Search, then let the best focal loss compete, and cross-entropy use its best rate too."""
+    if data.kind == "multiclass":
+        raise CompareError(
+            "--trials searches binary and multi-label losses; for classes that exclude each other"
+            " leave it out."
+        )
+    progress = Progress(2 * plan.trials * len(models))
+    try:
+        found = search(models, data, plan, store, progress, folder=folder)
+    finally:
+        progress.close()
+    for model in models:
+        plain, focal = found[model.name]
+        if plain.rate not in grids[model.name, plain.candidate.name]:
+            grids[model.name, plain.candidate.name].append(plain.rate)
+        losses[model.name].append(focal.candidate)
+        grids[model.name, focal.candidate.name] = [*plan.rates_for(model), focal.rate]
 
 
 def _candidates(model: Model, data: Prepared, plan: Plan) -> list[Candidate]:

@@ -18,7 +18,16 @@ RUN = "run.json"
 STUDY = "search.journal"
 PLOTS = "plots"
 # focal.svg is what `refocal plot` is often told to put beside the report
-FILES = ("report.html", "results.json", "results.csv", RUN, STUDY, "focal.svg", ".lock")
+FILES = (
+    "report.html",
+    "results.json",
+    "results.csv",
+    RUN,
+    STUDY,
+    f"{STUDY}.lock",
+    "focal.svg",
+    ".lock",
+)
 _FAMILY = SCHEMA.split("/")[0] + "/"
 
 

@@ -43,6 +43,8 @@ class Plan:
         epochs: the most passes of a network over the training rows; None for the default.
         resamples: bootstrap resamples where there is one split.
         costs: the operating points.
+        trials: of the search, for each family of losses of each model; 0 for none.
+        storage: of the search, for Optuna; None for a file in the output folder.
     """
 
     seed: int = 0
@@ -51,6 +53,8 @@ class Plan:
     epochs: int | None = None
     resamples: int = 300
     costs: Costs = Costs()
+    trials: int = 0
+    storage: str | None = None
 
     @property
     def effort(self) -> Effort:

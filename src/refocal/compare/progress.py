@@ -6,6 +6,7 @@ import shutil
 import sys
 import threading
 import time
+from concurrent.futures import CancelledError
 from typing import TextIO
 
 _WIDTH = 20
@@ -28,6 +29,16 @@ class Progress:
         self._started = time.monotonic()
         self._length = 0
         self._lock = threading.Lock()
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Let every training that asks come to an end."""
+        self._stopped.set()
+
+    def check(self) -> None:
+        """Raise CancelledError where `stop` was called."""
+        if self._stopped.is_set():
+            raise CancelledError
 
     def note(self, text: str) -> None:
         """Say something once."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
 import torch
@@ -36,14 +35,12 @@ def train_all(
     if not missing:
         return [fit for fit in found if fit is not None]
     data.encode()
-    stopped = threading.Event()
 
     def train(index: int) -> None:
         training = trainings[index]
 
         def report(step: int, score: float) -> None:
-            if stopped.is_set():
-                raise CancelledError
+            progress.check()
             unit = "epoch" if training.model.network else "round"
             progress.working(f"{training.name}, {unit} {step}: average precision {score:.3f}")
 
@@ -62,7 +59,7 @@ def train_all(
             for run in done:
                 run.result()  # raises what stopped the wait
         except BaseException:  # a keyboard interrupt too: let no thread train on
-            stopped.set()
+            progress.stop()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return [fit for fit in found if fit is not None]

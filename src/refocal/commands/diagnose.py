@@ -1,0 +1,52 @@
+"""``refocal diagnose``: what logits that exist say, without training."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from refocal.commands import refuse
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "diagnose",
+        help="calibration, gradient budget and (alpha, gamma) candidates from logits",
+        description="Read logits and targets, and say what their probabilities are worth, who gets"
+        " the gradient, and which alpha and gamma are worth a trial. Nothing is trained.",
+    )
+    parser.add_argument(
+        "file",
+        type=Path,
+        metavar="LOGITS",
+        help="an .npz with the arrays logits and targets, or a .parquet with such columns",
+    )
+    parser.add_argument(
+        "--alpha", type=float, metavar="A", help="of the focal loss the model was trained with"
+    )
+    parser.add_argument(
+        "--gamma", type=float, metavar="G", help="of that loss (default: cross-entropy)"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the findings too")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run it."""
+    from refocal import compare
+
+    try:
+        logits, targets = compare.read_logits(options.file)
+        found = compare.diagnose(logits, targets, alpha=options.alpha, gamma=options.gamma)
+    except compare.CompareError as error:
+        return refuse("diagnose", error)
+    if options.out is not None:
+        try:
+            options.out.write_text(compare.diagnosis_json(found), encoding="utf-8")
+        except OSError as error:
+            reason = error.strerror or error
+            return refuse("diagnose", f"{options.out} cannot be written: {reason}.")
+    print(found)
+    return 0

@@ -1,0 +1,282 @@
+"""Searches alpha, gamma and the learning rate with Optuna; cross-entropy searches its own rate.
+
+Both families get the same number of trials on the validation rows of the first split. The study
+lives in a file of the output folder, or in any storage that Optuna reaches, where several machines
+work on it together: each runs the same command.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from refocal.compare.candidates import Candidate
+from refocal.compare.errors import CompareError
+from refocal.compare.folder import STUDY
+from refocal.compare.models import Fit, Model
+from refocal.compare.plan import Plan, Training
+from refocal.compare.prepare import Prepared
+from refocal.compare.progress import Progress
+from refocal.compare.schedule import one_thread_each
+from refocal.compare.store import FitStore, key_of
+
+_WIDER = 3.0  # than the grid of learning rates, on both sides
+# What a focal search tries first: the paper's loss, and one without an offset between the classes.
+_FIRST = ((0.25, 2.0), (0.5, 1.0))
+_PATIENCE = 600.0  # seconds without news from other machines before they count as gone
+_WARM_UP = 2  # epochs before a trial may be pruned
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best trial of one family."""
+
+    candidate: Candidate
+    rate: float
+    score: float
+    trials: int
+
+
+def search(
+    models: Sequence[Model],
+    data: Prepared,
+    plan: Plan,
+    store: FitStore,
+    progress: Progress,
+    *,
+    folder: Path | None,
+) -> dict[str, list[Found]]:
+    """For each model the best of cross-entropy and the best of focal loss, in this order.
+
+    Args:
+        models: what is trained.
+        data: the split whose validation rows decide.
+        plan: holds the number of trials and the storage.
+        store: finished trials are kept there as any training.
+        progress: counts the trials.
+        folder: holds the study where the plan names no storage; None to keep it in memory.
+
+    Raises:
+        CompareError: the storage cannot be reached, or the task has no sigmoid link.
+        ImportError: Optuna is not installed.
+    """
+    optuna = _optuna()
+    storage = _storage(optuna, plan.storage, folder)
+    data.encode()
+    families = [(model, family) for model in models for family in ("cross-entropy", "focal")]
+
+    def one(job: tuple[Model, str]) -> Found:
+        return _Search(optuna, storage, *job, data, plan, store, progress).run()
+
+    with one_thread_each() as workers, ThreadPoolExecutor(workers) as pool:
+        runs = [pool.submit(one, job) for job in families]
+        try:
+            found = [run.result() for run in runs]
+        except BaseException:
+            progress.stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return {
+        model.name: [one for one, job in zip(found, families, strict=True) if job[0] is model]
+        for model in models
+    }
+
+
+class _Search:
+    """One study: one family of losses of one model."""
+
+    def __init__(
+        self,
+        optuna: Any,
+        storage: Any,
+        model: Model,
+        family: str,
+        data: Prepared,
+        plan: Plan,
+        store: FitStore,
+        progress: Progress,
+    ) -> None:
+        self.optuna, self.model, self.focal = optuna, model, family == "focal"
+        self.data, self.plan, self.store, self.progress = data, plan, store, progress
+        self.name = f"{model.name}, {family}"
+        identity = key_of(
+            table=data.table.fingerprint(),
+            split=data.split.fingerprint(),
+            model=model.identity(data, plan.seed),
+            epochs=plan.effort.epochs,
+            seed=plan.seed,
+        )
+        self.own = plan.storage is None
+        self.study = optuna.create_study(
+            storage=storage,
+            study_name=f"refocal {self.name} {identity[:12]}",
+            direction="maximize",
+            load_if_exists=True,
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=_WARM_UP),
+        )
+
+    def run(self) -> Found:
+        """Trials until there are enough, whoever made them."""
+        if self.own:
+            self._drop_stale()
+        while len(self._counted()) < self.plan.trials:
+            self._trial(len(self._finished()))
+        counted = self._settled()
+        complete = [trial for trial in counted if trial.value is not None]
+        if not complete:
+            raise CompareError(f"no trial of {self.name} was finished.")
+        best = max(complete, key=lambda trial: (trial.value, -trial.number))
+        return Found(self._candidate(best.params), best.params["rate"], best.value, len(counted))
+
+    def _finished(self) -> list[Any]:
+        states = self.optuna.trial.TrialState
+        found: list[Any] = self.study.get_trials(
+            deepcopy=False, states=(states.COMPLETE, states.PRUNED)
+        )
+        return found
+
+    def _counted(self) -> list[Any]:
+        """The trials that decide: the first ones asked for, finished or at work anywhere.
+
+        Two machines may ask for the last one at the same time; the later one is then left out, so
+        that both find the same.
+        """
+        states = self.optuna.trial.TrialState
+        found: list[Any] = self.study.get_trials(
+            deepcopy=False, states=(states.COMPLETE, states.PRUNED, states.RUNNING)
+        )
+        return found[: self.plan.trials]
+
+    def _settled(self) -> list[Any]:
+        """The trials that decide, once other machines have finished theirs."""
+        running = self.optuna.trial.TrialState.RUNNING
+        since, before = time.monotonic(), -1
+        while True:
+            counted = self._counted()
+            open_ = [trial for trial in counted if trial.state == running]
+            steps = sum(len(trial.intermediate_values) for trial in open_) - len(open_)
+            if steps != before:
+                since, before = time.monotonic(), steps
+            if not open_ or time.monotonic() - since > _PATIENCE:
+                return [trial for trial in counted if trial.state != running]
+            self.progress.check()
+            self.progress.working(f"{self.name}: waiting for {len(open_)} trials elsewhere")
+            time.sleep(0.5)
+
+    def _drop_stale(self) -> None:
+        """Trials that a killed run left open: nobody else works on a study in our own folder."""
+        states = self.optuna.trial.TrialState
+        for trial in self.study.get_trials(states=(states.RUNNING, states.WAITING)):
+            self.study._storage.set_trial_state_values(trial._trial_id, state=states.FAIL)
+
+    def _trial(self, done: int) -> None:
+        # What is sampled depends on the finished trials and their number alone, so that a study
+        # that was stopped goes on as if it had not been.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # some of the sampler's options are experimental
+            self.study.sampler = self.optuna.samplers.TPESampler(
+                seed=(self.plan.seed + 7919 * done) % 2**32, multivariate=True
+            )
+        first = _FIRST[done] if self.focal and done < len(_FIRST) else None
+        if done < len(_FIRST):
+            rates = self.plan.rates_for(self.model)
+            params = {"rate": rates[len(rates) // 2]}
+            if first is not None:
+                params |= {"alpha": first[0], "gamma": first[1]}
+            if self.focal or done == 0:
+                self.study.enqueue_trial(params)
+        trial = self.study.ask(self._space())
+        training = Training(self.model, self._candidate(trial.params), trial.params["rate"])
+        key = training.key(self.data, self.plan)
+        fit = self.store.get(key)
+        try:
+            if fit is None:
+                fit = self._train(training, trial)
+                self.store.put(key, fit)
+            else:
+                self._replay(fit, trial)
+        except self.optuna.TrialPruned:
+            self.study.tell(trial, state=self.optuna.trial.TrialState.PRUNED)
+            self.progress.finished(f"{training.name}: pruned")
+            return
+        self.study.tell(trial, fit.score)
+        self.progress.finished(f"{training.name}: validation average precision {fit.score:.3f}")
+
+    def _space(self) -> dict[str, Any]:
+        kinds = self.optuna.distributions
+        low, high = self.model.rates[0] / _WIDER, self.model.rates[-1] * _WIDER
+        space = {"rate": kinds.FloatDistribution(low, high, log=True)}
+        if self.focal:
+            space["alpha"] = kinds.FloatDistribution(0.05, 0.95)
+            space["gamma"] = kinds.FloatDistribution(0.25, 5.0)
+        return space
+
+    def _candidate(self, params: dict[str, float]) -> Candidate:
+        if not self.focal:
+            return Candidate("cross-entropy", None, 0.0)
+        name = f"focal, searched: α {params['alpha']:.3g}, γ {params['gamma']:.3g}"
+        return Candidate(name, params["alpha"], params["gamma"])
+
+    def _train(self, training: Training, trial: Any) -> Fit:
+        def report(step: int, score: float) -> None:
+            self.progress.check()
+            self.progress.working(f"{training.name}, step {step}: average precision {score:.3f}")
+            trial.report(score, step)
+            if trial.should_prune():
+                raise self.optuna.TrialPruned
+
+        return training.model.fit(
+            training.candidate,
+            training.rate,
+            self.data,
+            self.plan.effort,
+            seed=self.plan.seed,
+            report=report,
+        )
+
+    def _replay(self, fit: Fit, trial: Any) -> None:
+        """Report what a finished training reported, for the pruning of later trials."""
+        steps = range(1, len(fit.curve) + 1) if self.model.network else [fit.steps]
+        for step, score in zip(steps, fit.curve, strict=True):
+            trial.report(score, step)
+            if trial.should_prune():
+                raise self.optuna.TrialPruned
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError:
+        raise ImportError(
+            "optuna is not installed, and --trials needs it. Install it with:"
+            " pip install 'refocal[search]'"
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna
+
+
+def _storage(optuna: Any, url: str | None, folder: Path | None) -> Any:
+    if url is None:
+        if folder is None:
+            return optuna.storages.InMemoryStorage()
+        journal = optuna.storages.journal
+        (folder / f"{STUDY}.lock").unlink(missing_ok=True)  # of a killed run
+        return optuna.storages.JournalStorage(journal.JournalFileBackend(str(folder / STUDY)))
+    try:
+        if url.startswith("journal:"):
+            journal = optuna.storages.journal
+            return optuna.storages.JournalStorage(
+                journal.JournalFileBackend(url[len("journal:") :])
+            )
+        if url.startswith("grpc://"):
+            host, _, port = url[len("grpc://") :].partition(":")
+            return optuna.storages.GrpcStorageProxy(host=host, port=int(port or 13000))
+        return optuna.storages.RDBStorage(url)
+    except Exception as error:  # each database driver has errors of its own
+        reason = " ".join(str(error).split())[:200]
+        raise CompareError(f"--storage {url} cannot be used: {reason}") from error

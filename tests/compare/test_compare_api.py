@@ -1,0 +1,266 @@
+"""`refocal.compare(model, data)` and `refocal diagnose`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from sklearn.metrics import log_loss
+from tables import csv_file, customers, made_table
+from torch import Tensor, nn
+
+import refocal
+from refocal import compare
+from refocal.__main__ import main
+from refocal.compare import CompareError
+from refocal.compare.links import sigmoid
+from refocal.probabilities import sigmoid_logit
+
+OPTIONS: dict[str, Any] = {"quick": True, "resamples": 20, "epochs": 2}
+
+
+def small(inputs: int, outputs: int) -> nn.Module:
+    return nn.Linear(inputs, outputs)
+
+
+def arrays(rows: int = 300) -> tuple[Tensor, Tensor]:
+    random = torch.Generator().manual_seed(0)
+    x = torch.randn(rows, 3, generator=random)
+    return x, (x[:, 0] + torch.randn(rows, generator=random) > 1.0).long()
+
+
+# --- calling the package -------------------------------------------------------------------------
+
+
+def test_the_package_is_the_function_and_what_the_command_calls(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, customers(400))
+    results = refocal.compare("logistic", path, target="churn", quick=True)  # type: ignore[operator]
+    arguments = ["compare", str(path), "--target", "churn", "--quick", "--model", "logistic"]
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 0
+    written = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert written == json.loads(json.dumps(results.to_dict()))
+    frame = pd.read_csv(path)
+    again = compare.compare("logistic", frame, target="churn", quick=True)
+    assert again.losses == results.losses
+
+
+def test_your_own_network_and_arrays(tmp_path: Path) -> None:
+    x, y = arrays()
+    results = compare.compare([small, "logistic"], (x, y), out=tmp_path / "out", **OPTIONS)
+    assert results.models == ["small", "logistic"]
+    # a linear network is a logistic regression
+    pairs = zip(results.of_model("small"), results.of_model("logistic"), strict=True)
+    for own, ours in pairs:
+        assert own.figures == ours.figures
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_a_torch_dataset_of_images_with_several_classes() -> None:
+    random = torch.Generator().manual_seed(0)
+    y = torch.randint(3, (120,), generator=random)
+    x = torch.randn(120, 2, 4, 4, generator=random) + y[:, None, None, None]
+
+    def pooled(channels: int, outputs: int) -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(channels, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, outputs)
+        )
+
+    data = torch.utils.data.TensorDataset(x, y)
+    results = compare.compare(pooled, data, classes=["a", "b", "c"], name="images", **OPTIONS)
+    assert results.data.kind == "multiclass"
+    assert results.data.classes == ["a", "b", "c"]
+    assert (results.data.name, results.data.inputs) == ("images", 32)
+
+
+def test_labels_of_their_own_and_groups() -> None:
+    x, y = arrays()
+    both = torch.stack([y, (x[:, 1] > 1).long()], dim=1)
+    groups = np.arange(300) // 3
+    results = compare.compare(small, (x, both), groups=groups, **OPTIONS)
+    assert results.data.kind == "multilabel"
+    assert results.protocol.split == "grouped"
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "options", "match"),
+    [
+        ("mlp", "x.csv", {}, "which column to predict"),
+        ("mlp", 3, {}, "data must be a Table, a path"),
+        ("mlp", (torch.zeros(3, 2), torch.zeros(4)), {}, "3 rows and targets 4"),
+        ("mlp", (torch.zeros(3, 2), torch.tensor([0.5, 0, 1])), {}, r"targets must be \(n,\)"),
+        ("mlp", (torch.zeros(3, 2), torch.tensor([[0, 2]] * 3)), {}, "must be 0 and 1"),
+        ("mlp", (torch.zeros(3, 2), torch.tensor([0, 0, 1])), {"classes": "ab"}, "must be 1 names"),
+        ([small, small], arrays(), {}, "must have different names"),
+    ],
+)
+def test_bad_calls(model: Any, data: Any, options: dict[str, Any], match: str) -> None:
+    with pytest.raises(CompareError, match=match):
+        compare.compare(model, data, **options)
+
+
+def test_a_plan_or_its_fields() -> None:
+    with pytest.raises(TypeError, match="got a plan and seed"):
+        compare.compare("mlp", made_table(), plan=compare.Plan(), seed=3)
+
+
+# --- diagnose ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def focal_logits() -> tuple[Tensor, Tensor]:
+    """Logits of a model trained out under focal loss, and what happened."""
+    generator = np.random.default_rng(0)
+    odds = generator.normal(-2.5, 1.5, 20_000)
+    y = generator.random(odds.size) < sigmoid(odds)
+    logits = sigmoid_logit(torch.from_numpy(odds), alpha=0.25, gamma=2.0, log_odds=True)
+    return logits, torch.from_numpy(y.astype(np.float64))
+
+
+def test_the_loss_told_makes_the_probabilities_right(focal_logits: tuple[Tensor, Tensor]) -> None:
+    logits, targets = focal_logits
+    told = compare.diagnose(logits, targets, alpha=0.25, gamma=2.0)
+    assert told.posterior is not None
+    assert told.posterior.slope == pytest.approx(1.0, abs=0.05)
+    assert told.posterior.mean == pytest.approx(told.base_rates[0], abs=0.005)
+    assert told.posterior.log_loss < told.raw.log_loss - 0.05
+    assert told.temperature == pytest.approx(1.0, abs=0.05)
+    assert "Use the closed form" in told.verdict
+    assert_allclose(told.raw.log_loss, log_loss(targets, sigmoid(logits.numpy())))
+    untold = compare.diagnose(logits, targets)
+    assert untold.posterior is None
+    assert untold.raw == told.raw
+    assert "A temperature does better than the plain sigmoid" in untold.verdict
+    assert untold.suggestion is not None
+    assert str(told).count("\n") > 20
+
+
+def test_worthless_logits() -> None:
+    y = torch.arange(200) % 10 == 0
+    found = compare.diagnose(torch.randn(200) * 3, y.double())
+    assert "do not use them" in found.verdict
+
+
+def test_several_classes() -> None:
+    y = torch.arange(300) % 3
+    z = torch.randn(300, 3) + 2 * nn.functional.one_hot(y, 3)
+    found = compare.diagnose(z, y, gamma=1.0)
+    assert found.link == "softmax"
+    assert found.suggestion is None
+    assert found.posterior is not None
+    assert_allclose(found.raw.log_loss, nn.functional.cross_entropy(z.double(), y))
+    assert json.dumps(found.to_dict())
+
+
+def test_the_command(
+    tmp_path: Path, focal_logits: tuple[Tensor, Tensor], capsys: pytest.CaptureFixture[str]
+) -> None:
+    logits, targets = (one.numpy() for one in focal_logits)
+    path, table = tmp_path / "logits.npz", tmp_path / "logits.parquet"
+    np.savez(path, logits=logits, targets=targets)
+    pd.DataFrame({"logits": logits, "targets": targets}).to_parquet(table)
+    out = tmp_path / "found.json"
+    told = ["--alpha", "0.25", "--gamma", "2"]
+    assert main(["diagnose", str(path), *told, "--out", str(out)]) == 0
+    first = capsys.readouterr().out
+    assert "closed-form posterior" in first
+    assert json.loads(out.read_text())["schema"] == "refocal.diagnosis/1"
+    assert main(["diagnose", str(table), *told]) == 0
+    assert capsys.readouterr().out == first
+
+
+def test_logits_of_several_classes_in_parquet(tmp_path: Path) -> None:
+    z, path = np.arange(36.0).reshape(3, 12), tmp_path / "z.parquet"
+    frame = pd.DataFrame(z, columns=[f"logits_{k}" for k in range(12)])
+    frame.assign(targets=[0, 1, 2])[[*frame.columns.tolist()[::-1], "targets"]].to_parquet(path)
+    logits, targets = compare.read_logits(path)
+    torch.testing.assert_close(logits, torch.from_numpy(z))
+    assert targets.tolist() == [0, 1, 2]
+
+
+BAD = {
+    "nothing.npz": b"not a zip",
+    "odd.txt": b"",
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.npz"], "there is no file nowhere.npz."),
+        (["nothing.npz"], "nothing.npz cannot be read as an .npz archive"),
+        (["odd.txt"], "odd.txt must be an .npz or a .parquet file."),
+        (["other.npz"], "other.npz has no array 'logits'. It has x."),
+        (["pickle.npz"], "pickle.npz cannot be read as an .npz archive: Object arrays cannot be"),
+        (["text.npz"], "logits in text.npz must be numbers"),
+        (["shapes.npz"], "logits must be (n,) or (n, C) and targets (n,), got (3,) and (4,)."),
+        (["nan.npz"], "logits must be finite."),
+        (["few.npz"], "every class must have at least 10 rows, got [2]."),
+        (["labels.npz"], "targets must be whole numbers from 0 to 1."),
+        (["few.npz", "--alpha", "1"], "--alpha must be between 0 and 1, got 1."),
+        (["few.npz", "--gamma", "-1"], "--gamma must be 0 or more, got -1."),
+        (["wide.npz", "--alpha", "0.5"], "--alpha belongs to one column of logits"),
+        (["other.parquet"], "other.parquet needs columns 'logits' and 'targets'. It has 'x'."),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_files_are_one_clear_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, content in BAD.items():
+        Path(name).write_bytes(content)
+    np.savez("other.npz", x=np.zeros(3))
+    np.savez("pickle.npz", logits=np.array([{}]), targets=np.zeros(1))
+    np.savez("text.npz", logits=np.array(["a"]), targets=np.zeros(1))
+    np.savez("shapes.npz", logits=np.zeros(3), targets=np.zeros(4))
+    np.savez("nan.npz", logits=np.array([np.nan]), targets=np.zeros(1))
+    np.savez("few.npz", logits=np.zeros(5), targets=np.array([1, 1, 0, 0, 0]))
+    np.savez("labels.npz", logits=np.zeros(2), targets=np.array([1, 2]))
+    np.savez("wide.npz", logits=np.zeros((2, 3)), targets=np.array([1, 2]))
+    pd.DataFrame({"x": [1]}).to_parquet("other.parquet")
+    assert main(["diagnose", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith(f"refocal diagnose: {message}")
+
+
+# --- digits --------------------------------------------------------------------------------------
+
+
+def test_digits_prints_its_ablation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from refocal import digits
+
+    def few(**options: Any) -> digits.Results:
+        assert list(options.pop("seeds")) == [3, 4]
+        assert options.pop("steps") == 30
+        outcomes = tuple(
+            digits.Outcome(one, ((0.1,), (0.2 + one.gamma / 10,))) for one in digits.SETTINGS
+        )
+        options["progress"](2, 20)
+        return digits.Results(outcomes, (3, 4), (30,), 1.5)
+
+    monkeypatch.setattr(digits, "run", few)
+    out = tmp_path / "out"
+    command = ["compare", "digits", "--quick", "--seed", "3", "--out", str(out)]
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    assert "focal gamma 2, alpha 0.25" in text
+    assert "±" in text
+    found = json.loads((out / "results.json").read_text())
+    assert found["schema"] == "refocal.compare/2-digits"
+    assert "seconds" not in found
+    assert len(found["outcomes"]) == len(digits.SETTINGS)
+    assert main(command) == 0  # the folder is known as ours

@@ -1,0 +1,125 @@
+"""The search: resumed as if never stopped, and shared between processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tables import csv_file, customers, made_table
+
+from refocal import compare
+from refocal.compare import CompareError, Plan, by_name, workplace
+from refocal.compare.folder import STUDY
+from refocal.compare.networks import Network
+
+optuna = pytest.importorskip("optuna")
+
+PLAN = Plan(quick=True, resamples=20, trials=5, epochs=4)
+
+
+def found(folder: Path | None = None, plan: Plan = PLAN) -> compare.Results:
+    return compare.run(made_table(rows=400), by_name(["logistic"]), plan, folder=folder)
+
+
+def test_a_search_adds_one_focal_loss_and_a_rate_for_cross_entropy() -> None:
+    results = found()
+    plain, *_, searched = results.losses
+    assert searched.name.startswith("focal, searched: α ")
+    assert isinstance(searched.alpha, float)
+    assert 0.05 <= searched.alpha <= 0.95
+    assert 0.25 <= searched.gamma <= 5
+    assert plain.name == "cross-entropy"
+    assert results.protocol.trials == 5
+    assert len(results.protocol.learning_rates["logistic"]) > 1
+    assert found() == results
+
+
+def test_a_search_that_is_stopped_goes_on_as_if_it_had_not_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = found()
+    fit = Network.fit
+    for allowed in (0, 3, 8):
+        done: list[int] = []
+
+        def stops(self: Network, *a: object, done: list[int] = done, n: int = allowed, **k: object):
+            if len(done) >= n:
+                raise KeyboardInterrupt
+            done.append(1)
+            return fit(self, *a, **k)  # type: ignore[arg-type]
+
+        folder = tmp_path / str(allowed)
+        monkeypatch.setattr(Network, "fit", stops)
+        with pytest.raises(KeyboardInterrupt), workplace(folder):
+            found(folder)
+        monkeypatch.setattr(Network, "fit", fit)
+        with workplace(folder, resume=True):
+            assert found(folder) == expected
+            assert (folder / STUDY).exists()
+
+
+def test_a_search_is_extended(tmp_path: Path) -> None:
+    with workplace(tmp_path / "out") as folder:
+        found(folder)
+        longer = Plan(quick=True, resamples=20, trials=7, epochs=4)
+        assert found(folder, longer).protocol.trials == 7
+        studies = _studies(folder / STUDY)
+    assert [len(one.trials) for one in studies] == [7, 7]
+
+
+def _studies(journal: Path) -> list:
+    backend = optuna.storages.journal.JournalFileBackend(str(journal))
+    storage = optuna.storages.JournalStorage(backend)
+    names = [one.study_name for one in storage.get_all_studies()]
+    return [optuna.load_study(study_name=name, storage=storage) for name in names]
+
+
+def test_two_processes_share_one_study(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, customers(400))
+    storage = tmp_path / "shared.journal"
+    command = [sys.executable, "-m", "refocal", "compare", str(path), "--target", "churn"]
+    command += [
+        "--quick",
+        "--model",
+        "logistic",
+        "--trials",
+        "12",
+        "--storage",
+        f"journal:{storage}",
+    ]
+    runs = [
+        subprocess.Popen(
+            [*command, "--out", str(tmp_path / name)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("one", "other")
+    ]
+    outcomes = [run.communicate(timeout=300) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], outcomes
+    for study in _studies(storage):
+        finished = [t for t in study.trials if t.state.is_finished()]
+        assert 12 <= len(finished) <= 13  # the last may be asked for twice
+    # both report the same best trial
+    texts = [(tmp_path / name / "results.json").read_text() for name in ("one", "other")]
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("url", ["nonsense://x", "sqlite:////nowhere/at/all.db"])
+def test_a_storage_out_of_reach_is_one_line(url: str) -> None:
+    with pytest.raises(CompareError, match=r"--storage .* cannot be used"):
+        found(plan=Plan(quick=True, trials=2, storage=url))
+
+
+def test_several_classes_have_no_search() -> None:
+    with pytest.raises(CompareError, match="--trials searches binary"):
+        compare.run(made_table("multiclass"), by_name(["mlp"]), PLAN)
+
+
+def test_a_missing_optuna_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ImportError, match=r"pip install 'refocal\[search\]'"):
+        found()
