@@ -119,6 +119,9 @@ def exacta_softmax(gamma: float) -> Loss:
 PROVIDERS: dict[str, dict[str, Callable[[float], Loss]]] = {
     "sigmoid": {
         "refocal": lambda gamma: lambda z, y: refocal.sigmoid_focal_loss(z, y, gamma=gamma),
+        "refocal eager": lambda gamma: (
+            lambda z, y: refocal.sigmoid_focal_loss(z, y, gamma=gamma, impl="eager")
+        ),
         "torchvision": torchvision_loss,
         "torchvision compiled": torchvision_loss,
         "bce": lambda gamma: F.binary_cross_entropy_with_logits,
@@ -126,6 +129,9 @@ PROVIDERS: dict[str, dict[str, Callable[[float], Loss]]] = {
     },
     "softmax": {
         "refocal": lambda gamma: lambda z, y: refocal.softmax_focal_loss(z, y, gamma=gamma),
+        "refocal eager": lambda gamma: (
+            lambda z, y: refocal.softmax_focal_loss(z, y, gamma=gamma, impl="eager")
+        ),
         "cross_entropy": lambda gamma: F.cross_entropy,
         "recipe": recipe,
         "recipe compiled": recipe,
