@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -148,6 +149,8 @@ def providers(case: Case) -> list[str]:
         name
         for name in PROVIDERS[case.link]
         if (case.compiled or not name.endswith("compiled"))
+        # to find a size below which it is faster: large ones would only take time
+        and (name != "refocal eager" or math.prod(case.shape) <= 100_000)
         and (name.split()[0] not in PACKAGES or importlib.util.find_spec(name.split()[0]))
     ]
 
