@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -119,6 +120,9 @@ def exacta_softmax(gamma: float) -> Loss:
 PROVIDERS: dict[str, dict[str, Callable[[float], Loss]]] = {
     "sigmoid": {
         "refocal": lambda gamma: lambda z, y: refocal.sigmoid_focal_loss(z, y, gamma=gamma),
+        "refocal eager": lambda gamma: (
+            lambda z, y: refocal.sigmoid_focal_loss(z, y, gamma=gamma, impl="eager")
+        ),
         "torchvision": torchvision_loss,
         "torchvision compiled": torchvision_loss,
         "bce": lambda gamma: F.binary_cross_entropy_with_logits,
@@ -126,6 +130,9 @@ PROVIDERS: dict[str, dict[str, Callable[[float], Loss]]] = {
     },
     "softmax": {
         "refocal": lambda gamma: lambda z, y: refocal.softmax_focal_loss(z, y, gamma=gamma),
+        "refocal eager": lambda gamma: (
+            lambda z, y: refocal.softmax_focal_loss(z, y, gamma=gamma, impl="eager")
+        ),
         "cross_entropy": lambda gamma: F.cross_entropy,
         "recipe": recipe,
         "recipe compiled": recipe,
@@ -142,6 +149,8 @@ def providers(case: Case) -> list[str]:
         name
         for name in PROVIDERS[case.link]
         if (case.compiled or not name.endswith("compiled"))
+        # to find a size below which it is faster: large ones would only take time
+        and (name != "refocal eager" or math.prod(case.shape) <= 100_000)
         and (name.split()[0] not in PACKAGES or importlib.util.find_spec(name.split()[0]))
     ]
 

@@ -14,6 +14,11 @@ def test_the_table_of_the_readme_comes_from_the_csv():
     assert table.between(table.README.read_text()) == table.section()
 
 
+def test_the_targets_of_the_record_come_from_the_csv():
+    found = table.rows(table.RESULTS / "cpu.csv")
+    assert table.between(table.RECORD.read_text()) == table.targets(found)
+
+
 def test_the_markers_keep_what_is_around_them():
     text = f"a\n{table.BEGIN}\nold\n{table.END}\nb"
     assert table.replaced(text, "new") == f"a\n{table.BEGIN}\nnew\n{table.END}\nb"

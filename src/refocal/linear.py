@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.distributed import ProcessGroup
 from torch.utils.checkpoint import checkpoint
 
 from refocal import arguments, kernels
@@ -30,7 +31,8 @@ from refocal.problem import (
     has_index_targets,
     loss_shape,
 )
-from refocal.reduction import Reduction, reduce, reduction_for
+from refocal.ranks import RankSum
+from refocal.reduction import Reduction, at_least, denominator, reduce, reduction_for
 
 NAME = "linear_focal_loss"
 
@@ -55,6 +57,7 @@ def linear_focal_loss(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     detach_modulator: bool = False,
+    process_group: ProcessGroup | None = None,
     chunk_size: int | None = None,
 ) -> Tensor:
     r"""Multi-class focal loss of a last linear layer with many classes, in the memory of a chunk.
@@ -89,6 +92,8 @@ def linear_focal_loss(
             -100 with probability targets.
         label_smoothing: e in [0, 1]; targets are read as ``y (1 - e) + e / C``.
         detach_modulator: no gradient through ``(1 - p_y)**gamma``.
+        process_group: ranks that share one batch, for reduction "mean"; as in
+            `softmax_focal_loss`. Each passes its local rows, and the whole weight.
         chunk_size: rows of logits held at a time. None: at least 256, and up to 8 million logits.
 
     Returns:
@@ -126,15 +131,24 @@ def linear_focal_loss(
         label_smoothing=label_smoothing,
         detach_modulator=detach_modulator,
     )
-    arguments.check_reduction(NAME, reduction, normalizer, multiclass=True)
+    shared = process_group is not None
+    arguments.check_reduction(NAME, reduction, normalizer, multiclass=True, shared=shared)
     arguments.check_chunk_size(NAME, chunk_size)
     positions = tuple(hidden.shape[:-1])
     problem = _as_rows(problem)
-    how = reduction_for(problem, reduction, normalizer)
     factors = Factors(hidden.reshape(-1, hidden.shape[-1]), weight, bias)
     rows = chunk_size or max(CHUNK_ROWS, CHUNK_LOGITS // weight.shape[0])
-    loss = _run(factors, problem, how, rows)
-    return loss.view(positions) if reduction == "none" else loss
+    if process_group is None:
+        loss = _run(factors, problem, reduction_for(problem, reduction, normalizer), rows)
+        return loss.view(positions) if reduction == "none" else loss
+    arguments.check_process_group(NAME, process_group, reduction)
+    local = denominator(problem, normalizer)
+    arguments.check_constant_denominator(NAME, local)
+    count = RankSum(local, process_group, hidden.device)
+    # gradients are accumulated undivided, so the ranks' count may come when they are finished
+    total = _run(factors, problem, Reduction("sum", 1.0), rows)
+    scale = count.world / at_least(count.result(), normalizer)
+    return total * torch.as_tensor(scale, dtype=total.dtype)
 
 
 def _autocast_dtype(hidden: Any) -> torch.dtype | None:
@@ -415,6 +429,7 @@ class LinearFocalLoss(FocalModule):
         ignore_index: int = -100,
         label_smoothing: float = 0.0,
         detach_modulator: bool = False,
+        process_group: ProcessGroup | None = None,
         chunk_size: int | None = None,
     ) -> None:
         arguments.check_chunk_size(type(self).__name__, chunk_size)
@@ -427,6 +442,7 @@ class LinearFocalLoss(FocalModule):
             ignore_index=ignore_index,
             label_smoothing=label_smoothing,
             detach_modulator=detach_modulator,
+            process_group=process_group,
             chunk_size=chunk_size,
         )
 

@@ -1,7 +1,7 @@
 """The CPU kernel inside compiled code, as operators that the compiler does not look into.
 
-Inductor's C++ of the differentiable text took 3 to 14 times as long as the Numba kernel (4 million
-logits, two threads; benchmarks/compiled.py), so under torch.compile on the CPU the text gives way
+Inductor's C++ of the differentiable text took 2 to 5 times as long as the Numba kernel
+(benchmarks/results/compiled.csv), so under torch.compile on the CPU the text gives way
 to the operators below. Under torch.export, which must not depend on Numba, and under torch.func,
 whose transforms differentiate and batch plain operations better than any rule, it does not. On
 other devices Inductor fuses the text with its neighbours.
