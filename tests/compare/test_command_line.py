@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -54,8 +55,15 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_a_user_s_table_from_file_to_report(
-    table: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+    table: Path,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def offline(*_: object) -> None:
+        raise AssertionError("a connection was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", offline)
     arguments = ["compare", table.name, "--target", "fault", "--quick", "--out", "out/first"]
     assert main(arguments) == 0
     out, err = capsys.readouterr()
@@ -78,6 +86,8 @@ def test_a_user_s_table_from_file_to_report(
     assert main(arguments) == 0
     assert json.loads((written / "results.json").read_text()) == results
     assert [path.name for path in (folder / "out").iterdir()] == ["first"]
+    # nothing beside it
+    assert sorted(path.name for path in folder.iterdir()) == ["machines.csv", "out"]
 
 
 def test_without_a_file_it_compares_on_the_flights(

@@ -141,6 +141,15 @@ def test_advice_on_probabilities(posterior: float, platt: float, advice: str) ->
     assert re.match(advice, answer(PLAIN, focal).probabilities)
 
 
+def test_a_prior_bias_is_part_of_the_recipe() -> None:
+    focal = loss_result("f", 0.25, 2.0, (0.05, 0.01, 0.09))
+    found = answer(PLAIN, dataclasses.replace(focal, prior_bias=True)).call
+    assert found == (
+        "refocal.sigmoid_focal_loss(logits, targets, alpha=0.25, gamma=2), after"
+        " refocal.parameters.initialize_bias(last_layer, 0.1, alpha=0.25, gamma=2)"
+    )
+
+
 def test_cross_entropy_needs_no_posterior() -> None:
     found = answer(PLAIN, loss_result("f", 0.25, 2.0))
     assert found.probabilities == "sigmoid(logits) is the probability: log loss 0.2000."

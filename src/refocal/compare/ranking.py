@@ -57,7 +57,13 @@ class Ranking:
 
     def precision_at(self, top: int, weights: Floats) -> float:
         """Share of positives among the `top` rows with the highest scores."""
-        weight = weights[self._order]
-        before = weight.cumsum() - weight
-        taken = np.clip(top - before, 0.0, weight)
-        return float((taken * self._hits).sum() / taken.sum())
+        # nearly always a few times as many rows weigh as much
+        first = min(3 * top + 1000, len(self._order))
+        while True:
+            weight = weights[self._order[:first]]
+            reached = weight.cumsum()
+            if reached[-1] >= top or first == len(self._order):
+                break
+            first = len(self._order)
+        taken = np.clip(top - (reached - weight), 0.0, weight)
+        return float((taken * self._hits[:first]).sum() / taken.sum())

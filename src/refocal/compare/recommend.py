@@ -70,7 +70,7 @@ def recommend(losses: list[LossResult], data: Data, protocol: Protocol) -> Recom
         loss=best.name,
         headline=headline,
         reasons=reasons,
-        call=best.call,
+        call=best.call + _bias(best, data),
         probabilities=_probabilities(best, data.base_rate_log_loss),
     )
 
@@ -109,6 +109,20 @@ def _reason(losses: list[LossResult], data: Data, protocol: Protocol, *, with_mo
         f" {_interval(rival.gains['average_precision'])}, its ROC AUC by"
         f" {_interval(rival.gains['roc_auc'])} and its cost by {_interval(rival.gains['cost'])}"
         " per row (less is better)."
+    )
+
+
+def _bias(loss: LossResult, data: Data) -> str:
+    """How the last layer is made to start from the base rate, where the loss did so."""
+    if not loss.prior_bias:
+        return ""
+    if data.kind != "binary" or isinstance(loss.alpha, list):
+        return ", with the last layer's bias from refocal.parameters.prior_bias for each class"
+    train = data.parts[0]
+    alpha = "None" if loss.alpha is None else f"{loss.alpha:.4g}"
+    return (
+        ", after refocal.parameters.initialize_bias(last_layer,"
+        f" {train.positives[0] / train.rows:.3g}, alpha={alpha}, gamma={loss.gamma:g})"
     )
 
 
