@@ -354,6 +354,9 @@ def address(kernel: SigmoidKernel) -> int:
         "parameters": parameter_reader(number, kernel.general),
         "reject": compiled(numba_pool.reject),
     }
+    if kernel.logits == "bfloat16":
+        # a bfloat16 reaches as far down as a float, and its subnormal results are rounded once too
+        names["exp"] = names["gradual_exp"]
 
     def bind(name: str, text: Any, wrap: Any = inlined) -> None:
         names[name] = wrap(rebound(text, names))
