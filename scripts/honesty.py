@@ -223,7 +223,24 @@ def document(public: list[dict[str, Any]], planted: list[dict[str, Any]]) -> str
         cells = [str(row["mixture"]), _cell(row["plain"], 3), _cell(row["focal"], 3)]
         cells += [str(row["draws"]), *(str(chosen[k]) for k in ("focal", "plain", "balanced"))]
         lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", *_verdicts(planted)]
     return "\n".join(lines) + "\n"
+
+
+def _verdicts(planted: list[dict[str, Any]]) -> list[str]:
+    """How often the truth was found, held against the aims."""
+
+    def chosen(rows: list[dict[str, Any]]) -> tuple[int, int]:
+        return sum(row["chosen"]["focal"] for row in rows), sum(row["draws"] for row in rows)
+
+    found, of = chosen([row for row in planted if row["focal"] > row["plain"]])
+    wrong, among = chosen([row for row in planted if row["focal"] < row["plain"]])
+    return [
+        f"Where focal loss is better it was recommended in {found} of {of} draws (the aim is 80 %:"
+        f" {'met' if found >= 0.8 * of else 'not met'}), where cross-entropy is better in {wrong}"
+        f" of {among} (the aim is at most 5 %: {'met' if wrong <= 0.05 * among else 'not met'}).",
+        "A recommendation needs an interval above 0, so a small gain is often left at “as good”.",
+    ]
 
 
 def _cell(value: float | None, digits: int) -> str:

@@ -150,10 +150,10 @@ def test_after_any_number_of_fits_the_results_are_the_same(
 ) -> None:
     """Stopped after the first, the second, ... fit; at most the one at work is lost."""
     table = compare.frame_table(customers(500), name=Path("c"), target="churn")
-    plan = Plan(quick=True, resamples=20, repeats=2)
+    plan = Plan(quick=True, resamples=10, repeats=2, epochs=2)
     expected = json.dumps(compare.run(table, by_name(["logistic"]), plan).to_dict())
     fit = Network.fit
-    for allowed in range(6):
+    for allowed in (0, 1, 4):
         done = []
 
         def stops(

@@ -30,8 +30,12 @@ def results() -> Results:
     return compare.run(made_table(), by_name(["logistic"]), Plan(quick=True, resamples=50))
 
 
-def test_report_files(results: Results) -> None:
-    files = report_files(results)
+@pytest.fixture(scope="module")
+def files(results: Results) -> dict[str, str]:
+    return report_files(results)
+
+
+def test_report_files(results: Results, files: dict[str, str]) -> None:
     assert files == report_files(results)  # no time stamp, no random id
     page = files["report.html"]
     assert page.count(results.recommendation.headline.replace("'", "&#39;")) == 2
@@ -48,8 +52,8 @@ def test_report_files(results: Results) -> None:
     assert_allclose(rows["log_loss_posterior"], values)
 
 
-def test_every_plot_is_valid_svg_that_follows_the_page_s_colour(results: Results) -> None:
-    drawn = {name: text for name, text in report_files(results).items() if name.endswith(".svg")}
+def test_every_plot_is_valid_svg_that_follows_the_page_s_colour(files: dict[str, str]) -> None:
+    drawn = {name: text for name, text in files.items() if name.endswith(".svg")}
     assert len(drawn) == 8
     for text in drawn.values():
         assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
@@ -91,7 +95,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
-def test_the_page_runs_in_a_browser(results: Results, tmp_path: Path) -> None:
+def test_the_page_runs_in_a_browser(files: dict[str, str], tmp_path: Path) -> None:
     """The scripts run without an error, the columns sort, the controls move the picture."""
     checks = """
     <script>
@@ -110,7 +114,7 @@ def test_the_page_runs_in_a_browser(results: Results, tmp_path: Path) -> None:
         document.documentElement.scrollWidth <= document.documentElement.clientWidth]);
     });
     </script></body>"""
-    page = report_files(results)["report.html"].replace("</body>", checks)
+    page = files["report.html"].replace("</body>", checks)
     path = tmp_path / "report.html"
     path.write_text(page)
     done = subprocess.run(

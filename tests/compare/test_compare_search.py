@@ -16,7 +16,7 @@ from refocal.compare.networks import Network
 
 optuna = pytest.importorskip("optuna")
 
-PLAN = Plan(quick=True, resamples=20, trials=5, epochs=4)
+PLAN = Plan(quick=True, resamples=10, trials=5, epochs=4)
 
 
 def found(folder: Path | None = None, plan: Plan = PLAN) -> compare.Results:
@@ -41,7 +41,7 @@ def test_a_search_that_is_stopped_goes_on_as_if_it_had_not_been(
 ) -> None:
     expected = found()
     fit = Network.fit
-    for allowed in (0, 3, 8):
+    for allowed in (0, 8):
         done: list[int] = []
 
         def stops(self: Network, *a: object, done: list[int] = done, n: int = allowed, **k: object):
@@ -63,7 +63,7 @@ def test_a_search_that_is_stopped_goes_on_as_if_it_had_not_been(
 def test_a_search_is_extended(tmp_path: Path) -> None:
     with workplace(tmp_path / "out") as folder:
         found(folder)
-        longer = Plan(quick=True, resamples=20, trials=7, epochs=4)
+        longer = Plan(quick=True, resamples=10, trials=7, epochs=4)
         assert found(folder, longer).protocol.trials == 7
         studies = _studies(folder / STUDY)
     assert [len(one.trials) for one in studies] == [7, 7]
