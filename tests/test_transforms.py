@@ -411,3 +411,18 @@ def test_a_loss_tensor_survives_deepcopy_and_pickle() -> None:
     loss = softmax_focal_loss(torch.randn(3, 4), torch.tensor([0, 1, 2]))
     assert_close(copy.deepcopy(loss), loss)
     assert_close(pickle.loads(pickle.dumps(loss)), loss)
+
+
+@pytest.mark.parametrize("function", [sigmoid_focal_loss, softmax_focal_loss])
+def test_a_gamma_that_changes_is_compiled(function: Any) -> None:
+    """A schedule makes a symbol of gamma, whose rounding must be traceable."""
+    logits = torch.randn(6, 5)
+    targets = torch.arange(6) % 5 if function is softmax_focal_loss else torch.rand(6, 5)
+    torch._dynamo.reset()
+    compiled = torch.compile(function, backend="aot_eager", fullgraph=True, dynamic=True)
+    for gamma in (2.0, 1.5, 2.5, 1.25):
+        found, expected = (
+            compiled(logits, targets, gamma=gamma),
+            function(logits, targets, gamma=gamma),
+        )
+        torch.testing.assert_close(found, expected)
