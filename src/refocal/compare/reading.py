@@ -17,8 +17,8 @@ from refocal.compare.errors import CompareError
 PARQUET = (".parquet", ".pq")
 ARROW = (".arrow", ".feather", ".ipc")
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zip", ".zst")
-# ParserError, UnicodeDecodeError and pyarrow's ArrowInvalid are ValueErrors; an encrypted archive is
-# a RuntimeError; a compression whose package is not there an ImportError.
+# ParserError, UnicodeDecodeError and pyarrow's ArrowInvalid are ValueErrors; an encrypted archive
+# is a RuntimeError, a compression whose package is not there an ImportError.
 _UNREADABLE = (
     *(ValueError, OSError, EOFError, RuntimeError, ImportError),
     *(zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error),
