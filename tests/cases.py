@@ -86,7 +86,7 @@ def smallest_normal(dtype: torch.dtype) -> np.longdouble:
 
 def numbers(tensor: Tensor | float) -> Array:
     """A tensor, rounded as it is, in the oracle's numbers."""
-    tensor = torch.as_tensor(tensor).detach()
+    tensor = torch.as_tensor(tensor).detach().resolve_neg()
     return wide((tensor.double() if tensor.is_floating_point() else tensor).numpy())
 
 
@@ -411,11 +411,13 @@ def expected(
         by_index = not targets.is_floating_point()
         g = align(gamma, z.shape, dtype)
         if by_index:
-            y = np.moveaxis(np.eye(classes, dtype=z.dtype)[y.astype(int)], -1, axis)
-            if g.shape == index_shape and g.ndim:
-                g = np.expand_dims(g, axis)
+            one_hot = np.zeros((*y.shape, classes), z.dtype)
+            np.put_along_axis(one_hot, y.astype(int)[..., None], 1, -1)
+            y = np.moveaxis(one_hot, -1, axis)
         else:
             kept = np.ones(index_shape, bool)
+        if g.ndim and g.shape == index_shape and g.shape != (classes,):
+            g = np.expand_dims(g, axis)
         a = wide(1) if alpha is None else align(alpha, z.shape, dtype)
         weight = np.where(kept, leading(sample_weight, len(index_shape)), 0)
 

@@ -38,6 +38,7 @@ SOFTMAX = {
     "alpha": {"alpha": draw(5), "gamma": 1.5},
     "gamma per class": {"gamma": 3 * draw(5), "normalizer": 7.0},
     "weight": {"sample_weight": draw(6), "normalizer": "weights"},
+    "tensors alone": {"gamma": 3 * draw(5), "normalizer": "weights"},
     "none": {"reduction": "none", "detach_modulator": True},
     "sum": {"reduction": "sum"},
     "smoothed": {"label_smoothing": 0.1},

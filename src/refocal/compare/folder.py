@@ -42,12 +42,12 @@ def check_folder(folder: Path, *, resume: bool = False) -> None:
         CompareError: the folder holds files of something else or an unfinished comparison, or
             cannot be written.
     """
-    folder = folder.resolve()
-    if folder.exists() and not folder.is_dir():
-        raise CompareError(f"{folder} is not a folder. Name another one with --out.")
-    if folder == Path.cwd():
-        raise CompareError("the folder is the current one. Name a new one with --out.")
     try:
+        folder = folder.resolve()
+        if folder.exists() and not folder.is_dir():
+            raise CompareError(f"{folder} is not a folder. Name another one with --out.")
+        if folder == Path.cwd():
+            raise CompareError("the folder is the current one. Name a new one with --out.")
         foreign = _foreign(folder)
         if foreign is not None:
             raise CompareError(

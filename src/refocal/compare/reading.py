@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import lzma
 import os
+import tarfile
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,12 @@ from refocal.compare.errors import CompareError
 PARQUET = (".parquet", ".pq")
 ARROW = (".arrow", ".feather", ".ipc")
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zip", ".zst")
+# ParserError, UnicodeDecodeError and pyarrow's ArrowInvalid are ValueErrors; an encrypted archive
+# is a RuntimeError, a compression whose package is not there an ImportError.
+_UNREADABLE = (
+    *(ValueError, OSError, EOFError, RuntimeError, ImportError),
+    *(zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error),
+)
 _SAMPLE = 1_000  # lines of a CSV file to measure how large it will be
 # Reading, cleaning and encoding hold about this many copies at the worst moment.
 _COPIES = 3.0
@@ -25,7 +35,11 @@ def read_frame(path: Path) -> pd.DataFrame:
         CompareError: it is missing, empty, of another kind, or larger than memory.
         ImportError: it is Parquet or Arrow and pyarrow is not installed.
     """
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise CompareError(f"{path} cannot be read: {error.strerror}.") from error
+    if not there:
         raise CompareError(f"there is no file {path}.")
     kind = path.suffix.lower()
     check_memory(path)
@@ -40,8 +54,7 @@ def read_frame(path: Path) -> pd.DataFrame:
             frame = pd.read_csv(path, low_memory=False)
     except pd.errors.EmptyDataError:
         raise CompareError(f"{path} is empty.") from None
-    except (ValueError, OSError, EOFError) as error:
-        # ParserError, UnicodeDecodeError and pyarrow's ArrowInvalid are ValueErrors
+    except _UNREADABLE as error:
         reason = " ".join(str(error).split()).rstrip(".")[:300]
         if kind in PARQUET + ARROW:
             raise CompareError(f"{path} cannot be read: {reason}.") from error
@@ -77,7 +90,7 @@ def check_memory(path: Path) -> None:
     """
     try:
         needed = _COPIES * estimate_bytes(path)
-    except (ValueError, OSError, EOFError):  # unreadable: reading it says so better
+    except _UNREADABLE:  # reading it says so better
         return
     available = available_bytes()
     if available is not None and needed > available:

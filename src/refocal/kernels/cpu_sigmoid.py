@@ -235,6 +235,8 @@ def _common_axes(
     tensors run through without a jump.
     """
     axes: list[tuple[int, tuple[int, ...]]] = []
+    if 0 in shape:  # nothing to run through, and torch's strides are those of no array
+        return axes
     for axis, size in enumerate(shape):
         if size == 1:
             continue

@@ -249,7 +249,9 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) 
 def _backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Any, ...]:
     logits, targets, *tensors, kept = ctx.saved_tensors
     arguments = (logits, targets, tensors, *ctx.rest)
-    nothing = (None, [None] * ctx.count, *(None,) * 8)
+    # torch takes a list without numbers for a list of tensors, and wants one back
+    numbers: list[None] | None = None if ctx.rest[0] else []
+    nothing = (None, [None] * ctx.count, numbers, *(None,) * 7)
     problem, reduction = unpack(*arguments)
     if torch.is_grad_enabled():
         # a second derivative: what the operator has computed is constant to autograd
