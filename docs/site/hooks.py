@@ -52,6 +52,7 @@ _NAVIGATION: list[tuple[str, list[tuple[str, str]]]] = [
             ("Functions and classes", "reference.md"),
             ("Numerics", "numerics.md"),
             ("Is the recommendation honest?", "honesty.md"),
+            ("Trust", "trust.md"),
         ],
     ),
 ]
@@ -61,6 +62,7 @@ def on_config(config: Any) -> Any:
     """The navigation: what is above, then every other page there is, then the decisions."""
     folder = Path(config.docs_dir)
     pages = {path.relative_to(folder).as_posix() for path in folder.rglob("*.md")} - {"README.md"}
+    pages = {page for page in pages if not page.startswith("tables/")}  # parts of pages
     decisions = sorted(page for page in pages if page.startswith("decisions/"))
     named = {page for _, group in _NAVIGATION for _, page in group}
     navigation: list[Any] = []
