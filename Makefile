@@ -24,7 +24,7 @@ OLDEST_TESTS := tests/test_accuracy.py tests/test_errors.py tests/test_linear.py
   tests/test_parameters.py tests/test_transforms.py tests/test_boosting_hosts.py \
   tests/test_boosting_classifiers.py tests/compare
 
-.PHONY: demo test test-hosts test-oldest docs lint types bench bench-linear exhaustive clean
+.PHONY: demo test test-hosts test-oldest docs lint types bench bench-linear exhaustive mutation clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/refocal compare --out refocal-compare
@@ -72,6 +72,15 @@ $(BENCH)/.installed: pyproject.toml
 # minutes to an hour; stop it at any time, it goes on where it was
 exhaustive: $(VENV)/.installed-test
 	$(BIN)/python -m trust.exhaustive
+
+# an hour or more; mutants are written into src and taken back, so let nothing else run here
+mutation: $(VENV)/.installed-test
+	$(PIP) install --quiet --group mutation
+	mkdir -p build
+	$(BIN)/cosmic-ray init trust/mutation.toml build/mutation.sqlite
+	$(BIN)/cr-filter-operators build/mutation.sqlite trust/mutation.toml
+	$(BIN)/cosmic-ray exec trust/mutation.toml build/mutation.sqlite
+	$(BIN)/python -m trust.mutation table
 
 clean:
 	rm -rf $(VENV) $(HOSTS) $(OLDEST) $(BENCH) build dist .coverage .mypy_cache .pytest_cache .ruff_cache
