@@ -116,7 +116,8 @@ def watched(tmp_path: Path, code: str, *arguments: str) -> tuple[int, list[str],
     notes, temporary = tmp_path / "notes.json", tmp_path / "temporary"
     temporary.mkdir(exist_ok=True)
     environment = {
-        **os.environ,
+        # torch leaves the place of its compiler's cache there, which is the temporary folder
+        **{name: value for name, value in os.environ.items() if "INDUCTOR" not in name},
         "OMP_NUM_THREADS": "1",
         "TMPDIR": str(temporary),
     }
