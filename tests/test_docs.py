@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
+import importlib.util
 import inspect
 import io
 import os
@@ -192,7 +193,16 @@ def test_an_invented_figure_is_caught() -> None:
 def example(module: str) -> Iterator[Any]:
     sys.path.insert(0, str(ROOT / "examples"))
     try:
-        yield importlib.import_module(module)
+        # by its file: other tests have modules of the same name
+        spec = importlib.util.spec_from_file_location(
+            f"example_{module}", ROOT / "examples" / f"{module}.py"
+        )
+        assert spec is not None
+        assert spec.loader is not None
+        loaded = importlib.util.module_from_spec(spec)
+        sys.modules[loaded.__name__] = loaded
+        spec.loader.exec_module(loaded)
+        yield loaded
     finally:
         sys.path.pop(0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -108,7 +109,11 @@ def test_a_right_import_is_not() -> None:
 def loaded_after(statement: str, names: set[str]) -> set[str]:
     """Which of these packages a fresh interpreter holds after a statement."""
     script = f"import sys\n{statement}\nprint(*sorted({names!r} & set(sys.modules)))"
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    # without coverage, which imports packages of its own there
+    quiet = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=quiet
+    )
     return set(run.stdout.split())
 
 
