@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from trust.long_run import STATM, train
 
@@ -20,7 +22,8 @@ def test_memory_is_flat_and_losses_are_the_same_again() -> None:
 
 
 def test_a_leak_would_be_seen() -> None:
-    # blocks so large that no memory freed by an earlier test can hold them
+    # blocks so large that no memory freed by an earlier test can hold them, nor make up for them
+    gc.collect()
     kept = []
-    run = train(1500, **LOOKS, look=lambda step, loss: kept.append(bytes([1]) * 2**26))
+    run = train(1500, **LOOKS, look=lambda step, loss: kept.append(bytes([1]) * 2**27))
     assert run.growth > 2**20
