@@ -136,52 +136,34 @@ def unpack(
 # the operators
 
 
-@torch.library.custom_op("refocal::one_pass", mutates_args=(), device_types="cpu")
-def one_pass(
-    logits: Tensor,
-    targets: Tensor,
-    tensors: Sequence[Tensor],
-    numbers: Sequence[float],
-    word: str,
-    ignore_index: int | None,
-    label_smoothing: float,
-    detach_modulator: bool,
-    kind: str,
-    count: int,
-    gradient: bool,
-) -> tuple[Tensor, Tensor]:
+# what `pack` makes; count may be symbolic
+PACKED = (
+    "Tensor logits, Tensor targets, Tensor[] tensors, float[] numbers, str word, "
+    "SymInt? ignore_index, float label_smoothing, bool detach_modulator, str kind, SymInt count"
+)
+
+
+@torch.library.custom_op(
+    "refocal::one_pass",
+    mutates_args=(),
+    device_types="cpu",
+    schema=f"({PACKED}, bool gradient) -> (Tensor, Tensor)",
+)
+def one_pass(*arguments: Any) -> tuple[Tensor, Tensor]:
     """The reduced loss, and its gradient if that is wanted and worth keeping, else nothing."""
-    problem, reduction = unpack(
-        logits,
-        targets,
-        tensors,
-        numbers,
-        word,
-        ignore_index,
-        label_smoothing,
-        detach_modulator,
-        kind,
-        count,
-    )
+    *packed, gradient = arguments
+    problem, reduction = unpack(*packed)
+    logits = problem.logits
+    name = f"{'sigmoid' if isinstance(problem, SigmoidProblem) else 'softmax'}_focal_loss"
     keep = gradient and logits.dtype in KEPT
-    loss, slopes = cpu.evaluate(NAMES[word[0]], problem, reduction, gradient=keep)
+    loss, slopes = cpu.evaluate(name, problem, reduction, gradient=keep)
     return loss, logits.new_empty(0) if slopes is None else slopes.contiguous()
 
 
 @one_pass.register_fake
-def _(
-    logits: Tensor,
-    targets: Tensor,
-    tensors: Sequence[Tensor],
-    numbers: Sequence[float],
-    word: str,
-    ignore_index: int | None,
-    label_smoothing: float,
-    detach_modulator: bool,
-    kind: str,
-    count: int,
-    gradient: bool,
-) -> tuple[Tensor, Tensor]:
+def _(*arguments: Any) -> tuple[Tensor, Tensor]:
+    # not unpacked, as that would ask a symbolic count for its value
+    logits, _, _, _, word, _, _, _, kind, _, gradient = arguments
     shape: Sequence[int] = ()
     dtype = eager.computing_dtype(logits)
     if kind == "none":
@@ -192,42 +174,22 @@ def _(
     return loss, torch.empty_like(logits, memory_format=torch.contiguous_format)
 
 
-@torch.library.custom_op("refocal::gradient", mutates_args=(), device_types="cpu")
-def gradient_of(
-    logits: Tensor,
-    targets: Tensor,
-    tensors: Sequence[Tensor],
-    numbers: Sequence[float],
-    word: str,
-    ignore_index: int | None,
-    label_smoothing: float,
-    detach_modulator: bool,
-    kind: str,
-    count: int,
-    factor: Tensor,
-) -> Tensor:
+@torch.library.custom_op(
+    "refocal::gradient",
+    mutates_args=(),
+    device_types="cpu",
+    schema=f"({PACKED}, Tensor factor) -> Tensor",
+)
+def gradient_of(*arguments: Any) -> Tensor:
     """The gradient of the unreduced loss times ``factor``."""
-    problem, _ = unpack(
-        logits,
-        targets,
-        tensors,
-        numbers,
-        word,
-        ignore_index,
-        label_smoothing,
-        detach_modulator,
-        kind,
-        count,
-    )
+    *packed, factor = arguments
+    problem, _ = unpack(*packed)
     return cpu.gradient(problem, factor).contiguous()
 
 
 @gradient_of.register_fake
 def _(logits: Tensor, *_: Any) -> Tensor:
     return torch.empty_like(logits, memory_format=torch.contiguous_format)
-
-
-NAMES = {"s": "sigmoid_focal_loss", "m": "softmax_focal_loss"}
 
 
 def _one_class(logits: Tensor) -> Tensor:
