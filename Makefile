@@ -73,13 +73,14 @@ $(BENCH)/.installed: pyproject.toml
 exhaustive: $(VENV)/.installed-test
 	$(BIN)/python -m trust.exhaustive
 
-# an hour or more; mutants are written into src and taken back, so let nothing else run here
+# an hour; what has a result already is not run again
 mutation: $(VENV)/.installed-test
 	$(PIP) install --quiet --group mutation
 	mkdir -p build
-	$(BIN)/cosmic-ray init trust/mutation.toml build/mutation.sqlite
-	$(BIN)/cr-filter-operators build/mutation.sqlite trust/mutation.toml
-	$(BIN)/cosmic-ray exec trust/mutation.toml build/mutation.sqlite
+	test -s build/mutation.sqlite || { \
+	  $(BIN)/cosmic-ray init trust/mutation.toml build/mutation.sqlite && \
+	  $(BIN)/cr-filter-operators build/mutation.sqlite trust/mutation.toml; }
+	$(BIN)/python -m trust.mutation run
 	$(BIN)/python -m trust.mutation table
 
 clean:
