@@ -11,6 +11,8 @@ from refocal.compare.links import sigmoid
 from refocal.compare.results import Curve
 from refocal.compare.table import Bools, Floats
 
+# A reading of the logits is as good as another when it keeps this much of its gain in log loss.
+_AS_GOOD = 0.98
 _BINS = 10
 _STEPS = 100
 
@@ -79,6 +81,11 @@ def fit_line(labels: Bools, log_odds: Floats) -> Line | None:
 def platt(labels: Bools, logits: Floats) -> Line:
     """Platt scaling: the line that fits these labels best, or none where none is best."""
     return fit_line(labels, logits) or Line(1.0, 0.0)
+
+
+def is_as_good(log_loss: float, other: float, *, base_rate: float) -> bool:
+    """Whether a reading's log loss keeps nearly all that another gains over the base rate's."""
+    return base_rate - log_loss >= _AS_GOOD * (base_rate - other)
 
 
 def reliability(labels: Bools, p: Floats) -> Curve:

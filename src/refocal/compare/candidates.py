@@ -49,6 +49,10 @@ class Candidate:
             return torch.tensor(self.alpha)
         return self.alpha
 
+    def alphas(self, count: int) -> list[float | None]:
+        """One alpha for each of so many classes against the rest."""
+        return list(self.alpha) if isinstance(self.alpha, tuple) else [self.alpha] * count
+
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The mean loss of logits `(n, K)` and targets `(n, K)` (softmax: `(n,)` indices)."""
         if self.link == "softmax":

@@ -100,8 +100,9 @@ class Diagnosis:
         name = f"the plain {self.link}" if self.posterior is None else "the closed form"
         if min(best.log_loss, self.tempered.log_loss) >= self.base_rate_log_loss:
             return "None of these probabilities beats the base rate: do not use them."
-        gain = self.base_rate_log_loss - best.log_loss
-        if gain < 0.98 * (self.base_rate_log_loss - self.tempered.log_loss):
+        if not calibrate.is_as_good(
+            best.log_loss, self.tempered.log_loss, base_rate=self.base_rate_log_loss
+        ):
             return (
                 f"A temperature does better than {name}: the model is not at the optimum of its"
                 " loss (overfit, or trained too little), or it was trained with another alpha and"

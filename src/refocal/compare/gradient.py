@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from refocal.compare.candidates import Candidate
 from refocal.compare.results import Share
@@ -91,7 +90,6 @@ def gradient_sizes(candidate: Candidate, labels: Bools, scores: Floats) -> Float
     softmax = candidate.link == "softmax"
     logits = torch.from_numpy(scores).double().requires_grad_()
     targets = torch.from_numpy(labels.argmax(1) if softmax else labels)
-    loss: Tensor = candidate.loss(logits, targets) * 1.0
-    (gradient,) = torch.autograd.grad(loss, logits)
+    (gradient,) = torch.autograd.grad(candidate.loss(logits, targets), logits)
     sizes: Floats = (gradient.abs().sum(1) if softmax else gradient.abs().flatten()).numpy()
     return sizes

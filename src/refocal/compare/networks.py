@@ -16,8 +16,7 @@ from refocal.compare.errors import CompareError
 from refocal.compare.models import NAMES, Effort, Fit, Report, validation_score
 from refocal.compare.prepare import Prepared
 from refocal.compare.table import Floats
-from refocal.inverse import BinaryLink
-from refocal.parameters import prior_biases
+from refocal.parameters import prior_bias, prior_biases
 
 _WEIGHT_DECAY = 1e-4
 # Batches are as large as they can be with this many updates an epoch, within the two bounds.
@@ -140,23 +139,11 @@ def start_from_base_rates(model: nn.Module, candidate: Candidate, rates: list[fl
         biases = prior_biases(rates, alpha=alpha, gamma=candidate.gamma)
     else:
         biases = [
-            _binary_bias(rate, alpha, candidate.gamma)
-            for rate, alpha in zip(rates, _each(candidate.alpha, len(rates)), strict=True)
+            prior_bias(rate, alpha=alpha, gamma=candidate.gamma)
+            for rate, alpha in zip(rates, candidate.alphas(len(rates)), strict=True)
         ]
     with torch.no_grad():
         layers[-1].bias.copy_(torch.tensor(biases))
-
-
-def _each(alpha: object, count: int) -> list[float | None]:
-    return list(alpha) if isinstance(alpha, tuple) else [alpha] * count  # type: ignore[list-item]
-
-
-def _binary_bias(rate: float, alpha: float | None, gamma: float) -> float:
-    odds = torch.logit(torch.tensor(rate, dtype=torch.float64)).item()
-    weight = 0.0
-    if alpha is not None:
-        weight = torch.logit(torch.tensor(alpha, dtype=torch.float64)).item()
-    return float(BinaryLink(weight, (gamma, gamma)).logit(odds))
 
 
 def _logits(model: nn.Module, features: Tensor, outputs: int) -> Floats:

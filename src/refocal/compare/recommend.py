@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from refocal.compare import calibrate
 from refocal.compare.results import (
     Data,
     Estimate,
@@ -10,9 +11,6 @@ from refocal.compare.results import (
     Protocol,
     Recommendation,
 )
-
-# A reading of the logits is as good as another when it keeps this much of its gain in log loss.
-_AS_GOOD = 0.98
 
 
 def metric_name(data: Data) -> str:
@@ -128,8 +126,8 @@ def _bias(loss: LossResult, data: Data) -> str:
 
 def is_overfit(loss: LossResult, base_rate_log_loss: float) -> bool:
     """Whether a line fitted on validation data repairs what the closed form cannot."""
-    return base_rate_log_loss - _value(loss, "posterior") < _AS_GOOD * (
-        base_rate_log_loss - _value(loss, "platt")
+    return not calibrate.is_as_good(
+        _value(loss, "posterior"), _value(loss, "platt"), base_rate=base_rate_log_loss
     )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import TypeVar
 
 import torch
 
@@ -13,6 +13,9 @@ from refocal.compare.plan import Plan, Training
 from refocal.compare.prepare import Prepared
 from refocal.compare.progress import Progress
 from refocal.compare.store import FitStore
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 
 def train_all(
@@ -51,30 +54,33 @@ def train_all(
         found[index] = fit
         progress.finished(f"{training.name}: validation average precision {fit.score:.3f}")
 
-    with one_thread_each() as workers, ThreadPoolExecutor(workers) as pool:
-        runs: list[Future[None]] = []
-        try:
-            runs += [pool.submit(train, index) for index in missing]
-            done, _ = wait(runs, return_when=FIRST_EXCEPTION)
-            for run in done:
-                run.result()  # raises what stopped the wait
-        except BaseException:  # a keyboard interrupt too: let no thread train on
-            progress.stop()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    side_by_side(train, missing, progress)
     return [fit for fit in found if fit is not None]
 
 
-@contextmanager
-def one_thread_each() -> Iterator[int]:
-    """As many trainings at once as torch has threads, each on one of them.
+def side_by_side(
+    work: Callable[[Job], Result], jobs: Sequence[Job], progress: Progress
+) -> list[Result]:
+    """The work on every job, in order: as many at once as torch has threads, each on one of them.
 
     The layers are too small to share: two threads on one of them wait for each other more than
     they work, above all on a busy machine. Figures then do not depend on the number of threads.
+
+    The first that fails stops the others, and so does an interrupt.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield threads
+        with ThreadPoolExecutor(threads) as pool:
+            runs = [pool.submit(work, job) for job in jobs]
+            try:
+                done, _ = wait(runs, return_when=FIRST_EXCEPTION)
+                for run in done:
+                    run.result()  # raises what stopped the wait
+            except BaseException:  # a keyboard interrupt too: let no thread train on
+                progress.stop()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return [run.result() for run in runs]
     finally:
         torch.set_num_threads(threads)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from refocal.compare.models import Fit, Model
 from refocal.compare.plan import Plan, Training
 from refocal.compare.prepare import Prepared
 from refocal.compare.progress import Progress
-from refocal.compare.schedule import one_thread_each
+from refocal.compare.schedule import side_by_side
 from refocal.compare.store import FitStore, key_of
 
 _WIDER = 3.0  # than the grid of learning rates, on both sides
@@ -73,14 +72,7 @@ def search(
     def one(job: tuple[Model, str]) -> Found:
         return _Search(optuna, storage, *job, data, plan, store, progress).run()
 
-    with one_thread_each() as workers, ThreadPoolExecutor(workers) as pool:
-        runs = [pool.submit(one, job) for job in families]
-        try:
-            found = [run.result() for run in runs]
-        except BaseException:
-            progress.stop()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    found = side_by_side(one, families, progress)
     return {
         model.name: [one for one, job in zip(found, families, strict=True) if job[0] is model]
         for model in models

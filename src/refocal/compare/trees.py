@@ -114,8 +114,7 @@ def _columns(candidate: Candidate, classes: int) -> list[tuple[Any, int | None]]
     """(alpha, column) of each model to boost; None stands for all columns at once."""
     if candidate.link == "softmax":
         return [(candidate.alpha, None)]
-    each = candidate.alpha if isinstance(candidate.alpha, tuple) else [candidate.alpha] * classes
-    return list(zip(each, range(classes), strict=True))
+    return list(zip(candidate.alphas(classes), range(classes), strict=True))
 
 
 def _classes(labels: Bools, column: int | None) -> Any:
