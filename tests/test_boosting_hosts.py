@@ -1,6 +1,8 @@
 """The objectives inside XGBoost, LightGBM and CatBoost: starts, weights, metrics, parity."""
 
 import inspect
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -271,3 +273,29 @@ def test_xgboost_under_dask(table):
         )
     got = result["booster"].predict(xgb.DMatrix(X), output_margin=True)
     np.testing.assert_allclose(got, train_xgb(X, y, objective, rounds=5), rtol=1e-5, atol=1e-6)
+
+
+# columns that are mostly zero, which LightGBM gathers into a buffer per thread
+SIDE_BY_SIDE = """
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+from refocal.boosting import FocalLGBMClassifier
+
+draw = np.random.default_rng(0)
+X = draw.normal(size=(3000, 12))
+X[:, 4:] *= draw.random((3000, 8)) < 0.05
+y = X[:, 0] + draw.normal(size=3000) > 1.5
+
+def work(_):
+    model = FocalLGBMClassifier(num_leaves=7, n_estimators=3, num_threads=1).fit(X, y)
+    for _ in range(5):
+        model.logits(X)
+
+with ThreadPoolExecutor(2) as pool:
+    list(pool.map(work, range(150)))
+"""
+
+
+def test_lightgbm_predicts_beside_a_training() -> None:
+    """With more threads than the training has, it would crash, in another process than pytest's."""
+    subprocess.run([sys.executable, "-c", SIDE_BY_SIDE], check=True, timeout=300)

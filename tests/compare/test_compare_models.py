@@ -13,6 +13,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import average_precision_score, roc_auc_score
 from tables import made_table
+from torch import nn
 
 from refocal import compare
 from refocal.compare import CompareError, Plan, by_name
@@ -76,18 +77,26 @@ def test_a_call_as_source_text_is_the_loss() -> None:
 
 def test_training_learns_stops_early_and_keeps_its_best_epoch(data: Prepared) -> None:
     seen: list[float] = []
-    found = Network("mlp", hidden_layers(64, 32)).fit(
-        focal(0.25, 2.0),
-        1e-2,
-        data,
-        Effort(epochs=30, patience=2),
-        seed=0,
-        report=lambda _, score: seen.append(score),
-    )
-    assert list(found.curve) == seen
-    assert found.steps == seen.index(max(seen)) + 1
-    assert len(seen) == found.steps + 2 < 30
+    losses: list[float] = []
+    built: list[nn.Module] = []
     labels = data.labels("valid")
+    loss = focal(0.25, 2.0)
+
+    def build(inputs: int, outputs: int) -> nn.Module:
+        built.append(hidden_layers(64, 32)(inputs, outputs))
+        return built[-1]
+
+    def report(_: int, score: float) -> None:
+        seen.append(score)
+        with torch.no_grad():
+            logits = built[-1](data.valid)
+        losses.append(loss.loss(logits, torch.from_numpy(labels).float()).item())
+
+    effort = Effort(epochs=30, patience=2)
+    found = Network("mlp", build).fit(loss, 1e-2, data, effort, seed=0, report=report)
+    assert list(found.curve) == seen
+    assert found.steps == losses.index(min(losses)) + 1 != seen.index(max(seen)) + 1
+    assert len(seen) == found.steps + 2 < 30
     assert_allclose(average_precision_score(labels, found.valid_logits), found.score)
     assert roc_auc_score(data.labels("test"), found.test_logits) > 0.7
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 from tables import csv_file, customers, made_table
 
 from refocal import compare
-from refocal.compare import CompareError, Plan, by_name, workplace
+from refocal.compare import CompareError, Plan, by_name, search, workplace
 from refocal.compare.folder import STUDY
 from refocal.compare.networks import Network
+from refocal.compare.prepare import Prepared
+from refocal.compare.splits import splits
 
 optuna = pytest.importorskip("optuna")
 
@@ -70,39 +77,59 @@ def test_a_search_is_extended(tmp_path: Path) -> None:
 
 
 def _studies(journal: Path) -> list:
-    backend = optuna.storages.journal.JournalFileBackend(str(journal))
-    storage = optuna.storages.JournalStorage(backend)
+    return _studies_in(f"journal:{journal}")
+
+
+def _studies_in(url: str) -> list:
+    storage = search.open_storage(optuna, url, None)
     names = [one.study_name for one in storage.get_all_studies()]
     return [optuna.load_study(study_name=name, storage=storage) for name in names]
 
 
-def test_two_processes_share_one_study(tmp_path: Path) -> None:
-    path = csv_file(tmp_path, customers(400))
-    storage = tmp_path / "shared.journal"
-    command = [sys.executable, "-m", "refocal", "compare", str(path), "--target", "churn"]
-    command += [
-        "--quick",
-        "--model",
-        "logistic",
-        "--trials",
-        "12",
-        "--storage",
-        f"journal:{storage}",
-    ]
-    runs = [
-        subprocess.Popen(
-            [*command, "--out", str(tmp_path / name)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+@contextmanager
+def storage_of(kind: str, folder: Path) -> Iterator[str]:
+    """The URL of a storage that several processes can reach."""
+    if kind == "grpc":
+        pytest.importorskip("grpc")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        text = (
+            "import optuna\n"
+            "storage = optuna.storages.InMemoryStorage()\n"
+            f"optuna.storages.run_grpc_proxy_server(storage, host='127.0.0.1', port={port})"
         )
-        for name in ("one", "other")
-    ]
-    outcomes = [run.communicate(timeout=300) for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], outcomes
-    for study in _studies(storage):
-        finished = [t for t in study.trials if t.state.is_finished()]
-        assert 12 <= len(finished) <= 13  # the last may be asked for twice
+        server = subprocess.Popen([sys.executable, "-c", text])
+        url = f"grpc://127.0.0.1:{port}"
+        try:
+            search.open_storage(optuna, url, None).wait_server_ready(timeout=60)
+            yield url
+        finally:
+            server.kill()
+            server.wait()
+    else:
+        yield {"journal": f"journal:{folder}/shared", "sql": f"sqlite:///{folder}/shared"}[kind]
+
+
+@pytest.mark.parametrize("kind", ["journal", "sql", "grpc"])
+def test_two_processes_share_one_study(kind: str, tmp_path: Path) -> None:
+    path = csv_file(tmp_path, customers(400))
+    command = [sys.executable, "-m", "refocal", "compare", str(path), "--target", "churn"]
+    command += ["--quick", "--model", "logistic", "--trials", "12"]
+    with storage_of(kind, tmp_path) as url:
+        runs = [
+            subprocess.Popen(
+                [*command, "--storage", url, "--out", str(tmp_path / name)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for name in ("one", "other")
+        ]
+        outcomes = [run.communicate(timeout=300) for run in runs]
+        assert [run.returncode for run in runs] == [0, 0], outcomes
+        for study in _studies_in(url):
+            finished = [t for t in study.trials if t.state.is_finished()]
+            assert 12 <= len(finished) <= 13  # the last may be asked for twice
     # both report the same best trial
     texts = [(tmp_path / name / "results.json").read_text() for name in ("one", "other")]
     assert texts[0] == texts[1]
@@ -114,9 +141,28 @@ def test_a_storage_out_of_reach_is_one_line(url: str) -> None:
         found(plan=Plan(quick=True, trials=2, storage=url))
 
 
-def test_several_classes_have_no_search() -> None:
-    with pytest.raises(CompareError, match="--trials searches binary"):
-        compare.run(made_table("multiclass"), by_name(["mlp"]), PLAN)
+def test_classes_that_exclude_each_other_are_weighed_by_a_power_of_their_frequency() -> None:
+    table = made_table("multiclass", rows=400)
+    results = compare.run(table, by_name(["logistic"]), PLAN)
+    searched = results.losses[-1]
+    assert searched.name.startswith("focal, searched: α ∝ rate^−")
+    assert searched.link == "softmax"
+    assert 0.25 <= searched.gamma <= 5
+    assert isinstance(searched.alpha, list)
+    # one exponent for every class
+    (split,) = splits(table, repeats=1, seed=PLAN.seed)
+    rates = Prepared(table, split).base_rates
+    logs = np.log(searched.alpha) - np.mean(np.log(searched.alpha))
+    powers = logs / -(np.log(rates) - np.mean(np.log(rates)))
+    assert_allclose(powers, powers[0])
+    assert 0 <= powers[0] <= 1
+
+
+def test_labels_that_may_hold_together_share_one_alpha() -> None:
+    results = compare.run(made_table("multilabel", rows=400), by_name(["logistic"]), PLAN)
+    searched = results.losses[-1]
+    assert searched.name.startswith("focal, searched: α 0.")
+    assert isinstance(searched.alpha, float)
 
 
 def test_a_missing_optuna_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

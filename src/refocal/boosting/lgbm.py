@@ -10,6 +10,9 @@ from refocal.boosting.classifier import FocalClassifier, Rows
 from refocal.boosting.metrics import Metric
 from refocal.boosting.numeric import Array
 
+# LightGBM's names for one parameter
+THREADS = ("num_threads", "num_thread", "nthread", "nthreads", "n_jobs")
+
 
 class FocalLGBMClassifier(FocalClassifier):
     """LightGBM trained with the focal loss, two or more classes.
@@ -93,7 +96,10 @@ class FocalLGBMClassifier(FocalClassifier):
         )
 
     def _logits(self, X: Any) -> Array:
-        raw: Array = self.booster_.predict(X, raw_score=True)
+        # without them LightGBM goes back to all threads, for the whole process: a training beside
+        # this one, in another Python thread, would then write past its buffers
+        threads = {k: v for k, v in self._host_params().items() if k in THREADS}
+        raw: Array = self.booster_.predict(X, raw_score=True, **threads)
         return np.asarray(raw + np.asarray(self.start_))
 
     def _model_text(self) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from refocal.compare.table import Kind
 from refocal.losses import sigmoid_focal_loss, softmax_focal_loss
+from refocal.parameters import inverse_frequency_weights
 
 Alpha: TypeAlias = float | tuple[float, ...] | None
 Link: TypeAlias = Literal["sigmoid", "softmax"]
@@ -124,9 +125,7 @@ def candidates(
 
 def _multiclass(base_rates: list[float], *, network: bool) -> list[Candidate]:
     """Softmax and one against the rest, side by side."""
-    # The inverse of the base rate, with mean 1, as scikit-learn's "balanced".
-    inverse = [1.0 / rate for rate in base_rates]
-    weights = tuple(one * len(inverse) / sum(inverse) for one in inverse)
+    weights = tuple(inverse_frequency_weights(base_rates))
     return [
         Candidate("cross-entropy", None, 0.0, "softmax"),
         Candidate("focal, γ 2", None, 2.0, "softmax"),

@@ -135,11 +135,6 @@ def _add_searched(
     grids: dict[tuple[str, str], list[float]],
 ) -> None:
     """Search, then let the best focal loss compete, and cross-entropy use its best rate too."""
-    if data.kind == "multiclass":
-        raise CompareError(
-            "--trials searches binary and multi-label losses; for classes that exclude each other"
-            " leave it out."
-        )
     progress = Progress(2 * plan.trials * len(models))
     try:
         found = search(models, data, plan, store, progress, folder=folder)

@@ -26,8 +26,8 @@ class Effort:
     Attributes:
         epochs: the most passes over the training rows of a network.
         rounds: the most trees of a boosted model.
-        patience: epochs without a better validation score before a network stops; trees wait
-            for `5 * patience` rounds.
+        patience: epochs without a smaller validation loss before a network stops; trees wait for
+            `5 * patience` rounds.
     """
 
     epochs: int = 40
@@ -56,8 +56,8 @@ class Fit:
 
     @property
     def score(self) -> float:
-        """The best validation score: mean average precision over the classes."""
-        return max(self.curve)
+        """Validation score at the best step: mean average precision over the classes."""
+        return self.curve[min(self.steps, len(self.curve)) - 1]
 
 
 Report = Callable[[int, float], None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -15,7 +16,7 @@ from refocal.compare.candidates import Candidate
 from refocal.compare.errors import CompareError
 from refocal.compare.models import NAMES, Effort, Fit, Report, validation_score
 from refocal.compare.prepare import Prepared
-from refocal.compare.table import Floats
+from refocal.compare.table import Bools, Floats
 from refocal.parameters import prior_bias, prior_biases
 
 _WEIGHT_DECAY = 1e-4
@@ -77,34 +78,36 @@ class Network:
         seed: int,
         report: Report,
     ) -> Fit:
-        """Train until validation average precision stops rising, and keep the best epoch."""
+        """Train until the loss stops falling on validation rows, and keep the best epoch.
+
+        Not until average precision stops rising: that wavers while the network is still on its
+        way, and what is kept is then not at the optimum that the closed-form posterior is of.
+        """
         outputs = data.table.targets.shape[1]
         model = self.start(data.train.shape[1:], outputs, seed)
         if candidate.prior_bias:
             start_from_base_rates(model, candidate, data.base_rates)
-        targets = torch.from_numpy(data.labels("train"))
-        # what the loss takes: indices for the softmax, 0 and 1 in float32 for the sigmoid
-        targets = targets.int().argmax(1) if candidate.link == "softmax" else targets.float()
         labels = data.labels("valid")
+        targets, valid = (_targets(part, candidate) for part in (data.labels("train"), labels))
         parameters = [one for one in model.parameters() if one.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=_WEIGHT_DECAY, fused=True)
         generator = torch.Generator().manual_seed(seed)
         curve: list[float] = []
-        best, kept = 0, copy.deepcopy(model.state_dict())
+        best, lowest, kept = 0, math.inf, copy.deepcopy(model.state_dict())
         for epoch in range(1, effort.epochs + 1):
             model.train()
             for rows in _batches(len(targets), generator):
                 # Rows are picked from the tensors: a DataLoader would take longer than the network.
-                logits = _as_columns(model(data.train[rows]), outputs)
-                loss = candidate.loss(logits, targets[rows])
+                loss = candidate.loss(_as_columns(model(data.train[rows]), outputs), targets[rows])
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
-            score = validation_score(candidate, _logits(model, data.valid, outputs), labels)
-            curve.append(score)
-            report(epoch, score)
-            if epoch == 1 or score > curve[best - 1]:
-                best, kept = epoch, copy.deepcopy(model.state_dict())
+            logits = _logits(model, data.valid, outputs)
+            curve.append(validation_score(candidate, logits, labels))
+            report(epoch, curve[-1])
+            reached = candidate.loss(torch.from_numpy(logits), valid).item()
+            if epoch == 1 or reached < lowest:
+                best, lowest, kept = epoch, reached, copy.deepcopy(model.state_dict())
             elif epoch - best >= effort.patience:
                 break
         model.load_state_dict(kept)
@@ -144,6 +147,12 @@ def start_from_base_rates(model: nn.Module, candidate: Candidate, rates: list[fl
         ]
     with torch.no_grad():
         layers[-1].bias.copy_(torch.tensor(biases))
+
+
+def _targets(labels: Bools, candidate: Candidate) -> Tensor:
+    """What the loss takes: indices for the softmax, 0 and 1 in float32 for the sigmoid."""
+    targets = torch.from_numpy(labels)
+    return targets.int().argmax(1) if candidate.link == "softmax" else targets.float()
 
 
 def _logits(model: nn.Module, features: Tensor, outputs: int) -> Floats:

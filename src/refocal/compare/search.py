@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from refocal.compare.candidates import Candidate
+from refocal.compare.candidates import Candidate, Link
 from refocal.compare.errors import CompareError
 from refocal.compare.folder import STUDY
 from refocal.compare.models import Fit, Model
@@ -23,11 +23,16 @@ from refocal.compare.prepare import Prepared
 from refocal.compare.progress import Progress
 from refocal.compare.schedule import side_by_side
 from refocal.compare.store import FitStore, key_of
+from refocal.parameters import inverse_frequency_weights
 
 _WIDER = 3.0  # than the grid of learning rates, on both sides
-# What a focal search tries first: the paper's loss, and one without an offset between the classes.
-_FIRST = ((0.25, 2.0), (0.5, 1.0))
+# How a focal search weighs classes, the range of it, and what it tries first, beside which gamma:
+# the paper's loss (or none of classes that exclude each other), and a milder one.
+_ALPHA = ("alpha", (0.05, 0.95), ((0.25, 2.0), (0.5, 1.0)))
+# the exponent of inverse frequencies: 0 weighs classes alike, 1 balances them
+_BALANCE = ("balance", (0.0, 1.0), ((0.0, 2.0), (0.5, 1.0)))
 _PATIENCE = 600.0  # seconds without news from other machines before they count as gone
+_TABLES = 2.0  # seconds in which another machine has made a database's tables
 _WARM_UP = 2  # epochs before a trial may be pruned
 
 
@@ -61,11 +66,11 @@ def search(
         folder: holds the study where the plan names no storage; None to keep it in memory.
 
     Raises:
-        CompareError: the storage cannot be reached, or the task has no sigmoid link.
+        CompareError: the storage cannot be reached.
         ImportError: Optuna is not installed.
     """
     optuna = _optuna()
-    storage = _storage(optuna, plan.storage, folder)
+    storage = open_storage(optuna, plan.storage, folder)
     data.encode()
     families = [(model, family) for model in models for family in ("cross-entropy", "focal")]
 
@@ -96,6 +101,7 @@ class _Search:
         self.optuna, self.model, self.focal = optuna, model, family == "focal"
         self.data, self.plan, self.store, self.progress = data, plan, store, progress
         self.name = f"{model.name}, {family}"
+        self.weighting, self.range, self.first = _BALANCE if data.kind == "multiclass" else _ALPHA
         identity = key_of(
             table=data.table.fingerprint(),
             split=data.split.fingerprint(),
@@ -174,14 +180,12 @@ class _Search:
             self.study.sampler = self.optuna.samplers.TPESampler(
                 seed=(self.plan.seed + 7919 * done) % 2**32, multivariate=True
             )
-        first = _FIRST[done] if self.focal and done < len(_FIRST) else None
-        if done < len(_FIRST):
+        if done < (len(self.first) if self.focal else 1):
             rates = self.plan.rates_for(self.model)
             params = {"rate": rates[len(rates) // 2]}
-            if first is not None:
-                params |= {"alpha": first[0], "gamma": first[1]}
-            if self.focal or done == 0:
-                self.study.enqueue_trial(params)
+            if self.focal:
+                params |= zip((self.weighting, "gamma"), self.first[done], strict=True)
+            self.study.enqueue_trial(params)
         trial = self.study.ask(self._space())
         training = Training(self.model, self._candidate(trial.params), trial.params["rate"])
         key = training.key(self.data, self.plan)
@@ -204,15 +208,20 @@ class _Search:
         low, high = self.model.rates[0] / _WIDER, self.model.rates[-1] * _WIDER
         space = {"rate": kinds.FloatDistribution(low, high, log=True)}
         if self.focal:
-            space["alpha"] = kinds.FloatDistribution(0.05, 0.95)
+            space[self.weighting] = kinds.FloatDistribution(*self.range)
             space["gamma"] = kinds.FloatDistribution(0.25, 5.0)
         return space
 
     def _candidate(self, params: dict[str, float]) -> Candidate:
+        link: Link = "softmax" if self.weighting == "balance" else "sigmoid"
         if not self.focal:
-            return Candidate("cross-entropy", None, 0.0)
-        name = f"focal, searched: α {params['alpha']:.3g}, γ {params['gamma']:.3g}"
-        return Candidate(name, params["alpha"], params["gamma"])
+            return Candidate("cross-entropy", None, 0.0, link)
+        weight, gamma = params[self.weighting], params["gamma"]
+        if link == "sigmoid":
+            return Candidate(f"focal, searched: α {weight:.3g}, γ {gamma:.3g}", weight, gamma)
+        name = f"focal, searched: α ∝ rate^−{weight:.3g}, γ {gamma:.3g}"
+        rates = [rate**weight for rate in self.data.base_rates]
+        return Candidate(name, tuple(inverse_frequency_weights(rates)), gamma, link)
 
     def _train(self, training: Training, trial: Any) -> Fit:
         def report(step: int, score: float) -> None:
@@ -252,7 +261,12 @@ def _optuna() -> Any:
     return optuna
 
 
-def _storage(optuna: Any, url: str | None, folder: Path | None) -> Any:
+def open_storage(optuna: Any, url: str | None, folder: Path | None) -> Any:
+    """Optuna's storage at a URL, in a file of the folder, or in memory.
+
+    Raises:
+        CompareError: it cannot be reached.
+    """
     if url is None:
         if folder is None:
             return optuna.storages.InMemoryStorage()
@@ -267,8 +281,15 @@ def _storage(optuna: Any, url: str | None, folder: Path | None) -> Any:
             )
         if url.startswith("grpc://"):
             host, _, port = url[len("grpc://") :].partition(":")
-            return optuna.storages.GrpcStorageProxy(host=host, port=int(port or 13000))
-        return optuna.storages.RDBStorage(url)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # experimental, and worth it
+                return optuna.storages.GrpcStorageProxy(host=host, port=int(port or 13000))
+        try:
+            return optuna.storages.RDBStorage(url)
+        except Exception:
+            # of two machines that make the tables at once, the later one fails, and finds them then
+            time.sleep(_TABLES)
+            return optuna.storages.RDBStorage(url)
     except Exception as error:  # each database driver has errors of its own
         reason = " ".join(str(error).split())[:200]
         raise CompareError(f"--storage {url} cannot be used: {reason}") from error
