@@ -102,6 +102,8 @@ def test_the_curvature_bound_holds(gamma: float) -> None:
     for s in np.linspace(-40, 40, 401):
         x = math.exp(-abs(s))
         bound = formula.curvature_bound(s, x, gamma)
+        p = oracle.parts(oracle.wide(s))[0]
+        assert_allclose(bound, float(-(1 + gamma) * p * oracle.slope(s, gamma)), rtol=1e-14)
         assert bound > 0
         assert_array_less(formula.curvature(s, x, gamma), bound * (1 + 1e-14))
 
@@ -157,6 +159,10 @@ def test_modulators_agree(modulator: str, gamma: float) -> None:
         actual = text.modulator(s, math.log1p(x), text.complement(s, x), gamma)
         k = 4 + gamma * (1 + max(s, 0) / 2 * (modulator == "exponential"))
         assert_allclose(actual, exact, rtol=k * eps(torch.float64), atol=1e-300)
+
+
+def test_three_gammas_have_exact_modulators() -> None:
+    assert formula.EXACT_MODULATORS == {0.0: "zero", 1.0: "one", 2.0: "two"}
 
 
 @pytest.mark.parametrize(("gamma", "modulator"), formula.EXACT_MODULATORS.items())

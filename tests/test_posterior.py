@@ -191,6 +191,33 @@ def test_parameters_per_class() -> None:
         assert_close(together[:, c], one)
 
 
+def test_weights_follow_the_class_axis() -> None:
+    z = torch.randn(2, 3, 4, 5, dtype=DOUBLE)
+    weights = tensor([0.2, 1.0, 3.0])
+    actual = softmax_posterior(z, alpha=weights)
+    expected = softmax_posterior(z.movedim(1, -1).reshape(-1, 3), alpha=weights)
+    assert_close(actual.movedim(1, -1).reshape(-1, 3), expected)
+
+
+def test_defaults() -> None:
+    z = torch.randn(7, 3)
+    assert_close(sigmoid_posterior(z), sigmoid_posterior(z, alpha=0.25, gamma=2.0), rtol=0, atol=0)
+    assert_close(softmax_posterior(z), softmax_posterior(z, alpha=None, gamma=2.0), rtol=0, atol=0)
+    for posterior in POSTERIORS.values():
+        with pytest.raises(TypeError, match="positional"):
+            posterior(z, None)
+
+
+def test_several_infinite_logits_have_no_posterior() -> None:
+    """Not even odds: how far apart they were is not known."""
+    z = torch.tensor([[math.inf, math.inf, 0.0], [math.inf, 1.0, 0.0]])
+    assert_close(
+        softmax_posterior(z),
+        torch.tensor([[math.nan] * 3, [1.0, 0.0, 0.0]]),
+        equal_nan=True,
+    )
+
+
 def test_half_precision_is_rounded_once() -> None:
     z = torch.randn(50, 3).to(torch.bfloat16)
     for function in POSTERIORS.values():

@@ -31,7 +31,8 @@ FIRST = {
     "reduction.py": "tests/test_reduction.py",
     "posterior.py": "tests/test_posterior.py",
 }
-REST = [*FIRST.values(), "tests/test_properties.py", "tests/test_accuracy.py"]
+REST = [*FIRST.values(), "tests/test_errors.py"]
+REST += ["tests/test_properties.py", "tests/test_accuracy.py"]
 
 
 class Mutated(SourceFileLoader):

@@ -182,9 +182,7 @@ def softmax_posterior(
     score = score.clamp(-largest, largest)
     probabilities = torch.softmax(score, axis)
     if smoothing:
-        probabilities = (probabilities - smoothing / classes).clamp(min=0)
-        probabilities = probabilities / probabilities.sum(axis, keepdim=True)
-        score = torch.log(probabilities)
+        score = torch.log((probabilities - smoothing / classes).clamp(min=0))
     if temperature != 1 or smoothing:
         probabilities = torch.softmax(score / temperature, axis)
     return probabilities.to(logits.dtype)

@@ -83,7 +83,7 @@ def kept_positions(problem: Problem) -> Tensor | None:
 def class_weight_of_targets(problem: Problem, kept: Tensor | None) -> Tensor:
     """alpha_t by the unsmoothed targets: ``y a + (1 - y)(1 - a)``, or ``sum_c y_c a_c``."""
     float_type = torch.promote_types(problem.logits.dtype, torch.float32)
-    targets = problem.targets if kept is None else torch.where(kept, problem.targets, 0)
+    targets = problem.targets
     if isinstance(problem, SigmoidProblem):
         positive, negative = problem.alpha
         y = targets.to(float_type)
