@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html as markup
 import io
 import json
 import re
@@ -19,7 +20,7 @@ from tables import made_table
 
 from refocal import compare
 from refocal.compare import Plan, Results, by_name
-from refocal.compare.drawing import axes, to_svg
+from refocal.compare.drawing import COLOURS, axes, to_svg
 from refocal.compare.page import html
 from refocal.compare.progress import Progress, duration
 from refocal.compare.report import report_files
@@ -112,6 +113,13 @@ def test_the_page_runs_in_a_browser(files: dict[str, str], tmp_path: Path) -> No
       document.body.dataset.seen = JSON.stringify([sorted, before !== line.getAttribute("points"),
         gamma.getAttribute("aria-valuetext"), document.getElementById("explore-controls").hidden,
         document.documentElement.scrollWidth <= document.documentElement.clientWidth]);
+      // what the keyboard reaches, in the order in which Tab goes: that of the page
+      const reached = [...document.querySelectorAll("a[href], button, input, select, [tabindex]")];
+      document.body.dataset.keys = JSON.stringify(reached.map((one) => {
+        one.focus();
+        const name = one.getAttribute("aria-label") ?? one.closest("label, a, button")?.textContent;
+        return [one.localName, one.tabIndex, document.activeElement === one, (name ?? "").trim()];
+      }));
     });
     </script></body>"""
     page = files["report.html"].replace("</body>", checks)
@@ -134,12 +142,48 @@ def test_the_page_runs_in_a_browser(files: dict[str, str], tmp_path: Path) -> No
     assert "CONSOLE" not in done.stderr
     seen = re.search(r'data-seen="([^"]*)"', done.stdout)
     assert seen is not None
-    sizes, moved, text, hidden, fits = json.loads(seen[1].replace("&quot;", '"'))
+    sizes, moved, text, hidden, fits = json.loads(markup.unescape(seen[1]))
     assert sizes == sorted(sizes, reverse=True)
     assert moved
     assert text == "γ 0"
     assert not hidden
     assert fits
+    keys = re.search(r'data-keys="([^"]*)"', done.stdout)
+    assert keys is not None
+    reached = json.loads(markup.unescape(keys[1]))
+    assert reached[0][0] == "a"  # past the head of the page
+    assert {"button", "input", "select", "div"} <= {kind for kind, *_ in reached}
+    for kind, index, focused, name in reached:
+        assert (index, focused) == (0, True), (kind, name)
+        assert name, kind
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of WCAG 2.2: https://www.w3.org/TR/WCAG22/#dfn-relative-luminance."""
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * one for one in colour[1:])
+    channels = np.frombuffer(bytes.fromhex(digits), np.uint8) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def contrast(one: str, other: str) -> float:
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_colours_stand_out_in_light_and_dark(files: dict[str, str]) -> None:
+    """WCAG AA: 4.5 for text, 3 for what is drawn and for the ring around what has the focus."""
+    assert_allclose(contrast("#000", "#ffffff"), 21)
+    schemes = re.findall(r":root \{([^}]*)\}", files["report.html"])
+    assert len(schemes) == 3  # light, dark, printed
+    colours: dict[str, str] = {}
+    for scheme in schemes:
+        colours |= re.findall(r"--(\w+): (#\w+)", scheme)  # what a scheme leaves out stays
+        for text in ("ink", "soft", "mark"):
+            for ground in ("paper", "box"):
+                assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+        for drawn in (*(colours[f"k{k}"] for k in range(4)), *COLOURS, colours["mark"]):
+            assert contrast(drawn, colours["paper"]) >= 3, drawn
 
 
 def report_plots() -> tuple[str, ...]:
