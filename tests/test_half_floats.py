@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import oracle
+from calls import COMPILED, Call
 from cases import (
     GAMMAS,
     HALF_DTYPES,
@@ -24,6 +25,7 @@ from cases import (
     wide,
 )
 from oracle import Array
+from refocal.kernels import cpu
 
 # An error in float32 moves a result across the middle between two half-precision numbers only
 # where the exact value lies next to it: 41 in 655,360 slopes by numerics.md's count, ten gammas
@@ -117,6 +119,20 @@ def test_alpha_and_other_targets_at_every_logit(
     soft = 0 < y < 1
     assert_rounded(value, exact.value, exact.value_size if soft else None, k=k)
     assert_rounded(gradient, exact.gradient, exact.gradient_size if soft else None, k=k)
+
+
+@pytest.mark.skipif(not cpu.NUMBA_IS_INSTALLED, reason="Numba is not installed")
+@every_dtype
+@pytest.mark.parametrize("gamma", EVERY_GAMMA)
+@pytest.mark.parametrize("y", [0.0, SOFT, 1.0])
+def test_compiled_code_has_the_bits_of_the_kernel(
+    dtype: torch.dtype, gamma: float, y: float
+) -> None:
+    z = every_number(dtype)
+    keywords = {"alpha": 0.25, "gamma": gamma, "reduction": "none"}
+    call = Call(SIGMOID, z, torch.full(z.shape, y), keywords, torch.ones(()))
+    for one, other in zip(call.evaluate(COMPILED), call.evaluate("cpu"), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
 
 
 @every_dtype
