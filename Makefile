@@ -55,6 +55,7 @@ types: $(VENV)/.installed-test
 bench: $(BENCH)/.installed
 	$(BENCH)/bin/python -m benchmarks
 	$(BENCH)/bin/python -m benchmarks.memory
+	$(BENCH)/bin/python -m benchmarks.first_call --save
 	$(BENCH)/bin/python -m benchmarks.table --write
 
 bench-linear: $(BENCH)/.installed

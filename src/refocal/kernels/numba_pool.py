@@ -45,6 +45,17 @@ def pointer(typingctx: Any, address: Any) -> Any:
 
 
 @intrinsic
+def place(typingctx: Any, array: Any) -> Any:
+    """The address of an array as an integer: `array.ctypes.data` takes longer to compile."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.ptrtoint(data, ir.IntType(64))
+
+    return nt.int64(array), emit
+
+
+@intrinsic
 def atomic_add(typingctx: Any, base: Any, slot: Any, amount: Any) -> Any:
     """Adds to a slot of the frame; returns what was there."""
 

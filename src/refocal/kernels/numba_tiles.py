@@ -14,7 +14,7 @@ from numba import carray
 from refocal.kernels import frame
 from refocal.kernels.numba_dtypes import Storage
 from refocal.kernels.numba_math import compiled, operations, rebound, widest_vectors
-from refocal.kernels.numba_pool import pointer
+from refocal.kernels.numba_pool import place, pointer
 from refocal.kernels.numba_transpose import transpose
 
 # names that `reader` and `writer` bind
@@ -94,13 +94,13 @@ def read_transposed(integers: Any, first: Any, tile: Any) -> None:
     classes, count = tile.shape
     at = integers[SLOT] + first * classes * ELEMENT_SIZE
     if SAME:
-        transpose_all(at, count, classes, tile.ctypes.data)
+        transpose_all(at, count, classes, place(tile))
     else:
         source = carray(pointer(at), count * classes, Element)
         numbers = np.empty(count * classes, real)
         for i in range(count * classes):
             numbers[i] = load(source[i])
-        transpose_all(numbers.ctypes.data, count, classes, tile.ctypes.data)
+        transpose_all(place(numbers), count, classes, place(tile))
         numbers[0] = ZERO  # an address does not keep its array alive
 
 
@@ -109,11 +109,11 @@ def write_transposed(integers: Any, first: Any, tile: Any) -> None:
     classes, count = tile.shape
     at = integers[SLOT] + first * classes * ELEMENT_SIZE
     if SAME:
-        transpose_all(tile.ctypes.data, classes, count, at)
+        transpose_all(place(tile), classes, count, at)
     else:
         target = carray(pointer(at), count * classes, Element)
         numbers = np.empty(count * classes, real)
-        transpose_all(tile.ctypes.data, classes, count, numbers.ctypes.data)
+        transpose_all(place(tile), classes, count, place(numbers))
         for i in range(count * classes):
             target[i] = store(numbers[i])
 
