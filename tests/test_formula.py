@@ -161,6 +161,15 @@ def test_modulators_agree(modulator: str, gamma: float) -> None:
         assert_allclose(actual, exact, rtol=k * eps(torch.float64), atol=1e-300)
 
 
+@pytest.mark.parametrize("modulator", ["power", "exponential", "compensated"])
+def test_the_modulator_of_an_infinite_margin(modulator: str) -> None:
+    """1 at gamma 0, where its exponent is no 0 times infinity."""
+    operations = {"exp": math.exp, "log1p": math.log1p, "where": formula.where, "power": math.pow}
+    text = formula.bind({**operations, "fma": formula.fma}, modulator)
+    assert text.modulator(math.inf, 0.0, 0.0, 0.0) == 1
+    assert text.modulator(math.inf, 0.0, 0.0, 2.0) == 0
+
+
 def test_three_gammas_have_exact_modulators() -> None:
     assert formula.EXACT_MODULATORS == {0.0: "zero", 1.0: "one", 2.0: "two"}
 
