@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,23 @@ def test_training_learns_stops_early_and_keeps_its_best_epoch(data: Prepared) ->
     assert len(seen) == found.steps + 2 < 30
     assert_allclose(average_precision_score(labels, found.valid_logits), found.score)
     assert roc_auc_score(data.labels("test"), found.test_logits) > 0.7
+
+
+def test_the_same_start_whatever_starts_beside_it() -> None:
+    network = Network("mlp", hidden_layers(64, 32))
+
+    def start(_: int) -> torch.Tensor:
+        return nn.utils.parameters_to_vector(network.start(torch.Size([3]), 2, seed=5).parameters())
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            starts = list(pool.map(start, range(200)))
+    finally:
+        sys.setswitchinterval(interval)
+    for one in starts:
+        torch.testing.assert_close(one, starts[0], rtol=0, atol=0)
 
 
 def test_the_same_start_for_every_loss() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -24,6 +25,8 @@ _WEIGHT_DECAY = 1e-4
 _UPDATES = 64
 _SMALLEST_BATCH, _LARGEST_BATCH = 32, 2048
 _SCORED_AT_ONCE = 65_536
+
+_DRAWING = threading.Lock()
 
 ModelFn: TypeAlias = Callable[[int, int], nn.Module]
 
@@ -120,7 +123,9 @@ class Network:
 
     def start(self, shape: torch.Size, outputs: int, seed: int) -> nn.Module:
         """The untrained network, whose weights depend on the seed alone."""
-        with torch.random.fork_rng(devices=[]):
+        # Trainings run side by side, and torch has one random generator for all threads: without
+        # the lock two networks that start together draw from each other's numbers.
+        with _DRAWING, torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return self.build(shape.numel() if len(shape) == 1 else shape[0], outputs)
 
