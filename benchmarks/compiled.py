@@ -7,18 +7,16 @@ python -m benchmarks.compiled --save
 from __future__ import annotations
 
 import argparse
-import csv
 from functools import partial
 from pathlib import Path
 
 import torch
 
 import refocal
-from benchmarks import measure
+from benchmarks import measure, table
 from benchmarks.cases import Case, inputs
 
 RESULTS = Path(__file__).parent / "results" / "compiled.csv"
-FIELDS = ("torch", "threads", "link", "shape", "gamma", "provider", "runtime_ms", "spread_ms")
 CASES = (
     Case("sigmoid", (4_000_000,)),
     Case("sigmoid", (4_000_000,), gamma=1.5),
@@ -68,10 +66,7 @@ def main() -> None:
             rows.append(row)
             print(*row.values(), flush=True)
     if options.save:
-        with RESULTS.open("w", newline="") as file:
-            writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        table.save(RESULTS, rows)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ python -m benchmarks.first_call --save
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import subprocess
 import sys
@@ -15,8 +14,9 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
+from benchmarks import table
+
 RESULTS = Path(__file__).parent / "results" / "first_call.csv"
-FIELDS = ("case", "compiled_s", "compiled_spread_s", "cached_s")
 CASES = {
     "sigmoid": "torch.randn(100), torch.ones(100)",
     "softmax, 10 classes": "torch.randn(100, 10), torch.zeros(100, dtype=torch.long)",
@@ -71,10 +71,7 @@ def main() -> None:
         )
         print(*rows[-1].values(), sep="\t")
     if options.save:
-        with RESULTS.open("w", newline="") as file:
-            writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        table.save(RESULTS, rows)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ python -m benchmarks.memory
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import resource
@@ -13,9 +12,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks import table
+
 RESULTS = Path(__file__).parent / "results" / "memory.csv"
 ELEMENTS = 10_000_000
-FIELDS = ("provider", "dtype", "elements", "peak_bytes_per_element", "saved_bytes_per_element")
 
 
 def probe(provider: str, elements: int) -> dict[str, object]:
@@ -82,10 +82,7 @@ def main() -> None:
         rows.append(json.loads(done.stdout.splitlines()[-1]))
         print(rows[-1], flush=True)
     RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("w", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    table.save(RESULTS, rows)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,14 @@ def rows(path: Path) -> list[Row]:
         return list(csv.DictReader(file))
 
 
+def save(path: Path, found: list[dict[str, Any]]) -> None:
+    """Writes rows, whose first names the columns."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, found[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(found)
+
+
 def pick(found: list[Row], **wanted: str) -> Row | None:
     """The one row that has these values."""
     for row in found:
