@@ -56,14 +56,15 @@ def run(state: Path) -> dict[int, dict[Key, Worst]]:
     """Does every part that is not done, one process per core."""
     done = read(state)
     left = [number for number in range(PARTS) if number not in done]
+    if not left:
+        return done
     state.parent.mkdir(parents=True, exist_ok=True)
-    progress = Progress(len(left)) if left else None
+    progress = Progress(len(left))
     with state.open("a") as file, multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
         for number, worst in pool.imap_unordered(part, left):
             done[number] = worst
             file.write(json.dumps([number, list(worst.items())]) + "\n")
             file.flush()
-            assert progress is not None
             progress.finished(f"part {number}")
     return done
 
