@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from trust.exhaustive import read, rows
+from trust.exhaustive import TABLE, read, rows
 from trust.float32 import Key, Ruler, Worst, evaluate, logits_of
 from trust.reference import margin, value_and_slope
 
@@ -33,6 +35,34 @@ def test_value_and_slope_of_every_stratum(implementation: str, gamma: float) -> 
         bound = k * eps(torch.float32) * exact.abs() + float(smallest_normal(torch.float32))
         excess = (actual.double() - exact).abs() / bound
         assert float(excess.max()) <= 1, f"at {float(logits[excess.argmax()])!r}"
+
+
+def documented_worst() -> list[tuple[str, float, str, float, float]]:
+    """Implementation, gamma, quantity, ulp and logit of every row of the committed table."""
+    found = []
+    for line in (Path(__file__).parent.parent / TABLE).read_text().splitlines()[2:]:
+        implementation, gamma, quantity, ulp, logit, *_ = line.strip("| ").split(" | ")
+        found.append((implementation, float(gamma), quantity, float(ulp), float(logit)))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("implementation", "gamma", "quantity", "ulp", "logit"),
+    [row for row in documented_worst() if row[0] in IMPLEMENTATIONS],
+)
+def test_the_worst_of_all_logits(
+    implementation: str, gamma: float, quantity: str, ulp: float, logit: float
+) -> None:
+    """Where every float was tried, the largest error is within the tolerance, as the table says."""
+    # a few beside it, so that a vectorised routine meets it too
+    logits = torch.full((37,), logit)
+    order = ("value", "slope").index(quantity)
+    actual = evaluate(implementation, logits, gamma)[order]
+    exact = value_and_slope(margin(logits), gamma)[order]
+    k = float(np.max(IMPLEMENTATIONS[implementation](wide(gamma), wide(0))))
+    assert bool(((actual.double() - exact).abs() <= k * eps(torch.float32) * exact.abs()).all())
+    if implementation == "cpu":  # the same bits on every machine; torch has other routines on each
+        assert Ruler(logits, exact).worst(actual).ulp == pytest.approx(ulp, abs=0.005)
 
 
 def test_the_reference_agrees_with_the_oracle() -> None:
