@@ -19,14 +19,19 @@ from refocal.problem import Number, SoftmaxProblem, class_axis_of, has_index_tar
 # CLASSES on
 LAYOUT = "qqd" + "qqqqqqq" + "rrrrr" + "qqqqqqqq"
 # Up to this many classes a vector over positions is worth the transposing.
-FEW_CLASSES = 128
+FEW_CLASSES = 64
 # Numbers in the buffer of a group, so that it stays in the L1 cache.
 GROUP_NUMBERS = 8_192
 # Positions come in four vectors of 16: that many the compiler handles at once, and what is left
 # over one by one.
 VECTORS = 64
 LARGEST_GROUP = 4 * VECTORS
-# A margin per class takes four buffers of a group, which should fit the L2 cache.
+# The same of a block of rows, which goes through the cache row by row.
+LEAST_BLOCK, LARGEST_BLOCK = 8_192, 32_768
+ENOUGH_BLOCKS = 64
+# A margin per class takes four buffers of a group: 4 MiB for this many classes. Beyond, groups are
+# too small for the compiler's loops, which costs a third.
+MANY_CLASSES = 4_096
 LEAST_GROUP = 16
 
 
@@ -154,13 +159,16 @@ def _groups(classes: int, inner: int, positions: int, *, rows: bool) -> tuple[st
     By sizes alone: the number of threads must not change the result.
     """
     group = min(max(GROUP_NUMBERS // max(classes, 1) // VECTORS, 1) * VECTORS, LARGEST_GROUP)
-    if not rows and classes > FEW_CLASSES:
+    if not rows and classes > MANY_CLASSES:
         group = LEAST_GROUP
     if positions and inner >= 16:
         group = min(group, inner)
         return "adjacent", group, positions // inner * -(-inner // group)
     if rows and classes > FEW_CLASSES and inner == 1:
-        group = max(16_384 // classes, 1)
+        # the first and the last rows of a block are slower than those between, but there should be
+        # enough blocks for every core
+        most, least = max(LARGEST_BLOCK // classes, 16), max(LEAST_BLOCK // classes, 1)
+        group = max(min(most, positions // ENOUGH_BLOCKS), least)
         return "rows", group, -(-positions // group)
     scattered = positions and inner > 1
     return "scattered" if scattered else "transposed", group, -(-positions // group)

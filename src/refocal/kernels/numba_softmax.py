@@ -4,7 +4,8 @@ A block is a group of positions, small enough to stay in the cache between the p
 takes: the largest rival, the rivals' exponentials and their sum, the margin, the gradient. What
 differs is how a group lies in memory, and with it what a vector runs over:
 
-* "rows": many classes, side by side. Vectors run along the classes of one position.
+* "rows": many classes, side by side. Vectors run along the classes of one position, and one loop has
+  three positions under way: one comes, one becomes exponentials, one leaves as a gradient.
 * "transposed": few classes, side by side. The group is transposed into a buffer, and vectors run
   over positions: of the classes of one, a vector of 16 has 10 at work, or 16 and then 4.
 * "adjacent": classes along axis 1, positions behind it side by side (images, volumes). As
@@ -24,7 +25,7 @@ from refocal.kernels import frame, numba_pool
 from refocal.kernels.numba_dtypes import STORAGE
 from refocal.kernels.numba_links import common_names, real_type
 from refocal.kernels.numba_math import add_in_any_order, compiled, rebound, where, widest_vectors
-from refocal.kernels.numba_pool import pointer
+from refocal.kernels.numba_pool import place, pointer
 from refocal.kernels.numba_tiles import reader, writer
 
 
@@ -55,17 +56,23 @@ unbound: Any = None
 real = integer = exp = ordered = unordered = finite = against = group_of = unbound
 value = value_and_slope = load = store = Logit = Target = number_at = unbound
 reject = describe = margins_of = exponentials_of = scale_of = unbound
-largest = exp_into = sum_of = read_tile = write_tile = unbound
+largest = fetch = advance = leave = read_tile = write_tile = unbound
 ZERO: Any = 0.0
 ONE: Any = 1.0
 LARGEST: Any = 0.0
 INFINITY: Any = 0.0
 COUNTERS = frame.COUNTERS
 LOGIT_SIZE = TARGET_SIZE = REAL_SIZE = 0
-GRADIENT = IN_PLACE = False
+GRADIENT = False
 # classes per partial sum: of 32,000 exponentials in a row, a float32 sum loses two digits
 CHUNK = 1024
 CLASS_CHUNK = 16
+# what four vectors of 16 hold: so many elements of a loop the compiler handles at once
+LANES = 64
+# numbers in the ring of rows, so that it stays in the L1 cache, and rows in a batch
+
+RING = 5120
+LARGEST_BATCH = 16
 
 LOGITS, TARGETS, GRADIENTS, EACH = frame.LOGITS, frame.TARGETS, frame.GRADIENT, frame.LOSSES
 COUNT, IGNORED = frame.COUNT, frame.IGNORED
@@ -118,20 +125,20 @@ def describe_positions(integers: Any, first: Any, index: Any, known: Any) -> Any
     return rejected
 
 
-def margins(integers: Any, first: Any, count: Any, known: Any) -> Any:
+def margins(integers: Any, first: Any, low: Any, high: Any, known: Any) -> Any:
     """From each position's logit, largest rival and sum of rivals: its loss, and what leads from
-    the exponentials to the gradient.
+    the exponentials to the gradient. Of the positions from low to high of a group.
     """
     widest_vectors()
-    losses = carray(pointer(integers[EACH] + first * LOGIT_SIZE), count, Logit)
-    factors = carray(pointer(integers[FACTORS] + first * REAL_SIZE), count, real)
+    losses = carray(pointer(integers[EACH] + first * LOGIT_SIZE), high, Logit)
+    factors = carray(pointer(integers[FACTORS] + first * REAL_SIZE), high, real)
     by_position = integers[FACTORS] != 0
     factor = number_at(integers, FACTOR)
     if not by_position:
         # any address that can be read
         factors = known[OWN]
     total = ZERO
-    for i in range(count):
+    for i in range(low, high):
         own = known[OWN, i]
         top = known[TOP, i]
         rest = known[REST, i]
@@ -150,7 +157,7 @@ def margins(integers: Any, first: Any, count: Any, known: Any) -> Any:
         known[COEFFICIENT, i] = loss
         total = add_in_any_order(total, loss)
     if integers[EACH] != 0:
-        for i in range(count):
+        for i in range(low, high):
             losses[i] = store(known[COEFFICIENT, i])
     return total
 
@@ -164,98 +171,182 @@ def largest_of(row: Any) -> Any:
     widest_vectors()
     top = ordered(-INFINITY)
     for j in range(len(row)):
-        key = ordered(load(row[j]))
-        top = max(top, key)
+        top = max(top, ordered(row[j]))
     return integer(top)
 
 
-def exp_into_row(row: Any, out: Any, base: Any) -> Any:
-    """Writes the exponentials of a row; returns their sum."""
+def fetch_row(ahead: Any, classes: Any, spare: Any, width: Any) -> Any:
+    """Copies a row of logits, filled up with -inf; returns its largest as `largest_of` does."""
     widest_vectors()
+    following = carray(pointer(ahead), classes, Logit)
+    copy = carray(pointer(spare), width, real)
+    top = ordered(-INFINITY)
+    for j in range(classes):
+        z = load(following[j])
+        copy[j] = z
+        top = max(top, ordered(z))
+    for j in range(classes, width):
+        copy[j] = -INFINITY
+    return integer(top)
+
+
+def advance_rows(
+    now: Any,
+    base: Any,
+    ahead: Any,
+    spare: Any,
+    share: Any,
+    gradient: Any,
+    count: Any,
+    classes: Any,
+) -> Any:
+    """Turns a row into exponentials, while an earlier one leaves and the next one takes its place.
+
+    All in one loop, because the first waits for arithmetic and the others for memory. Takes
+    addresses, as a view of an array costs two atomic operations. Returns the sum of the
+    exponentials and the largest logit of the next row.
+    """
+    widest_vectors()
+    present = carray(pointer(now), count, real)
+    following = carray(pointer(ahead), count, Logit)
+    other = carray(pointer(spare), count, real)
+    slopes = carray(pointer(gradient), count, Logit)
+    classes = integer(classes)
     total = ZERO
-    for j in range(len(row)):
-        z = load(row[j])
+    top = ordered(-INFINITY)
+    for j in range(count):
+        if GRADIENT:
+            slopes[j] = store(other[j] * share)
+        z = present[j]
         e = exp(where(z > LARGEST, LARGEST, z) - base)
-        out[j] = e
+        present[j] = e
         total = add_in_any_order(total, e)
-    return total
+        z = where(integer(j) < classes, load(following[j]), -INFINITY)
+        other[j] = z
+        top = max(top, ordered(z))
+    return total, integer(top)
 
 
-def sum_of_row(row: Any) -> Any:
+def leave_row(past: Any, gradient: Any, classes: Any, target: Any, share: Any, step: Any) -> None:
+    """Writes the gradient of a row by itself."""
     widest_vectors()
-    total = ZERO
-    for j in range(len(row)):
-        total = add_in_any_order(total, row[j])
-    return total
-
-
-def scale_row(exponentials: Any, gradient: Any, share: Any) -> None:
-    widest_vectors()
-    for j in range(len(exponentials)):
-        gradient[j] = store(exponentials[j] * share)
-
-
-def exponentials_of_row(row: Any, out: Any, target: Any) -> Any:
-    """Largest rival of the target and the rivals' sum, their exponentials in ``out``."""
-    classes = len(row)
-    top = integer(max(largest(row[:target]), largest(row[target + 1 :])))
-    top = unordered(top)
-    base = finite(top)
-    rest = 0.0
-    for start in range(0, classes, CHUNK):
-        stop = min(start + CHUNK, classes)
-        part = exp_into(row[start:stop], out[start:stop], base)
-        if start <= target < stop:
-            # summed again without the target, not subtracted: that would cancel
-            out[target] = ZERO
-            part = sum_of(out[start:stop])
-        rest += np.float64(part)
-    return top, real(rest)
+    exponentials = carray(pointer(past), classes, real)
+    slopes = carray(pointer(gradient), classes, Logit)
+    if target < 0:
+        slopes[:] = store(ZERO)
+    else:
+        for j in range(classes):
+            slopes[j] = store(exponentials[j] * share)
+        slopes[target] = store(step)
 
 
 def kernel_of_rows(base: Any, one: Any) -> Any:
-    """One group of positions whose classes lie side by side."""
+    """One group of positions whose classes lie side by side.
+
+    A row is fetched, becomes exponentials one step later and a gradient some steps after that, when
+    the margins of a batch of rows have been computed together. In between it stays in a ring of
+    buffers, filled up with -inf to whole vectors, so that no loop over it has a remainder: there a
+    row reads on into the next one, and its gradient is written on into the next one's, which comes
+    later. The last rows of group and tensor, which must not, go by themselves.
+    """
     integers = carray(base, COUNTERS, np.int64)
     classes = integers[CLASSES]
     first = one * integers[GROUP]
     count = min(integers[GROUP], integers[COUNT] - first)
-    at = integers[LOGITS] + first * classes * LOGIT_SIZE
-    to = integers[GRADIENTS] + first * classes * LOGIT_SIZE
+    row_size = classes * LOGIT_SIZE
+    at = integers[LOGITS] + first * row_size
+    to = integers[GRADIENTS] + first * row_size
     index = np.empty(count, np.int64)
     known = np.empty((KNOWN, count), real)
     if describe(integers, first, index, known):
         return reject(base)
-    # exponentials wait for their sum in the gradient itself where they fit; without a gradient they
-    # need not wait
-    in_place = IN_PLACE and GRADIENT
-    kept = np.empty((count if GRADIENT and not IN_PLACE else 1, classes), real)
+    width = -(-classes // LANES) * LANES
+    batch = min(max(RING // width - 1, 1), LARGEST_BATCH)
+    ring = np.empty((batch + 1, width), real)
+    # a copy of the last row, and where gradients go before there are any
+    edge = np.empty((2, width), Logit)
+    ring_at = place(ring)
+    edge_at = place(edge)
+    nowhere = edge_at + width * LOGIT_SIZE
+    stride = width * REAL_SIZE
+    ring_end = ring_at + (batch + 1) * stride
+    # of the tensor, counted from the group's first
+    last = integers[COUNT] - 1 - first
+    now = ring_at
+    spare = now + stride
+    begin = 0
+    losses = 0.0
+    top = fetch(at, classes, now, width)
     for i in range(count):
-        if index[i] < 0:
+        ahead = at + (i + 1) * row_size
+        if i + 1 == count:
+            # anything that may be read
+            ahead = edge_at
+        elif i + 1 == last:
+            final = carray(pointer(ahead), classes, Logit)
+            for j in range(classes):
+                edge[0, j] = final[j]
+            ahead = edge_at
+        target = index[i]
+        leaving = i - batch if GRADIENT else -1
+        gradient = nowhere
+        share = ZERO
+        if leaving >= 0:
+            gradient = to + leaving * row_size
+            share = known[SHARE, leaving]
+            if index[leaving] < 0 or target < 0:
+                leave(spare, gradient, classes, index[leaving], share, known[STEP, leaving])
+                leaving = -1
+                gradient = nowhere
+                share = ZERO
+        if target < 0:
             known[OWN, i] = known[TOP, i] = known[REST, i] = ZERO
-            continue
-        row = carray(pointer(at + i * classes * LOGIT_SIZE), classes, Logit)
-        if in_place:
-            out = carray(pointer(to + i * classes * LOGIT_SIZE), classes, real)
+            top = fetch(ahead, classes, spare, width)
         else:
-            out = kept[i if GRADIENT else 0]
-        known[OWN, i] = load(row[index[i]])
-        top, rest = exponentials_of(row, out, index[i])
-        known[TOP, i] = top
-        known[REST, i] = rest
-    total = margins_of(integers, first, count, known)
+            # among the rivals the target is no more than what fills the row up
+            present = carray(pointer(now), width, real)
+            own = present[target]
+            present[target] = -INFINITY
+            if ordered(own) == top:
+                top = largest(present)
+            known[OWN, i] = own
+            known[TOP, i] = unordered(top)
+            held = finite(known[TOP, i])
+            rest = 0.0
+            top = ordered(-INFINITY)
+            for start in range(0, width, CHUNK):
+                skip = start * REAL_SIZE
+                skip_logits = start * LOGIT_SIZE
+                part, key = advance(
+                    now + skip,
+                    held,
+                    ahead + skip_logits,
+                    spare + skip,
+                    share,
+                    gradient + skip_logits,
+                    min(CHUNK, width - start),
+                    classes - start,
+                )
+                rest += np.float64(part)
+                top = integer(max(top, key))
+            known[REST, i] = real(rest)
+            if leaving >= 0:
+                slopes = carray(pointer(gradient), classes, Logit)
+                slopes[index[leaving]] = store(known[STEP, leaving])
+        now, spare = spare, spare + stride
+        if spare == ring_end:
+            spare = ring_at
+        if i + 1 - begin == batch or i + 1 == count:
+            losses += np.float64(margins_of(integers, first, begin, i + 1, known))
+            begin = i + 1
     if GRADIENT:
-        for i in range(count):
-            gradient = carray(pointer(to + i * classes * LOGIT_SIZE), classes, Logit)
-            if index[i] < 0:
-                gradient[:] = store(ZERO)
-                continue
-            if in_place:
-                out = carray(pointer(to + i * classes * LOGIT_SIZE), classes, real)
-            else:
-                out = kept[i]
-            scale_of(out, gradient, known[SHARE, i])
-            gradient[index[i]] = store(known[STEP, i])
-    return np.float64(total)
+        for i in range(max(count - batch, 0), count):
+            past = ring_at + i % (batch + 1) * stride
+            leave(past, to + i * row_size, classes, index[i], known[SHARE, i], known[STEP, i])
+    # an address does not keep its array alive
+    ring[0, 0] = ZERO
+    edge[0, 0] = store(ZERO)
+    return losses
 
 
 # ---------------------------------------------------------------------------------------------
@@ -315,7 +406,7 @@ def kernel_of_tile(base: Any, one: Any) -> Any:
             known[OWN, i] = tile[index[i], i]
             tile[index[i], i] = -INFINITY
     exponentials_of(tile, known)
-    total = margins_of(integers, first, count, known)
+    total = margins_of(integers, first, 0, count, known)
     if GRADIENT:
         scale_of(tile, known)
         for i in range(count):
@@ -336,7 +427,6 @@ def address(kernel: SoftmaxKernel) -> int:
     names: dict[str, Any] = {
         **globals(),
         **common_names(kernel),
-        "IN_PLACE": logits.raw is number,
     }
 
     def bind(name: str, text: Any) -> None:
@@ -346,10 +436,9 @@ def address(kernel: SoftmaxKernel) -> int:
     bind("margins_of", margins)
     if kernel.layout == "rows":
         bind("largest", largest_of)
-        bind("exp_into", exp_into_row)
-        bind("sum_of", sum_of_row)
-        bind("exponentials_of", exponentials_of_row)
-        bind("scale_of", scale_row)
+        bind("fetch", fetch_row)
+        bind("advance", advance_rows)
+        bind("leave", leave_row)
         text = kernel_of_rows
     else:
         bind("exponentials_of", exponentials_of_tile)
