@@ -45,7 +45,7 @@ class Storage(NamedTuple):
     """How a dtype lies in memory.
 
     Attributes:
-        raw: what a `carray` of it is declared as.
+        raw: what a `view` of it is declared as.
         size: bytes.
         load: raw element to a number.
         store: number to raw element, rounded once.

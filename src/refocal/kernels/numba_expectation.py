@@ -13,13 +13,12 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import carray
 
 from refocal.kernels import frame, numba_pool
 from refocal.kernels.numba_dtypes import STORAGE
 from refocal.kernels.numba_links import common_names, real_type
 from refocal.kernels.numba_math import compiled, rebound, where, widest_vectors
-from refocal.kernels.numba_pool import pointer
+from refocal.kernels.numba_pool import view
 from refocal.kernels.numba_tiles import reader, writer
 
 
@@ -79,7 +78,7 @@ KNOWN = 12
 def targets_by_index(integers: Any, first: Any, y: Any, known: Any) -> Any:
     """One-hot targets; an ignored position gets the weight 0. Counts targets that are no class."""
     classes, count = y.shape
-    targets = carray(pointer(integers[TARGETS] + first * TARGET_SIZE), count, Target)
+    targets = view(integers[TARGETS] + first * TARGET_SIZE, count, Target)
     rejected = 0
     y[:] = ZERO
     for i in range(count):
@@ -112,8 +111,8 @@ def coefficients(integers: Any, first: Any, z: Any, y: Any, known: Any) -> Any:
     classes, count = y.shape
     kept_share = number_at(integers, KEPT_SHARE)
     spread_share = number_at(integers, SPREAD_SHARE)
-    alpha = carray(pointer(integers[ALPHA]), classes, real)
-    weight = carray(pointer(integers[WEIGHT] + first * REAL_SIZE), count, real)
+    alpha = view(integers[ALPHA], classes, real)
+    weight = view(integers[WEIGHT] + first * REAL_SIZE, count, real)
     for i in range(count):
         known[WEIGHTS, i] = weight[i] if integers[WEIGHT] != 0 else ONE
     rejected = prepare(integers, first, y, known)
@@ -221,7 +220,7 @@ def gradient(
     """``slope_k - sum over c != k of slope_c r_k`` of class c, in place of the slopes."""
     widest_vectors()
     classes, count = z.shape
-    factors = carray(pointer(integers[FACTORS] + first * REAL_SIZE), count, real)
+    factors = view(integers[FACTORS] + first * REAL_SIZE, count, real)
     factor = number_at(integers, FACTOR)
     for i in range(count):
         known[WEIGHTS, i] = factors[i] if integers[FACTORS] != 0 else factor
@@ -241,12 +240,12 @@ def fill_gammas(integers: Any, first: Any, gammas: Any) -> None:
     classes, count = gammas.shape
     mode = integers[GAMMA_BY_CLASS]
     if mode == BY_CLASS:
-        of_class = carray(pointer(integers[GAMMAS]), classes, real)
+        of_class = view(integers[GAMMAS], classes, real)
         for c in range(classes):
             for i in range(count):
                 gammas[c, i] = of_class[c]
     elif mode == BY_POSITION:
-        of_position = carray(pointer(integers[GAMMAS] + first * REAL_SIZE), count, real)
+        of_position = view(integers[GAMMAS] + first * REAL_SIZE, count, real)
         for c in range(classes):
             for i in range(count):
                 gammas[c, i] = of_position[i]
@@ -264,7 +263,7 @@ def gamma_of_each(gamma: Any, gammas: Any, c: Any, i: Any) -> Any:
 
 def kernel_text(base: Any, one: Any) -> Any:
     """One group of positions; the sum of their losses."""
-    integers = carray(base, COUNTERS, np.int64)
+    integers = view(base, COUNTERS, np.int64)
     classes = integers[CLASSES]
     first, count = group_of(integers, one)
     known = np.empty((KNOWN, count), real)
@@ -283,7 +282,7 @@ def kernel_text(base: Any, one: Any) -> Any:
     exponentials_of(z, e, known, top)
     expectation_of(integers, z, y, e, gammas, shares, known, top)
     if integers[EACH] != 0:
-        losses = carray(pointer(integers[EACH] + first * LOGIT_SIZE), count, Logit)
+        losses = view(integers[EACH] + first * LOGIT_SIZE, count, Logit)
         for i in range(count):
             losses[i] = store(known[TOTAL, i])
     if GRADIENT:

@@ -4,7 +4,7 @@ A block is a group of positions, small enough to stay in the cache between the p
 takes: the largest rival, the rivals' exponentials and their sum, the margin, the gradient. What
 differs is how a group lies in memory, and with it what a vector runs over:
 
-* "rows": many classes, side by side. Vectors run along the classes of one position, and one loop has
+* "rows": many classes, side by side. Vectors run along the classes of one position. One loop has
   three positions under way: one comes, one becomes exponentials, one leaves as a gradient.
 * "transposed": few classes, side by side. The group is transposed into a buffer, and vectors run
   over positions: of the classes of one, a vector of 16 has 10 at work, or 16 and then 4.
@@ -19,13 +19,12 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import carray
 
 from refocal.kernels import frame, numba_pool
 from refocal.kernels.numba_dtypes import STORAGE
 from refocal.kernels.numba_links import common_names, real_type
 from refocal.kernels.numba_math import add_in_any_order, compiled, rebound, where, widest_vectors
-from refocal.kernels.numba_pool import place, pointer
+from refocal.kernels.numba_pool import place, view
 from refocal.kernels.numba_tiles import reader, writer
 
 
@@ -94,10 +93,10 @@ def describe_positions(integers: Any, first: Any, index: Any, known: Any) -> Any
     classes = integers[CLASSES]
     ignored = integers[IGNORED]
     count = len(index)
-    targets = carray(pointer(integers[TARGETS] + first * TARGET_SIZE), count, Target)
-    alpha = carray(pointer(integers[ALPHA]), classes, real)
-    weight = carray(pointer(integers[WEIGHT] + first * REAL_SIZE), count, real)
-    gammas = carray(pointer(integers[GAMMAS]), 1 << 62, real)
+    targets = view(integers[TARGETS] + first * TARGET_SIZE, count, Target)
+    alpha = view(integers[ALPHA], classes, real)
+    weight = view(integers[WEIGHT] + first * REAL_SIZE, count, real)
+    gammas = view(integers[GAMMAS], 1 << 62, real)
     gamma = number_at(integers, GAMMA)
     rejected = 0
     for i in range(count):
@@ -130,8 +129,8 @@ def margins(integers: Any, first: Any, low: Any, high: Any, known: Any) -> Any:
     the exponentials to the gradient. Of the positions from low to high of a group.
     """
     widest_vectors()
-    losses = carray(pointer(integers[EACH] + first * LOGIT_SIZE), high, Logit)
-    factors = carray(pointer(integers[FACTORS] + first * REAL_SIZE), high, real)
+    losses = view(integers[EACH] + first * LOGIT_SIZE, high, Logit)
+    factors = view(integers[FACTORS] + first * REAL_SIZE, high, real)
     by_position = integers[FACTORS] != 0
     factor = number_at(integers, FACTOR)
     if not by_position:
@@ -178,8 +177,8 @@ def largest_of(row: Any) -> Any:
 def fetch_row(ahead: Any, classes: Any, spare: Any, width: Any) -> Any:
     """Copies a row of logits, filled up with -inf; returns its largest as `largest_of` does."""
     widest_vectors()
-    following = carray(pointer(ahead), classes, Logit)
-    copy = carray(pointer(spare), width, real)
+    following = view(ahead, classes, Logit)
+    copy = view(spare, width, real)
     top = ordered(-INFINITY)
     for j in range(classes):
         z = load(following[j])
@@ -207,10 +206,10 @@ def advance_rows(
     exponentials and the largest logit of the next row.
     """
     widest_vectors()
-    present = carray(pointer(now), count, real)
-    following = carray(pointer(ahead), count, Logit)
-    other = carray(pointer(spare), count, real)
-    slopes = carray(pointer(gradient), count, Logit)
+    present = view(now, count, real)
+    following = view(ahead, count, Logit)
+    other = view(spare, count, real)
+    slopes = view(gradient, count, Logit)
     classes = integer(classes)
     total = ZERO
     top = ordered(-INFINITY)
@@ -230,8 +229,8 @@ def advance_rows(
 def leave_row(past: Any, gradient: Any, classes: Any, target: Any, share: Any, step: Any) -> None:
     """Writes the gradient of a row by itself."""
     widest_vectors()
-    exponentials = carray(pointer(past), classes, real)
-    slopes = carray(pointer(gradient), classes, Logit)
+    exponentials = view(past, classes, real)
+    slopes = view(gradient, classes, Logit)
     if target < 0:
         slopes[:] = store(ZERO)
     else:
@@ -249,7 +248,7 @@ def kernel_of_rows(base: Any, one: Any) -> Any:
     row reads on into the next one, and its gradient is written on into the next one's, which comes
     later. The last rows of group and tensor, which must not, go by themselves.
     """
-    integers = carray(base, COUNTERS, np.int64)
+    integers = view(base, COUNTERS, np.int64)
     classes = integers[CLASSES]
     first = one * integers[GROUP]
     count = min(integers[GROUP], integers[COUNT] - first)
@@ -274,7 +273,6 @@ def kernel_of_rows(base: Any, one: Any) -> Any:
     last = integers[COUNT] - 1 - first
     now = ring_at
     spare = now + stride
-    begin = 0
     losses = 0.0
     top = fetch(at, classes, now, width)
     for i in range(count):
@@ -283,7 +281,7 @@ def kernel_of_rows(base: Any, one: Any) -> Any:
             # anything that may be read
             ahead = edge_at
         elif i + 1 == last:
-            final = carray(pointer(ahead), classes, Logit)
+            final = view(ahead, classes, Logit)
             for j in range(classes):
                 edge[0, j] = final[j]
             ahead = edge_at
@@ -304,7 +302,7 @@ def kernel_of_rows(base: Any, one: Any) -> Any:
             top = fetch(ahead, classes, spare, width)
         else:
             # among the rivals the target is no more than what fills the row up
-            present = carray(pointer(now), width, real)
+            present = view(now, width, real)
             own = present[target]
             present[target] = -INFINITY
             if ordered(own) == top:
@@ -331,14 +329,13 @@ def kernel_of_rows(base: Any, one: Any) -> Any:
                 top = integer(max(top, key))
             known[REST, i] = real(rest)
             if leaving >= 0:
-                slopes = carray(pointer(gradient), classes, Logit)
+                slopes = view(gradient, classes, Logit)
                 slopes[index[leaving]] = store(known[STEP, leaving])
         now, spare = spare, spare + stride
         if spare == ring_end:
             spare = ring_at
-        if i + 1 - begin == batch or i + 1 == count:
-            losses += np.float64(margins_of(integers, first, begin, i + 1, known))
-            begin = i + 1
+        if (i + 1) % batch == 0 or i + 1 == count:
+            losses += np.float64(margins_of(integers, first, i // batch * batch, i + 1, known))
     if GRADIENT:
         for i in range(max(count - batch, 0), count):
             past = ring_at + i % (batch + 1) * stride
@@ -388,7 +385,7 @@ def scale_tile(tile: Any, known: Any) -> None:
 
 def kernel_of_tile(base: Any, one: Any) -> Any:
     """One group of positions with a vector over them."""
-    integers = carray(base, COUNTERS, np.int64)
+    integers = view(base, COUNTERS, np.int64)
     classes = integers[CLASSES]
     first, count = group_of(integers, one)
     index = np.empty(count, np.int64)

@@ -9,12 +9,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import carray
 
 from refocal.kernels import frame
 from refocal.kernels.numba_dtypes import Storage
 from refocal.kernels.numba_math import compiled, operations, rebound, widest_vectors
-from refocal.kernels.numba_pool import place, pointer
+from refocal.kernels.numba_pool import place, view
 from refocal.kernels.numba_transpose import transpose
 
 # names that `reader` and `writer` bind
@@ -34,7 +33,7 @@ def read_adjacent(integers: Any, first: Any, tile: Any) -> None:
     start = first // inner * classes * inner + first % inner
     for c in range(classes):
         at = integers[SLOT] + (start + c * inner) * ELEMENT_SIZE
-        source = carray(pointer(at), count, Element)
+        source = view(at, count, Element)
         for i in range(count):
             tile[c, i] = load(source[i])
 
@@ -46,7 +45,7 @@ def write_adjacent(integers: Any, first: Any, tile: Any) -> None:
     start = first // inner * classes * inner + first % inner
     for c in range(classes):
         at = integers[SLOT] + (start + c * inner) * ELEMENT_SIZE
-        target = carray(pointer(at), count, Element)
+        target = view(at, count, Element)
         for i in range(count):
             target[i] = store(tile[c, i])
 
@@ -57,7 +56,7 @@ def read_scattered(integers: Any, first: Any, tile: Any) -> None:
     for i in range(count):
         start = (first + i) // inner * classes * inner + (first + i) % inner
         at = integers[SLOT] + start * ELEMENT_SIZE
-        source = carray(pointer(at), classes * inner, Element)
+        source = view(at, classes * inner, Element)
         for c in range(classes):
             tile[c, i] = load(source[c * inner])
 
@@ -68,7 +67,7 @@ def write_scattered(integers: Any, first: Any, tile: Any) -> None:
     for i in range(count):
         start = (first + i) // inner * classes * inner + (first + i) % inner
         at = integers[SLOT] + start * ELEMENT_SIZE
-        target = carray(pointer(at), classes * inner, Element)
+        target = view(at, classes * inner, Element)
         for c in range(classes):
             target[c * inner] = store(tile[c, i])
 
@@ -96,7 +95,7 @@ def read_transposed(integers: Any, first: Any, tile: Any) -> None:
     if SAME:
         transpose_all(at, count, classes, place(tile))
     else:
-        source = carray(pointer(at), count * classes, Element)
+        source = view(at, count * classes, Element)
         numbers = np.empty(count * classes, real)
         for i in range(count * classes):
             numbers[i] = load(source[i])
@@ -111,7 +110,7 @@ def write_transposed(integers: Any, first: Any, tile: Any) -> None:
     if SAME:
         transpose_all(place(tile), classes, count, at)
     else:
-        target = carray(pointer(at), count * classes, Element)
+        target = view(at, count * classes, Element)
         numbers = np.empty(count * classes, real)
         transpose_all(place(tile), classes, count, place(numbers))
         for i in range(count * classes):
