@@ -28,7 +28,7 @@ import pandas as pd
 
 from mixtures import mixture, truth
 from refocal import compare
-from refocal.compare.recommend import is_overfit
+from refocal.compare.recommend import is_no_gain, is_overfit
 from refocal.compare.results import LossResult
 
 PUBLIC = (
@@ -98,7 +98,11 @@ def public_row(results: compare.Results) -> dict[str, Any]:
         "skill": float(np.median(shares)) if shares else None,
         "skill low": min(shares) if shares else None,
         "slope": float(np.median(known)) if known else None,
-        "guard": is_overfit(chosen, base),
+        "advice": "none"
+        if is_no_gain(chosen, base)
+        else "Platt"
+        if is_overfit(chosen, base)
+        else "closed form",
     }
 
 
@@ -131,10 +135,11 @@ def document(public: list[dict[str, Any]], planted: list[dict[str, Any]]) -> str
         "average precision (AP) and of log loss in nats. Skill is what the closed form's",
         "probabilities gain over the base rate as a share of what Platt scaling gains, the median",
         "over the losses for which that is at least 5 % of the base rate's log loss; the slope is",
-        "that of the calibration, 1 is right. Guard: whether the report told to fit Platt scaling.",
+        "that of the calibration, 1 is right. Advice: where the report told to take probabilities",
+        "from; from none, if the base rate alone is as good.",
         "",
         "| table | rows | base rate | model | chosen | AP | AP regret | log loss regret | skill | "
-        "slope | guard |",
+        "slope | advice |",
         "|---|--:|--:|---|---|--:|--:|--:|--:|--:|---|",
     ]
     for row in public:
@@ -149,18 +154,24 @@ def document(public: list[dict[str, Any]], planted: list[dict[str, Any]]) -> str
             _cell(row["log loss regret"], 4),
             _cell(row["skill"], 3),
             _cell(row["slope"], 2),
-            "yes" if row["guard"] else "no",
+            row["advice"],
         ]
         lines.append("| " + " | ".join(cells) + " |")
     skills = [row["skill"] for row in public if row["skill"] is not None]
     slopes = [row["slope"] for row in public if row["slope"] is not None]
+    off = [
+        row["advice"]
+        for row in public
+        if row["slope"] is not None and not 0.9 <= row["slope"] <= 1.1
+    ]
     lines += [
         "",
         f"Mean regret: {np.mean([row['AP regret'] for row in public]):.4f} of average precision,"
         f" {np.mean([row['log loss regret'] for row in public]):.4f} nats. The closed form has at"
         f" least 98 % of Platt scaling's skill in {sum(s >= 0.98 for s in skills)} of {len(skills)}"
-        f" rows, and a slope between 0.9 and 1.1 in {sum(0.9 <= s <= 1.1 for s in slopes)} of"
-        f" {len(slopes)}.",
+        f" rows, and a slope between 0.9 and 1.1 in {len(slopes) - len(off)} of {len(slopes)}. In"
+        f" {sum(advice != 'closed form' for advice in off)} of the other {len(off)} the report told"
+        " not to use the closed form.",
         "",
         "## Planted problems",
         "",

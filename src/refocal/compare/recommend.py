@@ -131,11 +131,16 @@ def is_overfit(loss: LossResult, base_rate_log_loss: float) -> bool:
     )
 
 
+def is_no_gain(loss: LossResult, base_rate_log_loss: float) -> bool:
+    """Whether the base rate alone is as good a probability."""
+    return min(_value(loss, "posterior"), _value(loss, "platt")) >= base_rate_log_loss
+
+
 def _probabilities(loss: LossResult, base_rate_log_loss: float) -> str:
     """Where the chosen loss's probabilities come from."""
     raw = f"{loss.link}(logits)"
     source = raw if loss.plain else loss.posterior_call
-    if min(_value(loss, "posterior"), _value(loss, "platt")) >= base_rate_log_loss:
+    if is_no_gain(loss, base_rate_log_loss):
         return (
             f"Do not use its probabilities: a log loss of {_log_loss(loss, 'posterior')} from"
             f" {source} is no better than that of the base rate, {base_rate_log_loss:.4f}."
