@@ -82,32 +82,26 @@ def transpose(
         )
         nothing = ir.Constant(mask, None)
 
-        def lane_mask(filled: Any, position: int, limit: Any) -> Any:
-            there = builder.icmp_signed(">", limit, ir.Constant(limit.type, position))
-            return builder.select(there, filled, nothing)
+        def place(base: Any, stride: Any, position: int, filled: Any, limit: Any) -> Any:
+            """Address and mask of a row. One that is not there is the first with nothing of it:
+            a masked store to a page that is not there costs AMD's processors hundreds of cycles.
+            """
+            number = ir.Constant(limit.type, position)
+            there = builder.icmp_signed(">", limit, number)
+            skip = builder.select(there, builder.mul(stride, number), ir.Constant(stride.type, 0))
+            address = builder.inttoptr(builder.add(base, skip), pointer)
+            return address, builder.select(there, filled, nothing)
 
         across = _below(builder, columns, lanes)
         down = _below(builder, rows, lanes)
         loaded = []
         for i in range(lanes):
-            address = builder.add(source, builder.mul(source_stride, ir.Constant(rows.type, i)))
-            loaded.append(
-                builder.call(
-                    load,
-                    (
-                        builder.inttoptr(address, pointer),
-                        align,
-                        lane_mask(across, i, rows),
-                        ir.Constant(vector, None),
-                    ),
-                )
-            )
+            address, those = place(source, source_stride, i, across, rows)
+            empty = ir.Constant(vector, None)
+            loaded.append(builder.call(load, (address, align, those, empty)))
         for i, column in enumerate(_transposed(builder, loaded)):
-            address = builder.add(target, builder.mul(target_stride, ir.Constant(rows.type, i)))
-            builder.call(
-                store,
-                (column, builder.inttoptr(address, pointer), align, lane_mask(down, i, columns)),
-            )
+            address, those = place(target, target_stride, i, down, columns)
+            builder.call(store, (column, address, align, those))
         return context.get_dummy_value()
 
     return nt.none(element, *[nt.int64] * 6), emit
