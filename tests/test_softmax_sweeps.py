@@ -93,6 +93,25 @@ def test_from_one_class_to_100_000(implementation: str, dtype: torch.dtype, clas
     sweep(implementation, z.to(dtype), targets)
 
 
+@pytest.mark.skipif(not cpu.NUMBA_IS_INSTALLED, reason="Numba is not installed")
+@pytest.mark.parametrize(("classes", "positions"), [(10, 16_384), (65, 40_000), (129, 20_000)])
+def test_blocks_as_large_as_they_become(classes: int, positions: int) -> None:
+    """A position has the same bits in a block of hundreds as among seven, ignored ones beside it."""
+    generator = torch.Generator().manual_seed(classes)
+    few = 4 * torch.randn(7, classes, generator=generator)
+    y = torch.tensor([0, classes - 1, -100, 1, 2, -100, 3])
+    times = -(-positions // 7)
+    gradients = []
+    for z, targets in ((few, y), (few.repeat(times, 1), y.repeat(times))):
+        leaf = z.clone().requires_grad_()
+        softmax_focal_loss(leaf, targets, gamma=1.5, reduction="sum", impl="cpu").backward()
+        gradients.append(leaf.grad)
+    alone, among_many = gradients
+    torch.testing.assert_close(
+        among_many.view(times, 7, classes), alone.expand(times, 7, classes), rtol=0, atol=0
+    )
+
+
 @every_carrier
 @every_dtype
 @pytest.mark.parametrize("classes", [2, 1000, 100_000])

@@ -164,14 +164,22 @@ def slope_of(p: Real, q: Real, ce: Real, m: Real, gamma: Real) -> Real:
 
 def value(s: Real, x: Real, gamma: Real) -> Real:
     """F(s), the focal loss in nats."""
-    log1p_x = log1p(x)
+    return value_from(s, x, log1p(x), gamma)
+
+
+def value_from(s: Real, x: Real, log1p_x: Real, gamma: Real) -> Real:
+    """F(s) for carriers that have log1p(x) at hand."""
     q = complement(s, x)
     return value_of(q, cross_entropy(s, log1p_x), modulator(s, log1p_x, q, gamma))
 
 
 def value_and_slope(s: Real, x: Real, gamma: Real) -> tuple[Real, Real]:
     """F(s) and F'(s), sharing every intermediate."""
-    log1p_x = log1p(x)
+    return value_and_slope_from(s, x, log1p(x), gamma)
+
+
+def value_and_slope_from(s: Real, x: Real, log1p_x: Real, gamma: Real) -> tuple[Real, Real]:
+    """F(s) and F'(s) for carriers that have log1p(x) at hand."""
     p = probability(s, x)
     q = complement(s, x)
     ce = cross_entropy(s, log1p_x)
@@ -181,7 +189,13 @@ def value_and_slope(s: Real, x: Real, gamma: Real) -> tuple[Real, Real]:
 
 def value_and_detached_slope(s: Real, x: Real, gamma: Real) -> tuple[Real, Real]:
     """F(s) and the slope -q**(gamma + 1) that remains when the modulator is held constant."""
-    log1p_x = log1p(x)
+    return value_and_detached_slope_from(s, x, log1p(x), gamma)
+
+
+def value_and_detached_slope_from(
+    s: Real, x: Real, log1p_x: Real, gamma: Real
+) -> tuple[Real, Real]:
+    """The same for carriers that have log1p(x) at hand."""
     q = complement(s, x)
     m = modulator(s, log1p_x, q, gamma)
     return value_of(q, cross_entropy(s, log1p_x), m), -(m * q)
@@ -264,6 +278,9 @@ FUNCTIONS: tuple[Callable[..., Any], ...] = (
     *MODULATORS.values(),
     value_of,
     slope_of,
+    value_from,
+    value_and_slope_from,
+    value_and_detached_slope_from,
     value,
     value_and_slope,
     value_and_detached_slope,

@@ -28,8 +28,6 @@ from refocal.problem import Number, SigmoidProblem
 LAYOUT = "qqd" + "qqqqqqq" + "rrrrrrr"
 # per parameter that is read per element: an address or 0, a stride or the number, two strides
 ARRAY_LAYOUT, NUMBER_LAYOUT, SIZES_LAYOUT = "qqqq", "qrqq", "qq"
-# elements per block, as in numba_sigmoid
-BLOCK, BLOCK_OF_ARRAYS = 4096, 1024
 
 
 class Features(NamedTuple):
@@ -118,9 +116,9 @@ def run(
         0.0 if table else representable(factor, double=double),  # type: ignore[arg-type]
         *numbers[2:],
     )
-    block = BLOCK
+    block = frame.BLOCK
     if table:
-        layout, block = packer(LAYOUT + table.layout, double), BLOCK_OF_ARRAYS
+        layout, block = packer(LAYOUT + table.layout, double), frame.BLOCK_OF_ARRAYS
         values += table.values
     slots = launch(kernel, layout, values, -(-elements // block), elements)
     if slots[frame.REJECTED] and smoothing == 0 and targets.dtype.is_floating_point:

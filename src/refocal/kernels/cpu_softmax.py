@@ -25,7 +25,7 @@ GROUP_NUMBERS = 8_192
 # Positions come in four vectors of 16: that many the compiler handles at once, and what is left
 # over one by one.
 VECTORS = 64
-LARGEST_GROUP = 4 * VECTORS
+LARGEST_TILE = 4 * VECTORS
 # The same of a block of rows, which goes through the cache row by row.
 LEAST_BLOCK, LARGEST_BLOCK = 8_192, 32_768
 ENOUGH_BLOCKS = 64
@@ -158,7 +158,7 @@ def _groups(classes: int, inner: int, positions: int, *, rows: bool) -> tuple[st
 
     By sizes alone: the number of threads must not change the result.
     """
-    group = min(max(GROUP_NUMBERS // max(classes, 1) // VECTORS, 1) * VECTORS, LARGEST_GROUP)
+    group = min(max(GROUP_NUMBERS // max(classes, 1) // VECTORS, 1) * VECTORS, LARGEST_TILE)
     if not rows and classes > MANY_CLASSES:
         group = LEAST_GROUP
     if positions and inner >= 16:
@@ -168,7 +168,7 @@ def _groups(classes: int, inner: int, positions: int, *, rows: bool) -> tuple[st
         # the first and the last rows of a block are slower than those between, but there should be
         # enough blocks for every core
         most, least = max(LARGEST_BLOCK // classes, 16), max(LEAST_BLOCK // classes, 1)
-        group = max(min(most, positions // ENOUGH_BLOCKS), least)
+        group = min(max(min(most, positions // ENOUGH_BLOCKS), least), frame.LARGEST_GROUP)
         return "rows", group, -(-positions // group)
     scattered = positions and inner > 1
     return "scattered" if scattered else "transposed", group, -(-positions // group)

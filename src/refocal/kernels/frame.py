@@ -50,6 +50,12 @@ FACTORS = 27  # address of one factor per position, or 0
 GAMMAS = 28  # address of gammas, or 0,
 GAMMA_BY_CLASS = 29  # which: one of the three below
 BY_POSITION, BY_CLASS, BY_ELEMENT = range(3)
+LARGEST_GROUP = 512  # positions of a block, at most
 
 COUNTERS = INNER + 1  # one per thread, a cache line apart
 COUNTER_STRIDE = 8
+
+# elements that a sigmoid kernel takes through a chain of short loops at once, in the L1 cache
+TILE = 1024
+# elements per block of it: sums stay short. Six arrays of parameters leave room for a tile.
+BLOCK, BLOCK_OF_ARRAYS = 4096, TILE

@@ -71,6 +71,34 @@ def place(typingctx: Any, array: Any) -> Any:
     return nt.int64(array), emit
 
 
+TILE = frame.TILE
+
+
+@intrinsic
+def tile_on_stack(typingctx: Any, dtype: Any) -> Any:
+    """An array of TILE numbers that lives as long as the function that asks for it."""
+    array_type = nt.Array(parse_dtype(dtype), 1, "C")
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        element = context.get_data_type(array_type.dtype)
+        with builder.goto_entry_block():
+            room = builder.alloca(ir.ArrayType(element, TILE))
+        room.align = 64
+        size = ir.Constant(ir.IntType(64), context.get_abi_sizeof(element))
+        array = context.make_array(array_type)(context, builder)
+        populate_array(
+            array,
+            data=builder.bitcast(room, element.as_pointer()),
+            shape=[ir.Constant(ir.IntType(64), TILE)],
+            strides=[size],
+            itemsize=size,
+            meminfo=None,
+        )
+        return array._getvalue()
+
+    return array_type(dtype), emit
+
+
 @intrinsic
 def atomic_add(typingctx: Any, base: Any, slot: Any, amount: Any) -> Any:
     """Adds to a slot of the frame; returns what was there."""

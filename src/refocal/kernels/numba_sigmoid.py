@@ -25,7 +25,7 @@ from refocal.kernels.numba_math import (
     rebound,
     widest_vectors,
 )
-from refocal.kernels.numba_pool import view
+from refocal.kernels.numba_pool import tile_on_stack, view
 
 
 class SigmoidKernel(NamedTuple):
@@ -53,28 +53,22 @@ class SigmoidKernel(NamedTuple):
     output: str
     gradient: bool
 
-    @property
-    def block_size(self) -> int:
-        """Elements per block: 4096 keep sums short and their data within the L1 cache; six arrays
-        of parameters beside them leave room for a quarter of that.
-        """
-        return 1024 if self.general else 4096
-
 
 # ---------------------------------------------------------------------------------------------
 # the text: scalar code over names that `address` binds
 
 unbound: Any = None
-real = integer = where = exp = value = value_and_slope = from_bits = unbound
-load = store = Logit = Target = target_number = is_irregular = is_ignored = unbound
+real = integer = where = exp = log1p = value = value_and_slope = from_bits = unbound
+fill = load = store = Logit = Target = target_number = is_irregular = is_ignored = unbound
 pick = choose = weigh = loop = reject = parameters = number_at = unbound
 ZERO: Any = 0.0
 ONE: Any = 1.0
 LARGEST: Any = 0.0
 COUNTERS = frame.COUNTERS
 BLOCK = LOGIT_SIZE = TARGET_SIZE = REAL_SIZE = 0
-SOFT = LOSSES = SUM = GRADIENT = False
+SOFT = LOSSES = SUM = GRADIENT = LONG = False
 TYPICAL = 16
+TILE = frame.TILE
 UNDONE = numba_pool.UNDONE
 LAST_BIT = ~1
 
@@ -138,6 +132,21 @@ def is_irregular_number(raw: Any) -> Any:
     return (y != 0) & (y != 1)
 
 
+def fill_stages(logits: Any, decays: Any, logarithms: Any) -> None:
+    """exp(-|z|) of each logit z, and where much follows its log1p, in loops of their own.
+
+    From a logit to its slope is a chain of operations each of which waits for the one before. A
+    processor looks some 200 operations ahead: in one long loop that is two or three vectors, not
+    enough to keep it busy. In short loops it has many at a time.
+    """
+    widest_vectors()
+    for i in range(len(logits)):
+        decays[i] = exp(-abs(load(logits[i])))
+    if LONG:
+        for i in range(len(logits)):
+            logarithms[i] = log1p(decays[i])
+
+
 def hard_loop(
     logits: Any,
     targets: Any,
@@ -146,7 +155,10 @@ def hard_loop(
     integers: Any,
     arrays: Any,
 ) -> Any:
-    """Sum of losses, and whether any target was neither 0 nor 1 (then nothing here counts)."""
+    """Sum of losses, and whether any target was neither 0 nor 1 (then nothing here counts).
+
+    Of up to TILE elements.
+    """
     widest_vectors()
     alpha_positive = number_at(integers, ALPHA_POSITIVE)
     alpha_negative = number_at(integers, ALPHA_NEGATIVE)
@@ -155,6 +167,9 @@ def hard_loop(
     factor = number_at(integers, FACTOR)
     ignoring = integers[IGNORING] != 0
     ignored_value = integers[IGNORED]
+    decays = tile_on_stack(real)
+    logarithms = tile_on_stack(real)
+    fill(logits, decays, logarithms)
     total = ZERO
     irregular = False
     for i in range(len(logits)):
@@ -170,16 +185,18 @@ def hard_loop(
             positive, pick(gamma_positive, arrays[2], i), pick(gamma_negative, arrays[3], i)
         )
         s = where(positive, z, -z)
-        x = exp(-abs(z))
+        # of what counts for nothing, neither the logit nor what was formed from it is looked at
+        x = where(weight == ZERO, ZERO, decays[i])
+        log1p_x = where(weight == ZERO, ZERO, logarithms[i]) if LONG else log1p(x)
         if GRADIENT:
-            loss, slope = value_and_slope(s, x, gamma)
+            loss, slope = value_and_slope(s, x, log1p_x, gamma)
             each = pick(factor, arrays[5], i)
             # the signs are arranged so that, with plain numbers, one choice outside of the text of
             # the formula is all that is left in the loop
             descent = where(positive, -(coefficient_p * each), coefficient_n * each)
             gradient[i] = store(descent * -slope)
         else:
-            loss = value(s, x, gamma)
+            loss = value(s, x, log1p_x, gamma)
         loss = weigh(where(positive, coefficient_p, coefficient_n), loss)
         if LOSSES:
             losses[i] = store(loss)
@@ -209,6 +226,9 @@ def soft_loop(
     ignored_value = integers[IGNORED]
     kept_share = number_at(integers, KEPT_SHARE)
     spread_share = number_at(integers, SPREAD_SHARE)
+    decays = tile_on_stack(real)
+    logarithms = tile_on_stack(real)
+    fill(logits, decays, logarithms)
     total = ZERO
     outside = False
     for i in range(len(logits)):
@@ -226,15 +246,16 @@ def soft_loop(
         negative = share_n * pick(alpha_negative, arrays[1], i) * weight
         gamma_p = pick(gamma_positive, arrays[2], i)
         gamma_n = pick(gamma_negative, arrays[3], i)
-        x = exp(-abs(z))
+        x = where(weight == ZERO, ZERO, decays[i])
+        log1p_x = where(weight == ZERO, ZERO, logarithms[i]) if LONG else log1p(x)
         if GRADIENT:
-            loss_p, slope_p = value_and_slope(z, x, gamma_p)
-            loss_n, slope_n = value_and_slope(-z, x, gamma_n)
+            loss_p, slope_p = value_and_slope(z, x, log1p_x, gamma_p)
+            loss_n, slope_n = value_and_slope(-z, x, log1p_x, gamma_n)
             each = pick(factor, arrays[5], i)
             gradient[i] = store(positive * each * slope_p - negative * each * slope_n)
         else:
-            loss_p = value(z, x, gamma_p)
-            loss_n = value(-z, x, gamma_n)
+            loss_p = value(z, x, log1p_x, gamma_p)
+            loss_n = value(-z, x, log1p_x, gamma_n)
         loss = guarded_product(positive, loss_p) + guarded_product(negative, loss_n)
         if LOSSES:
             losses[i] = store(loss)
@@ -305,10 +326,7 @@ def kernel_text(base: Any, one: Any) -> Any:
     integers = view(base, COUNTERS, np.int64)
     start = one * BLOCK
     count = min(BLOCK, integers[COUNT] - start)
-    logits = view(integers[LOGITS] + start * LOGIT_SIZE, count, Logit)
     targets = view(integers[TARGETS] + start * TARGET_SIZE, count, Target)
-    gradient = view(integers[GRADIENTS] + start * LOGIT_SIZE, count, Logit)
-    losses = view(integers[EACH] + start * LOGIT_SIZE, count, Logit)
     ignoring = integers[IGNORING] != 0
     ignored = integers[IGNORED]
     if not SOFT:
@@ -318,11 +336,23 @@ def kernel_text(base: Any, one: Any) -> Any:
             unfit |= is_irregular(targets[i]) & (not is_ignored(targets[i], ignoring, ignored))
         if unfit:
             return reject(base)
+    # of the whole block: where parameters are read per element, it is one tile
     arrays = parameters(integers, start, count)
-    total, unfit = loop(logits, targets, gradient, losses, integers, arrays)
-    if unfit:
-        return reject(base)
-    return np.float64(total)
+    total = 0.0
+    for tile in range(start, start + count, TILE):
+        size = min(TILE, start + count - tile)
+        part, unfit = loop(
+            view(integers[LOGITS] + tile * LOGIT_SIZE, size, Logit),
+            view(integers[TARGETS] + tile * TARGET_SIZE, size, Target),
+            view(integers[GRADIENTS] + tile * LOGIT_SIZE, size, Logit),
+            view(integers[EACH] + tile * LOGIT_SIZE, size, Logit),
+            integers,
+            arrays,
+        )
+        if unfit:
+            return reject(base)
+        total += np.float64(part)
+    return total
 
 
 # ---------------------------------------------------------------------------------------------
@@ -344,12 +374,14 @@ def address(kernel: SigmoidKernel) -> int:
         "load": logits.load,
         "store": logits.store,
         "target_number": targets.load,
-        "BLOCK": kernel.block_size,
+        "BLOCK": frame.BLOCK_OF_ARRAYS if kernel.general else frame.BLOCK,
         "SOFT": kernel.soft,
         "LOSSES": kernel.output == "each",
         "SUM": kernel.output == "sum",
         "GRADIENT": kernel.gradient,
-        **formula_of(number, kernel.modulator, kernel.detached),
+        # two evaluations, or an exponential and more behind it
+        "LONG": kernel.soft or kernel.modulator == "compensated",
+        **formula_of(number, kernel.modulator, kernel.detached, log1p_given=True),
         "parameters": parameter_reader(number, kernel.general),
         "reject": compiled(numba_pool.reject),
     }
@@ -371,6 +403,7 @@ def address(kernel: SigmoidKernel) -> int:
         bind("is_irregular", never)
     else:
         bind("is_irregular", is_irregular_number if targets.floating else is_irregular_integer)
+    bind("fill", fill_stages, compiled)
     bind("loop", soft_loop if kernel.soft else hard_loop, compiled)
     return numba_pool.kernel_address(
         rebound(kernel_text, names), numba_pool.name_of("sigmoid", kernel)

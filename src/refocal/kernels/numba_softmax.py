@@ -68,9 +68,9 @@ CHUNK = 1024
 CLASS_CHUNK = 16
 # what four vectors of 16 hold: so many elements of a loop the compiler handles at once
 LANES = 64
-# numbers in the ring of rows, so that it stays in the L1 cache, and rows in a batch
-
-RING = 5120
+# numbers in the ring of rows, a fraction of the L1 cache, through which logits and gradients stream
+# as well (with 5,120 rows of 1,000 took a third longer), and rows in a batch
+RING = 2048
 LARGEST_BATCH = 16
 
 LOGITS, TARGETS, GRADIENTS, EACH = frame.LOGITS, frame.TARGETS, frame.GRADIENT, frame.LOSSES
@@ -79,9 +79,13 @@ CLASSES, GROUP = frame.CLASSES, frame.GROUP
 ALPHA, WEIGHT, FACTOR, FACTORS = frame.ALPHA, frame.WEIGHT, frame.FACTOR, frame.FACTORS
 GAMMA, GAMMAS, GAMMA_BY_CLASS = frame.GAMMA_POSITIVE, frame.GAMMAS, frame.GAMMA_BY_CLASS
 
-# rows of the buffer that holds what is known of each position of a group
-OWN, TOP, REST, COEFFICIENT, EXPONENT, STEP, SHARE = range(7)
-KNOWN = 7
+# What is known of each position of a group: rows of a buffer, a constant distance apart, so that
+# the compiler sees that they do not overlap. A vector longer than any group, as the last positions
+# are computed with whatever stands behind them.
+VECTOR = 16
+STRIDE = frame.LARGEST_GROUP + VECTOR
+KNOWN = 9 * STRIDE
+OWN, TOP, REST, COEFFICIENT, EXPONENT, FACTOR_OF, LOSS, STEP, SHARE = range(0, KNOWN, STRIDE)
 
 
 def describe_positions(integers: Any, first: Any, index: Any, known: Any) -> Any:
@@ -98,6 +102,8 @@ def describe_positions(integers: Any, first: Any, index: Any, known: Any) -> Any
     weight = view(integers[WEIGHT] + first * REAL_SIZE, count, real)
     gammas = view(integers[GAMMAS], 1 << 62, real)
     gamma = number_at(integers, GAMMA)
+    factors = view(integers[FACTORS] + first * REAL_SIZE, count, real)
+    factor = number_at(integers, FACTOR)
     rejected = 0
     for i in range(count):
         target: Any = np.int64(targets[i])
@@ -119,45 +125,47 @@ def describe_positions(integers: Any, first: Any, index: Any, known: Any) -> Any
             if integers[GAMMAS] != 0:
                 gamma = gammas[target if integers[GAMMA_BY_CLASS] else first + i]
         index[i] = target
-        known[COEFFICIENT, i] = coefficient
-        known[EXPONENT, i] = gamma
+        known[COEFFICIENT + i] = coefficient
+        known[EXPONENT + i] = gamma
+        known[FACTOR_OF + i] = factors[i] if integers[FACTORS] != 0 else factor
     return rejected
 
 
 def margins(integers: Any, first: Any, low: Any, high: Any, known: Any) -> Any:
     """From each position's logit, largest rival and sum of rivals: its loss, and what leads from
     the exponentials to the gradient. Of the positions from low to high of a group.
+
+    In whole vectors: an inner loop of constant length has no remainder, whose elements would be
+    taken one by one. What comes of positions from high on is overwritten later or never read.
     """
     widest_vectors()
     losses = view(integers[EACH] + first * LOGIT_SIZE, high, Logit)
-    factors = view(integers[FACTORS] + first * REAL_SIZE, high, real)
-    by_position = integers[FACTORS] != 0
-    factor = number_at(integers, FACTOR)
-    if not by_position:
-        # any address that can be read
-        factors = known[OWN]
     total = ZERO
-    for i in range(low, high):
-        own = known[OWN, i]
-        top = known[TOP, i]
-        rest = known[REST, i]
-        coefficient = known[COEFFICIENT, i]
-        s, x, rest = against(own, finite(top), rest, top, own - top)
-        gamma = known[EXPONENT, i]
-        if GRADIENT:
-            loss, slope = value_and_slope(s, x, gamma)
-            step = coefficient * where(by_position, factors[i], factor) * slope
-            known[STEP, i] = step
-            known[SHARE, i] = -(step / rest)
-        else:
-            loss = value(s, x, gamma)
-        # 0 * inf is 0
-        loss = coefficient * where((coefficient == ZERO) & (loss > LARGEST), ZERO, loss)
-        known[COEFFICIENT, i] = loss
-        total = add_in_any_order(total, loss)
+    for start in range(low, high, VECTOR):
+        # a view, as an index from 0 on needs no care for negative ones
+        some = view(place(known) + start * REAL_SIZE, KNOWN - start, real)
+        for lane in range(VECTOR):
+            own = some[OWN + lane]
+            top = some[TOP + lane]
+            rest = some[REST + lane]
+            coefficient = some[COEFFICIENT + lane]
+            s, x, rest = against(own, finite(top), rest, top, own - top)
+            gamma = some[EXPONENT + lane]
+            if GRADIENT:
+                loss, slope = value_and_slope(s, x, gamma)
+                step = coefficient * some[FACTOR_OF + lane] * slope
+                some[STEP + lane] = step
+                some[SHARE + lane] = -(step / rest)
+            else:
+                loss = value(s, x, gamma)
+            # 0 * inf is 0
+            loss = coefficient * where((coefficient == ZERO) & (loss > LARGEST), ZERO, loss)
+            some[LOSS + lane] = loss
+        for i in range(start, min(start + VECTOR, high)):
+            total = add_in_any_order(total, known[LOSS + i])
     if integers[EACH] != 0:
         for i in range(low, high):
-            losses[i] = store(known[COEFFICIENT, i])
+            losses[i] = store(known[LOSS + i])
     return total
 
 
@@ -256,7 +264,7 @@ def kernel_of_rows(base: Any, one: Any) -> Any:
     at = integers[LOGITS] + first * row_size
     to = integers[GRADIENTS] + first * row_size
     index = np.empty(count, np.int64)
-    known = np.empty((KNOWN, count), real)
+    known = np.empty(KNOWN, real)
     if describe(integers, first, index, known):
         return reject(base)
     width = -(-classes // LANES) * LANES
@@ -291,14 +299,14 @@ def kernel_of_rows(base: Any, one: Any) -> Any:
         share = ZERO
         if leaving >= 0:
             gradient = to + leaving * row_size
-            share = known[SHARE, leaving]
+            share = known[SHARE + leaving]
             if index[leaving] < 0 or target < 0:
-                leave(spare, gradient, classes, index[leaving], share, known[STEP, leaving])
+                leave(spare, gradient, classes, index[leaving], share, known[STEP + leaving])
                 leaving = -1
                 gradient = nowhere
                 share = ZERO
         if target < 0:
-            known[OWN, i] = known[TOP, i] = known[REST, i] = ZERO
+            known[OWN + i] = known[TOP + i] = known[REST + i] = ZERO
             top = fetch(ahead, classes, spare, width)
         else:
             # among the rivals the target is no more than what fills the row up
@@ -307,9 +315,9 @@ def kernel_of_rows(base: Any, one: Any) -> Any:
             present[target] = -INFINITY
             if ordered(own) == top:
                 top = largest(present)
-            known[OWN, i] = own
-            known[TOP, i] = unordered(top)
-            held = finite(known[TOP, i])
+            known[OWN + i] = own
+            known[TOP + i] = unordered(top)
+            held = finite(known[TOP + i])
             rest = 0.0
             top = ordered(-INFINITY)
             for start in range(0, width, CHUNK):
@@ -327,10 +335,10 @@ def kernel_of_rows(base: Any, one: Any) -> Any:
                 )
                 rest += np.float64(part)
                 top = integer(max(top, key))
-            known[REST, i] = real(rest)
+            known[REST + i] = real(rest)
             if leaving >= 0:
                 slopes = view(gradient, classes, Logit)
-                slopes[index[leaving]] = store(known[STEP, leaving])
+                slopes[index[leaving]] = store(known[STEP + leaving])
         now, spare = spare, spare + stride
         if spare == ring_end:
             spare = ring_at
@@ -339,7 +347,7 @@ def kernel_of_rows(base: Any, one: Any) -> Any:
     if GRADIENT:
         for i in range(max(count - batch, 0), count):
             past = ring_at + i % (batch + 1) * stride
-            leave(past, to + i * row_size, classes, index[i], known[SHARE, i], known[STEP, i])
+            leave(past, to + i * row_size, classes, index[i], known[SHARE + i], known[STEP + i])
     # an address does not keep its array alive
     ring[0, 0] = ZERO
     edge[0, 0] = store(ZERO)
@@ -353,34 +361,33 @@ def kernel_of_rows(base: Any, one: Any) -> Any:
 def exponentials_of_tile(tile: Any, known: Any) -> None:
     """Largest and sum over the classes of each position; the tile becomes its exponentials."""
     widest_vectors()
-    classes = tile.shape[0]
-    count = known.shape[1]
+    classes, count = tile.shape
     for i in range(count):
-        known[TOP, i] = tile[0, i]
-        known[REST, i] = ZERO
+        known[TOP + i] = tile[0, i]
+        known[REST + i] = ZERO
     for c in range(1, classes):
         for i in range(count):
-            known[TOP, i] = where(tile[c, i] > known[TOP, i], tile[c, i], known[TOP, i])
+            known[TOP + i] = where(tile[c, i] > known[TOP + i], tile[c, i], known[TOP + i])
     for start in range(0, classes, CLASS_CHUNK):
         for i in range(count):
-            known[SHARE, i] = ZERO
+            known[SHARE + i] = ZERO
         for c in range(start, min(start + CLASS_CHUNK, classes)):
             for i in range(count):
-                top = known[TOP, i]
+                top = known[TOP + i]
                 base = finite(top)
                 z = tile[c, i]
                 e = exp(where(z > LARGEST, LARGEST, z) - base)
                 tile[c, i] = e
-                known[SHARE, i] += e
+                known[SHARE + i] += e
         for i in range(count):
-            known[REST, i] += known[SHARE, i]
+            known[REST + i] += known[SHARE + i]
 
 
 def scale_tile(tile: Any, known: Any) -> None:
     widest_vectors()
     for c in range(tile.shape[0]):
-        for i in range(known.shape[1]):
-            tile[c, i] *= known[SHARE, i]
+        for i in range(tile.shape[1]):
+            tile[c, i] *= known[SHARE + i]
 
 
 def kernel_of_tile(base: Any, one: Any) -> Any:
@@ -389,18 +396,18 @@ def kernel_of_tile(base: Any, one: Any) -> Any:
     classes = integers[CLASSES]
     first, count = group_of(integers, one)
     index = np.empty(count, np.int64)
-    known = np.empty((KNOWN, count), real)
+    known = np.empty(KNOWN, real)
     tile = np.empty((classes, count), real)
     if describe(integers, first, index, known):
         return reject(base)
     read_tile(integers, first, tile)
     for i in range(count):
         if index[i] < 0:
-            known[OWN, i] = ZERO
+            known[OWN + i] = ZERO
             for c in range(classes):
                 tile[c, i] = ZERO
         else:
-            known[OWN, i] = tile[index[i], i]
+            known[OWN + i] = tile[index[i], i]
             tile[index[i], i] = -INFINITY
     exponentials_of(tile, known)
     total = margins_of(integers, first, 0, count, known)
@@ -408,7 +415,7 @@ def kernel_of_tile(base: Any, one: Any) -> Any:
         scale_of(tile, known)
         for i in range(count):
             if index[i] >= 0:
-                tile[index[i], i] = known[STEP, i]
+                tile[index[i], i] = known[STEP + i]
         write_tile(integers, first, tile)
     return np.float64(total)
 
