@@ -5,13 +5,18 @@ And a health check of the machine, without which nothing is quoted.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
+
+from benchmarks.cases import Case
+from refocal.kernels.memory import fresh_like
 
 LEAST_ROUNDS, MOST_ROUNDS = 7, 60
 LEAST_SAMPLE = 2e-3  # seconds: what is shorter is repeated
@@ -56,12 +61,62 @@ def summary(values: list[float]) -> Stats:
     return Stats(middle, (high - low) / 2, len(values))
 
 
-def stream(elements: int) -> Callable[[], object]:
-    """What the kernel's traffic takes at least: two float32 arrays read, one written, the pages of
-    all three there already.
+# ---------------------------------------------------------------------------------------------
+# floors: what a loss cannot undercut
+
+
+def stream(elements: int, inputs: int) -> Callable[[], object]:
+    """The kernel's traffic: so many float32 arrays read, one written, all of whose pages are there
+    already.
     """
     a, b, c = (torch.zeros(elements) for _ in range(3))
-    return lambda: torch.add(a, b, out=c)
+    return (lambda: torch.add(a, b, out=c)) if inputs == 2 else (lambda: c.copy_(a))
+
+
+def fresh_stream(elements: int) -> Callable[[], object]:
+    """The same into a new array on huge pages, as a gradient is."""
+    a, b = (torch.zeros(elements) for _ in range(2))
+    return lambda: torch.add(a, b, out=fresh_like(a))
+
+
+class Empty(torch.autograd.Function):
+    """Computes nothing, and keeps one tensor."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, gradient: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient)
+        return logits.new_empty(())
+
+    @staticmethod
+    def backward(ctx: Any, *upstreams: Tensor) -> tuple[Tensor, None]:
+        return ctx.saved_tensors[0], None
+
+
+def empty_function(elements: int) -> Callable[[], object]:
+    """Forward and backward of a Function written in Python."""
+    logits = torch.zeros(elements, requires_grad=True)
+    gradient = torch.zeros(elements)
+
+    def run() -> object:
+        logits.grad = None
+        Empty.apply(logits, gradient).backward()
+        return logits.grad
+
+    return run
+
+
+def floors(case: Case) -> dict[str, Callable[[], object]]:
+    """What is measured beside the providers of a case, to tell how far it could be taken."""
+    if case.mode != "full" or case.dtype != "float32":
+        return {}
+    elements = math.prod(case.shape)
+    if case.link == "softmax":
+        return {"stream": stream(elements, inputs=1)}
+    if elements == 1_000:
+        return {"empty Function": empty_function(elements)}
+    if elements < 10_000_000:
+        return {}
+    return {"stream": stream(elements, inputs=2), "fresh stream": fresh_stream(elements)}
 
 
 def warm_library_pages() -> None:

@@ -125,6 +125,15 @@ TARGETS: tuple[tuple[dict[str, str], tuple[tuple[str, str, float], ...]], ...] =
     ({"link": "softmax", "shape": "1024x32000"}, (("cross_entropy", "warm", 2.5),)),
 )
 
+# what no loss can undercut: moving its bytes, calling a Function
+FLOORS = (
+    ({"link": "sigmoid", "shape": "10000000"}, "stream", "warm"),
+    ({"link": "sigmoid", "shape": "10000000"}, "fresh stream", "default"),
+    ({"link": "sigmoid", "shape": "1000"}, "empty Function", "warm"),
+    ({"link": "softmax", "shape": "8192x1000"}, "stream", "warm"),
+    ({"link": "softmax", "shape": "1024x32000"}, "stream", "warm"),
+)
+
 
 def targets(found: list[Row], first_calls: list[Row]) -> str:
     """Markdown: what was aimed at, and what was measured."""
@@ -144,6 +153,11 @@ def targets(found: list[Row], first_calls: list[Row]) -> str:
         share = f"{float(row['roofline_share']):.0%}" if row else "–"
         name = "share of the roofline"
         lines.append(["sigmoid 10000000", name, allocator, f"{aim:.0%}", share])
+    for wanted, provider, allocator in FLOORS:
+        row = pick(found, provider=provider, **{**USUAL, **wanted, "allocator": allocator})
+        case = f"{wanted['link']} {wanted['shape'].replace('x', ' × ')}"
+        share = f"{float(row['times_refocal']):.2f}×" if row else "–"
+        lines.append([case, f"floor: {provider}", allocator, "–", share])
     for row in first_calls:
         # at most, this one
         lines.append([row["case"], "first call", "–", "2 s", f"{float(row['compiled_s']):.1f} s"])
@@ -191,9 +205,10 @@ def draw(found: list[Row], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     curves: dict[str, list[tuple[float, float]]] = {}
+    floors = {name for _, name, _ in FLOORS}
     for row in found:
         chosen: dict[str, Any] = {**USUAL, "link": "sigmoid"}
-        if row["provider"] != "stream" and all(row[key] == chosen[key] for key in chosen):
+        if row["provider"] not in floors and all(row[key] == chosen[key] for key in chosen):
             size = float(row["shape"])
             point = (size, 1e6 * float(row["runtime_ms"]) / size)
             curves.setdefault(row["provider"], []).append(point)

@@ -96,7 +96,7 @@ def test_from_one_class_to_100_000(implementation: str, dtype: torch.dtype, clas
 @pytest.mark.skipif(not cpu.NUMBA_IS_INSTALLED, reason="Numba is not installed")
 @pytest.mark.parametrize(("classes", "positions"), [(10, 16_384), (65, 40_000), (129, 20_000)])
 def test_blocks_as_large_as_they_become(classes: int, positions: int) -> None:
-    """A position has the same bits in a block of hundreds as among seven, ignored ones among them."""
+    """A position has the same bits among hundreds as among seven, two of them ignored."""
     generator = torch.Generator().manual_seed(classes)
     few = 4 * torch.randn(7, classes, generator=generator)
     y = torch.tensor([0, classes - 1, -100, 1, 2, -100, 3])
