@@ -43,7 +43,8 @@ def loss_result(
     platt: float = 0.10,
 ) -> LossResult:
     def reading(log_loss: float) -> Probabilities:
-        return Probabilities(Estimate(log_loss, 0.0, 1.0), 0.1, 1.0, Curve([0.1], [0.1]))
+        one, right = Estimate(0.1, 0.0, 0.2), Estimate(1.0, 0.9, 1.1)
+        return Probabilities(Estimate(log_loss, 0.0, 1.0), one, right, Curve([0.1], [0.1]))
 
     gains = {
         "average_precision": Estimate(*gain),
@@ -172,7 +173,9 @@ def test_the_closed_form_needs_no_data_and_beats_the_sigmoid(results: Results) -
         raw, posterior = loss.readings["raw"], loss.readings["posterior"]
         assert posterior.log_loss.value < raw.log_loss.value  # type: ignore[operator]
         rate = results.data.parts[0].positives[0] / results.data.parts[0].rows
-        assert abs(posterior.mean - rate) < abs(raw.mean - rate)
+        assert abs(posterior.mean.value - rate) < abs(raw.mean.value - rate)  # type: ignore[operator]
+        for figure in (posterior.mean, posterior.slope):
+            assert figure.low < figure.value < figure.high  # type: ignore[operator]
 
 
 def test_the_same_seed_gives_the_same_results_on_any_number_of_threads(results: Results) -> None:

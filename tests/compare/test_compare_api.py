@@ -260,7 +260,7 @@ def test_digits_prints_its_ablation(
     assert "focal gamma 2, alpha 0.25" in text
     assert "±" in text
     found = json.loads((out / "results.json").read_text())
-    assert found["schema"] == "refocal.compare/2-digits"
+    assert found["schema"] == "refocal.compare/3-digits"
     assert "seconds" not in found
     assert len(found["outcomes"]) == len(digits.SETTINGS)
     assert main(command) == 0  # the folder is known as ours

@@ -20,7 +20,7 @@ from refocal.compare.gradient import gradient_shares
 from refocal.compare.intervals import bootstrap_estimate, bootstrap_weights, repeated_estimate
 from refocal.compare.links import sigmoid
 from refocal.compare.measure import (
-    FIGURES,
+    MEASURED,
     Scored,
     cost_threshold,
     precision_threshold,
@@ -142,6 +142,26 @@ def test_the_line_is_scikit_learn_s() -> None:
     assert_allclose(far.slope, line.slope / 1e4, rtol=1e-6)
 
 
+def test_pulls_foretell_the_lines_of_resamples() -> None:
+    """Slopes of resamples from their rows' pulls spread as those of lines fitted to them do."""
+    generator = np.random.default_rng(1)
+    x = generator.normal(-2, 1.5, 4000)
+    labels = generator.random(x.size) < sigmoid(0.7 * x + 0.3)
+    line = calibrate.fit_line(labels, x)
+    assert line is not None
+    pulls = calibrate.slope_pulls(line, labels, x)
+    assert abs(pulls.mean()) < 1e-6
+    foretold, fitted = [], []
+    for _ in range(200):
+        drawn = generator.integers(0, x.size, x.size)
+        anew = calibrate.fit_line(labels[drawn], x[drawn])
+        assert anew is not None
+        foretold.append(line.slope + pulls[drawn].mean())
+        fitted.append(anew.slope)
+    assert np.corrcoef(foretold, fitted)[0, 1] > 0.99
+    assert_allclose(np.std(foretold), np.std(fitted), rtol=0.1)
+
+
 def test_a_perfect_and_a_useless_score_have_no_line() -> None:
     labels = np.arange(100) >= 90
     assert calibrate.fit_line(labels, np.where(labels, 5.0, -5.0)) is None
@@ -204,7 +224,7 @@ def scored(data: Prepared, candidate: Candidate, columns: list[str]) -> Scored:
 
 
 def figure(of: Scored, name: str) -> float:
-    return float(of.figures(np.ones(len(of.labels)))[FIGURES.index(name)])
+    return float(of.figures(np.ones(len(of.labels)))[MEASURED.index(name)])
 
 
 def test_figures_by_hand(data: Prepared) -> None:
@@ -269,14 +289,15 @@ def test_several_classes_are_averaged(link: Any) -> None:
     one = scored(data, Candidate("x", None, 2.0, link), ["a", "b", "c"])
     found = one.figures(np.ones(len(one.labels)))
     each = [average_precision_score(one.labels[:, k], one.scores[:, k]) for k in range(3)]
-    assert_allclose(found[len(FIGURES) :], each)
+    assert_allclose(found[len(MEASURED) :], each)
     assert_allclose(found[0], np.mean(each))
     for reading in ("raw", "posterior", "temperature", "platt"):
         p = one.probabilities(reading)
         assert_allclose(p.sum(1), 1.0)
+        assert_allclose(figure(one, f"mean_{reading}"), 1 / 3)
         index = one.labels.argmax(1)
         assert_allclose(
-            found[FIGURES.index(f"log_loss_{reading}")], log_loss(index, p, labels=[0, 1, 2])
+            found[MEASURED.index(f"log_loss_{reading}")], log_loss(index, p, labels=[0, 1, 2])
         )
 
 

@@ -46,7 +46,7 @@ def test_report_files(results: Results, files: dict[str, str]) -> None:
     ids = re.findall(r'\bid="([^"]*)"', page)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'href="#([^"]*)"', page)) <= set(ids)
-    assert json.loads(files["results.json"])["schema"] == "refocal.compare/2"
+    assert json.loads(files["results.json"])["schema"] == "refocal.compare/3"
     rows = pd.read_csv(io.StringIO(files["results.csv"]))
     assert list(rows["loss"]) == [loss.name for loss in results.losses]
     values = [x.figures["log_loss_posterior"].value for x in results.losses]

@@ -78,6 +78,17 @@ def fit_line(labels: Bools, log_odds: Floats) -> Line | None:
     return Line(slope, float(point[1]) - slope * centre)
 
 
+def slope_pulls(line: Line, labels: Bools, log_odds: Floats) -> Floats:
+    """How far each row pulls the slope of its line: their mean over the rows is 0, and over a
+    resample of them about what its line's slope differs by (one Newton step from the line).
+    """
+    p = sigmoid(line(log_odds))
+    weight = p * (1 - p)
+    x = log_odds - np.average(log_odds, weights=weight)
+    pulls: Floats = (labels - p) * x / (weight * x * x).mean()
+    return pulls
+
+
 def platt(labels: Bools, logits: Floats) -> Line:
     """Platt scaling: the line that fits these labels best, or none where none is best."""
     return fit_line(labels, logits) or Line(1.0, 0.0)

@@ -32,6 +32,10 @@ FIGURES = (
     "cost",
     "cost_by_posterior",
 )
+# of the probabilities, beside their log loss
+MEANS = tuple(f"mean_{reading}" for reading in READINGS)
+SLOPES = tuple(f"slope_{reading}" for reading in READINGS)
+MEASURED = (*FIGURES, *MEANS, *SLOPES)
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,14 @@ class Scored:
     # --- figures -------------------------------------------------------------------------------
 
     @cached_property
+    def _lines(self) -> list[calibrate.Line | None]:
+        """The calibration line of every reading on the test rows, classes taken together."""
+        labels = self.labels.ravel()
+        return [
+            calibrate.fit_line(labels, self.reading_log_odds(name).ravel()) for name in READINGS
+        ]
+
+    @cached_property
     def _rankings(self) -> list[Ranking]:
         return [Ranking(self.scores[:, k], self.labels[:, k]) for k in range(self.labels.shape[1])]
 
@@ -147,6 +159,17 @@ class Scored:
                 losses.append(-torch.where(labels, present, torch.zeros_like(present)).sum(1))
             else:
                 losses.append(-torch.where(labels, present, absent).mean(1))
+        means = [self.probabilities(name).mean(1) for name in READINGS]
+        pulls = [
+            np.zeros(len(self.labels))
+            if line is None
+            else calibrate.slope_pulls(
+                line, self.labels.ravel(), self.reading_log_odds(name).ravel()
+            )
+            .reshape(self.labels.shape)
+            .sum(1)
+            for name, line in zip(READINGS, self._lines, strict=True)
+        ]
         flagged = {name: self.scores > at for name, at in self.thresholds.items()}
         costs = [
             np.where(self.labels, ~flagged[name] * self.costs.miss, 1.0 * flagged[name]).mean(1)
@@ -155,29 +178,35 @@ class Scored:
         counts = [self.labels]
         for name in ("precision", "recall"):
             counts += [flagged[name], flagged[name] & self.labels]
-        return np.column_stack([*(loss.numpy() for loss in losses), *costs, *counts])
+        return np.column_stack(
+            [*(loss.numpy() for loss in losses), *means, *pulls, *costs, *counts]
+        )
 
     def figures(self, weights: Floats) -> Floats:
-        """`FIGURES` with these row weights, then average precision by class if there are several.
+        """`MEASURED` with these row weights, then average precision by class if there are several.
 
         Figures of several classes are their means.
         """
         ranked = np.array([one.average_precision_and_auc(weights) for one in self._rankings])
         sums = weights @ self._row_sums
-        linear = sums[: len(READINGS) + 2] / weights.sum()
-        classes = len(self._rankings)
-        positives, *points = sums[len(READINGS) + 2 :].reshape(-1, classes)
+        readings, classes = len(READINGS), len(self._rankings)
+        of_readings, costs, counts = np.split(sums, [3 * readings, 3 * readings + 2])
+        log_losses, means, pulls = (of_readings / weights.sum()).reshape(3, readings)
+        positives, *points = counts.reshape(-1, classes)
         flagged_p, found_p, flagged_r, found_r = points
         top = [self._precision_at_top(k, weights) for k in range(classes)]
+        slopes = [float("nan") if line is None else line.slope for line in self._lines]
         found = [
             *_means(ranked),
-            *linear[: len(READINGS)],
+            *log_losses,
             _mean(_share(found_p, positives)),
             _mean(_share(found_p, flagged_p)),
             _mean(_share(found_r, flagged_r)),
             _mean(_share(found_r, positives)),
             _mean(np.array(top)),
-            *linear[len(READINGS) :],
+            *(costs / weights.sum()),
+            *means,
+            *(slopes + pulls),
         ]
         return np.array(found + (ranked[:, 0].tolist() if classes > 1 else []))
 

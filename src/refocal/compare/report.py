@@ -112,14 +112,16 @@ def table(results: Results) -> str:
             "steps": " ".join(map(str, loss.steps)),
             "valid_average_precision": loss.valid_average_precision,
         }
-        for suffix, estimates in (("", loss.figures), ("_gain", loss.gains)):
+        of_readings = {
+            f"{name}_{what}": getattr(reading, what)
+            for name, reading in loss.readings.items()
+            for what in ("mean", "slope")
+        }
+        for suffix, estimates in (("", loss.figures), ("_gain", loss.gains), ("", of_readings)):
             for name, estimate in estimates.items():
                 row[f"{name}{suffix}"] = estimate.value
                 row[f"{name}{suffix}_low"] = estimate.low
                 row[f"{name}{suffix}_high"] = estimate.high
-        for name, reading in loss.readings.items():
-            row[f"{name}_mean"] = reading.mean
-            row[f"{name}_slope"] = reading.slope
         rows.append(row)
     out = io.StringIO()
     writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import UnionType
 from typing import Any
 
-SCHEMA = "refocal.compare/2"
+SCHEMA = "refocal.compare/3"
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,14 @@ class Probabilities:
     Attributes:
         log_loss: mean, in nats.
         mean: mean probability, to be held against the base rate.
-        slope: calibration slope: 1 is right, below 1 is overconfident; None where undefined.
+        slope: of the calibration: 1 is right, below 1 is overconfident.
         reliability: mean prediction and observed rate in bins of equally many rows, on the first
             split.
     """
 
     log_loss: Estimate
-    mean: float
-    slope: float | None
+    mean: Estimate
+    slope: Estimate
     reliability: Curve
 
 

@@ -10,7 +10,7 @@ from sklearn.metrics import precision_recall_curve
 from refocal.compare import calibrate
 from refocal.compare.gradient import gradient_shares
 from refocal.compare.intervals import bootstrap_estimate, bootstrap_weights, repeated_estimate
-from refocal.compare.measure import FIGURES, READINGS, Scored
+from refocal.compare.measure import MEANS, MEASURED, READINGS, SLOPES, Scored
 from refocal.compare.plan import Plan
 from refocal.compare.results import Curve, Estimate, LossResult, Probabilities
 from refocal.compare.table import Bools, Floats
@@ -35,9 +35,10 @@ def summarise(
     values = _figures(scored, plan)
     first = scored[0]
     baseline = [models.index(name) for name in models]
-    names = list(FIGURES)
+    names = list(MEASURED)
     if len(values) > len(names):
         names += [f"average_precision/{name}" for name in first[0].data.table.classes]
+    of_probabilities = {*MEANS, *SLOPES}
     test_to_train = float(
         np.mean([row[0].data.split.test.size / row[0].data.split.train.size for row in scored])
     )
@@ -53,6 +54,7 @@ def summarise(
         splits = [row[index] for row in scored]
         candidate = one.candidate
         reference = _reference(first, models, index)
+        estimates = {name: estimate(own[k]) for k, name in enumerate(names)}
         results.append(
             LossResult(
                 model=models[index],
@@ -68,11 +70,20 @@ def summarise(
                 learning_rates=[row[index] for row in rates],
                 steps=[each.fit.steps for each in splits],
                 valid_average_precision=float(np.mean([each.fit.score for each in splits])),
-                figures={name: estimate(own[k]) for k, name in enumerate(names)},
-                gains={name: estimate(own[k] - base[k]) for k, name in enumerate(names)},
+                figures={
+                    name: one for name, one in estimates.items() if name not in of_probabilities
+                },
+                gains={
+                    name: estimate(own[k] - base[k])
+                    for k, name in enumerate(names)
+                    if name not in of_probabilities
+                },
                 readings={
-                    name: _probabilities(
-                        splits, name, estimate(own[FIGURES.index(f"log_loss_{name}")])
+                    name: Probabilities(
+                        log_loss=estimates[f"log_loss_{name}"],
+                        mean=estimates[f"mean_{name}"],
+                        slope=estimates[f"slope_{name}"],
+                        reliability=_reliability(one, name),
                     )
                     for name in READINGS
                 },
@@ -115,19 +126,8 @@ def _reference(first: Sequence[Scored], models: Sequence[str], index: int) -> Sc
     )
 
 
-def _probabilities(splits: Sequence[Scored], reading: str, log_loss: Estimate) -> Probabilities:
-    lines = [
-        calibrate.fit_line(one.labels.ravel(), one.reading_log_odds(reading).ravel())
-        for one in splits
-    ]
-    slopes = [line.slope for line in lines if line is not None]
-    p = splits[0].probabilities(reading)
-    return Probabilities(
-        log_loss=log_loss,
-        mean=float(np.mean([one.probabilities(reading).mean() for one in splits])),
-        slope=float(np.mean(slopes)) if len(slopes) == len(splits) else None,
-        reliability=calibrate.reliability(splits[0].labels.ravel(), p.ravel()),
-    )
+def _reliability(one: Scored, reading: str) -> Curve:
+    return calibrate.reliability(one.labels.ravel(), one.probabilities(reading).ravel())
 
 
 def _precision_recall(labels: Bools, scores: Floats) -> Curve:
