@@ -94,7 +94,7 @@ def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
 
 def test_dates_become_days_and_their_parts() -> None:
     dates = pd.Series(pd.date_range("2013-01-30 22:00", periods=60, freq="h"))
-    text = dates.dt.strftime("%Y-%m-%d %H:%M")
+    text = dates.dt.strftime("%Y-%m-%d %H:%M").copy()  # older pandas: else a view
     text[3] = None
     found = clean(pd.DataFrame({"at": text, "zone": dates.dt.tz_localize("Europe/Berlin")}))
     parts = [
