@@ -103,6 +103,33 @@ def test_training_learns_stops_early_and_keeps_its_best_epoch(data: Prepared) ->
     assert roc_auc_score(data.labels("test"), found.test_logits) > 0.7
 
 
+def test_dropout_draws_the_same_whatever_trains_beside_it(data: Prepared) -> None:
+    def build(inputs: int, outputs: int) -> nn.Module:
+        drop = nn.Dropout(0.5)
+        return nn.Sequential(nn.Linear(inputs, 16), drop, nn.ReLU(), nn.Linear(16, outputs))
+
+    network, effort = Network("dropping", build), Effort(epochs=2, patience=2)
+
+    def fit(rate: float) -> Any:
+        done = network.fit(
+            focal(0.25, 2.0), rate, data, effort, seed=3, report=lambda step, score: None
+        )
+        return done.test_logits
+
+    rates = [0.01, 0.02, 0.03, 0.04] * 2
+    alone = [fit(rate) for rate in rates]
+    assert np.ptp([logits.std() for logits in alone[:4]]) > 0
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            beside = list(pool.map(fit, rates))
+    finally:
+        sys.setswitchinterval(interval)
+    for one, other in zip(alone, beside, strict=True):
+        assert_array_equal(one, other)
+
+
 def test_the_same_start_whatever_starts_beside_it() -> None:
     network = Network("mlp", hidden_layers(64, 32))
 

@@ -7,6 +7,7 @@ import hashlib
 import math
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -97,22 +98,25 @@ class Network:
         generator = torch.Generator().manual_seed(seed)
         curve: list[float] = []
         best, lowest, kept = 0, math.inf, copy.deepcopy(model.state_dict())
-        for epoch in range(1, effort.epochs + 1):
-            model.train()
-            for rows in _batches(len(targets), generator):
-                # Rows are picked from the tensors: a DataLoader would take longer than the network.
-                loss = candidate.loss(_as_columns(model(data.train[rows]), outputs), targets[rows])
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-            logits = _logits(model, data.valid, outputs)
-            curve.append(validation_score(candidate, logits, labels))
-            report(epoch, curve[-1])
-            reached = candidate.loss(torch.from_numpy(logits), valid).item()
-            if epoch == 1 or reached < lowest:
-                best, lowest, kept = epoch, reached, copy.deepcopy(model.state_dict())
-            elif epoch - best >= effort.patience:
-                break
+        with _own_numbers(model, data.train, seed):
+            for epoch in range(1, effort.epochs + 1):
+                model.train()
+                for rows in _batches(len(targets), generator):
+                    # Rows are picked from the tensors: a DataLoader would take longer than the network.
+                    loss = candidate.loss(
+                        _as_columns(model(data.train[rows]), outputs), targets[rows]
+                    )
+                    optimizer.zero_grad()
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    optimizer.step()
+                logits = _logits(model, data.valid, outputs)
+                curve.append(validation_score(candidate, logits, labels))
+                report(epoch, curve[-1])
+                reached = candidate.loss(torch.from_numpy(logits), valid).item()
+                if epoch == 1 or reached < lowest:
+                    best, lowest, kept = epoch, reached, copy.deepcopy(model.state_dict())
+                elif epoch - best >= effort.patience:
+                    break
         model.load_state_dict(kept)
         return Fit(
             valid_logits=_logits(model, data.valid, outputs),
@@ -125,9 +129,39 @@ class Network:
         """The untrained network, whose weights depend on the seed alone."""
         # Trainings run side by side, and torch has one random generator for all threads: without
         # the lock two networks that start together draw from each other's numbers.
-        with _DRAWING, torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with _seeded(seed):
             return self.build(shape.numel() if len(shape) == 1 else shape[0], outputs)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """The generator of torch for oneself, seeded; as it was afterwards."""
+    with _DRAWING, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _own_numbers(model: nn.Module, features: Tensor, seed: int) -> Iterator[None]:
+    """Trains a network that draws random numbers, as dropout does, while no other one does.
+
+    Drawn beside another's, its numbers would depend on who comes first. Most networks draw none and
+    train side by side.
+    """
+    if not _draws(model, features):
+        yield
+        return
+    with _seeded(seed):
+        yield
+
+
+def _draws(model: nn.Module, features: Tensor) -> bool:
+    """Whether a step of training draws from torch's generator."""
+    probe = copy.deepcopy(model).train()
+    with _seeded(0), torch.no_grad():
+        before = torch.get_rng_state()
+        probe(features[:_SMALLEST_BATCH])
+        return bool((before != torch.get_rng_state()).any())
 
 
 def start_from_base_rates(model: nn.Module, candidate: Candidate, rates: list[float]) -> None:
