@@ -102,17 +102,16 @@ class Network:
             for epoch in range(1, effort.epochs + 1):
                 model.train()
                 for rows in _batches(len(targets), generator):
-                    # Rows are picked from the tensors: a DataLoader would take longer than the network.
-                    loss = candidate.loss(
-                        _as_columns(model(data.train[rows]), outputs), targets[rows]
-                    )
+                    # Rows are picked from tensors: a DataLoader takes longer than the network.
+                    logits = _as_columns(model(data.train[rows]), outputs)
+                    loss = candidate.loss(logits, targets[rows])
                     optimizer.zero_grad()
                     loss.backward()  # type: ignore[no-untyped-call]
                     optimizer.step()
-                logits = _logits(model, data.valid, outputs)
-                curve.append(validation_score(candidate, logits, labels))
+                scores = _logits(model, data.valid, outputs)
+                curve.append(validation_score(candidate, scores, labels))
                 report(epoch, curve[-1])
-                reached = candidate.loss(torch.from_numpy(logits), valid).item()
+                reached = candidate.loss(torch.from_numpy(scores), valid).item()
                 if epoch == 1 or reached < lowest:
                     best, lowest, kept = epoch, reached, copy.deepcopy(model.state_dict())
                 elif epoch - best >= effort.patience:
