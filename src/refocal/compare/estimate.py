@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,8 +22,20 @@ _ROUNDS = 5
 _TYPICAL = 0.25
 
 
-def estimate(trainings: Sequence[Training], data: Prepared, plan: Plan, splits: int) -> float:
-    """Wall time of all trainings in seconds: that of one row and epoch, measured, times both.
+class Cost(NamedTuple):
+    """What a comparison will take.
+
+    Attributes:
+        seconds: wall time of all trainings.
+        step_us: microseconds that one row takes in one epoch or boosting round, by model.
+    """
+
+    seconds: float
+    step_us: dict[str, float]
+
+
+def estimate(trainings: Sequence[Training], data: Prepared, plan: Plan, splits: int) -> Cost:
+    """That of one row in one step of each model, measured, times all there are.
 
     Args:
         trainings: of one split.
@@ -34,6 +47,7 @@ def estimate(trainings: Sequence[Training], data: Prepared, plan: Plan, splits: 
     small = Prepared(data.table, taste).encode()
     effort = Effort(epochs=1, rounds=_ROUNDS, patience=_ROUNDS)
     total = 0.0
+    step_us = {}
     for model in {training.model.name: training.model for training in trainings}.values():
         own = [training for training in trainings if training.model.name == model.name]
         for _ in range(2):  # the first loads and compiles what later trainings find ready
@@ -42,10 +56,12 @@ def estimate(trainings: Sequence[Training], data: Prepared, plan: Plan, splits: 
                 own[0].candidate, own[0].rate, small, effort, seed=plan.seed, report=_silent
             )
             taken = time.perf_counter() - started
-        steps = plan.effort.epochs if model.network else plan.effort.rounds / _ROUNDS
-        rows = len(data.split.train) / len(taste.train)
-        total += len(own) * taken * rows * max(1.0, _TYPICAL * steps)
-    return total * splits / max(1, torch.get_num_threads())
+        tasted = 1 if model.network else _ROUNDS
+        step = taken / tasted / len(taste.train)
+        most = plan.effort.epochs if model.network else plan.effort.rounds
+        total += len(own) * step * len(data.split.train) * max(tasted, _TYPICAL * most)
+        step_us[model.name] = 1e6 * step
+    return Cost(total * splits / max(1, torch.get_num_threads()), step_us)
 
 
 def _some(rows: Integers, data: Prepared) -> Integers:

@@ -69,10 +69,11 @@ def run(
     ]
     progress = Progress(len(found) * len(trainings))
     if len(found[0].split.train) * len(trainings) * len(found) > _LONG:
-        seconds = estimate(trainings, found[0], plan, len(found))
+        seconds, step_us = estimate(trainings, found[0], plan, len(found))
+        steps = ", ".join(f"{name} {step:.2g} µs" for name, step in step_us.items())
         progress.note(
             f"{len(found) * len(trainings)} trainings on {len(found[0].split.train):,} rows: about"
-            f" {duration(seconds)}."
+            f" {duration(seconds)} (a row in one epoch or round: {steps})."
         )
     scored: list[list[Scored]] = []
     rates: list[list[float]] = []
