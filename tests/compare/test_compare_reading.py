@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from pyarrow import feather, ipc
 from tables import csv_file, customers, made_table
 
 from refocal import compare
-from refocal.compare import CompareError, Plan, by_name, reading
+from refocal.compare import CompareError, Plan, by_name, experiment, reading
 from refocal.compare.candidates import focal
 from refocal.compare.columns import clean
 from refocal.compare.estimate import estimate
@@ -250,3 +251,15 @@ def test_the_estimate_grows_with_the_work() -> None:
     assert 0 < short.seconds < 60
     assert list(short.step_us) == [one[0].model.name]
     assert estimate(one * 10, data, Plan(epochs=40), 3).seconds > 20 * short.seconds
+
+
+def test_a_long_run_begins_with_its_estimate(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(experiment, "_LONG", 0)
+    compare.run(made_table(), by_name(["logistic"]), Plan(quick=True, resamples=20))
+    first = capsys.readouterr().err.splitlines()[0]
+    told = (
+        r"3 trainings on [\d,]+ rows: about .+ \(a row in one epoch or round: logistic [\d.]+ µs\)"
+    )
+    assert re.fullmatch(told + r"\.", first), first
