@@ -379,7 +379,10 @@ def bound_formula(real: type, modulator: str) -> types.SimpleNamespace:
 def formula_of(
     real: type, modulator: str, detached: bool, log1p_given: bool = False
 ) -> dict[str, Any]:
-    """The formula over Numba scalars: what a kernel calls, under the names it uses."""
+    """The formula over Numba scalars: what a kernel calls, under the names it uses.
+
+    With ``log1p_given`` as functions of ``(s, x, log1p_x, gamma)``.
+    """
     names = {"value": "value", "value_and_slope": "value_and_slope"}
     if detached:
         names["value_and_slope"] = "value_and_detached_slope"
