@@ -15,9 +15,11 @@ from refocal.compare.prepare import Prepared
 from refocal.compare.splits import Split
 from refocal.compare.table import Integers
 
-_TASTE = 8_192  # rows
+_TASTE = 131_072  # rows, from which on batches of a network are as large as they become
 _OF_EACH = 20  # rows of a class
-_ROUNDS = 5
+# epochs of a network, boosting rounds: two tastes differ by steps alone, and what is left is what a
+# training takes before its first
+_EPOCHS, _ROUNDS = (1, 3), (5, 15)
 # Where early stopping usually ends a training, as a share of what it may take.
 _TYPICAL = 0.25
 
@@ -45,23 +47,29 @@ def estimate(trainings: Sequence[Training], data: Prepared, plan: Plan, splits: 
     """
     taste = Split(*(_some(rows, data) for rows in data.split.parts().values()))
     small = Prepared(data.table, taste).encode()
-    effort = Effort(epochs=1, rounds=_ROUNDS, patience=_ROUNDS)
+    times = len(data.split.train) / len(taste.train)
     total = 0.0
     step_us = {}
     for model in {training.model.name: training.model for training in trainings}.values():
         own = [training for training in trainings if training.model.name == model.name]
-        for _ in range(2):  # the first loads and compiles what later trainings find ready
-            started = time.perf_counter()
-            own[0].model.fit(
-                own[0].candidate, own[0].rate, small, effort, seed=plan.seed, report=_silent
-            )
-            taken = time.perf_counter() - started
-        tasted = 1 if model.network else _ROUNDS
-        step = taken / tasted / len(taste.train)
-        most = plan.effort.epochs if model.network else plan.effort.rounds
-        total += len(own) * step * len(data.split.train) * max(tasted, _TYPICAL * most)
-        step_us[model.name] = 1e6 * step
+        few, more = _EPOCHS if model.network else _ROUNDS
+        _seconds(own[0], small, few, plan)  # loads and compiles what later trainings find ready
+        least, most = (_seconds(own[0], small, steps, plan) for steps in (few, more))
+        step = max(most - least, 0.0) / (more - few)
+        before = max(least - few * step, 0.0)
+        allowed = plan.effort.epochs if model.network else plan.effort.rounds
+        total += len(own) * times * (before + step * max(1.0, _TYPICAL * allowed))
+        step_us[model.name] = 1e6 * step / len(taste.train)
     return Cost(total * splits / max(1, torch.get_num_threads()), step_us)
+
+
+def _seconds(training: Training, data: Prepared, steps: int, plan: Plan) -> float:
+    effort = Effort(epochs=steps, rounds=steps, patience=steps)
+    started = time.perf_counter()
+    training.model.fit(
+        training.candidate, training.rate, data, effort, seed=plan.seed, report=_silent
+    )
+    return time.perf_counter() - started
 
 
 def _some(rows: Integers, data: Prepared) -> Integers:
