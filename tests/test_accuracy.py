@@ -1,4 +1,4 @@
-"""Value and gradient beside the oracle, within numerics.md's tolerances, extremes included."""
+"""Value and gradient beside the oracle, within the tolerances of docs/numerics.md, extremes included."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from oracle import Array
 from refocal.kernels import cpu
 
 # An error in float32 moves a result across the middle between two half-precision numbers only
-# where the exact value lies next to it: 41 in 655,360 slopes by numerics.md's count, ten gammas
+# where the exact value lies next to it: of 65,536 results at most so many
 NEAR_TIES = 12
 CURVATURE_ULP = 0.7
 
