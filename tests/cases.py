@@ -490,8 +490,8 @@ class Bounded(Answer):
 def reduced(
     answer: Expected, value_k: Array, gradient_k: Array, reduction: str, dtype: torch.dtype
 ) -> Bounded:
-    """Summed unless "none". The absolute term is docs/numerics.md's: where an intermediate result is
-    subnormal no relative bound can hold; the scaling by weight and 1 / N cannot enlarge it.
+    """Summed unless "none". The absolute term is docs/numerics.md's: where an intermediate result
+    is subnormal no relative bound can hold; the scaling by weight and 1 / N cannot enlarge it.
     """
     one = eps(computing(dtype))
     floor = smallest_normal(computing(dtype))

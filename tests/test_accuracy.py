@@ -1,4 +1,4 @@
-"""Value and gradient beside the oracle, within the tolerances of docs/numerics.md, extremes included."""
+"""Value and gradient beside the oracle, extremes included, to docs/numerics.md's tolerances."""
 
 from __future__ import annotations
 
