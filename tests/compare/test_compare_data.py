@@ -122,6 +122,9 @@ def test_a_rare_class_among_several_is_named() -> None:
 
 def test_a_part_without_positives_is_refused() -> None:
     table = made_table()
+    positives_first = np.arange(table.rows) + np.where(table.targets[:, 0], 0.0, table.rows)
+    with pytest.raises(CompareError, match=r"the validation part .* has no positive example"):
+        prepared(dataclasses.replace(table, time=positives_first))
     groups = np.where(table.targets[:, 0], 0, np.arange(table.rows))  # all positives in one group
     # which part that group is in depends on scikit-learn's version
     refused = r"the (training|validation|test) part .* has no positive example"

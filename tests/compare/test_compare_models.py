@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,17 @@ def test_training_learns_stops_early_and_keeps_its_best_epoch(data: Prepared) ->
     assert roc_auc_score(data.labels("test"), found.test_logits) > 0.7
 
 
+def in_threads(work: Callable[[Any], Any], jobs: Iterable[Any], *, threads: int) -> list[Any]:
+    """Results of threads that are interrupted as often as Python can."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(work, jobs))
+    finally:
+        sys.setswitchinterval(interval)
+
+
 def test_dropout_draws_the_same_whatever_trains_beside_it(data: Prepared) -> None:
     def build(inputs: int, outputs: int) -> nn.Module:
         drop = nn.Dropout(0.5)
@@ -119,14 +131,7 @@ def test_dropout_draws_the_same_whatever_trains_beside_it(data: Prepared) -> Non
     rates = [0.01, 0.02, 0.03, 0.04] * 2
     alone = [fit(rate) for rate in rates]
     assert np.ptp([logits.std() for logits in alone[:4]]) > 0
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        with ThreadPoolExecutor(4) as pool:
-            beside = list(pool.map(fit, rates))
-    finally:
-        sys.setswitchinterval(interval)
-    for one, other in zip(alone, beside, strict=True):
+    for one, other in zip(alone, in_threads(fit, rates, threads=4), strict=True):
         assert_array_equal(one, other)
 
 
@@ -136,13 +141,7 @@ def test_the_same_start_whatever_starts_beside_it() -> None:
     def start(_: int) -> torch.Tensor:
         return nn.utils.parameters_to_vector(network.start(torch.Size([3]), 2, seed=5).parameters())
 
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        with ThreadPoolExecutor(8) as pool:
-            starts = list(pool.map(start, range(200)))
-    finally:
-        sys.setswitchinterval(interval)
+    starts = in_threads(start, range(200), threads=8)
     for one in starts:
         torch.testing.assert_close(one, starts[0], rtol=0, atol=0)
 
