@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -123,21 +122,36 @@ def test_a_finished_run_s_trainings_are_kept_for_resume_alone(tmp_path: Path) ->
         assert (tmp_path / "results.json").exists()
 
 
+# The process is gone between one step and the next, as soon as its first training is kept.
+KILLED = """
+import os, signal, sys
+from refocal.__main__ import main
+from refocal.compare.store import FitStore
+
+put = FitStore.put
+
+def put_and_die(*arguments):
+    put(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+FitStore.put = put_and_die
+main(sys.argv[1:])
+"""
+
+
 def test_a_run_that_is_killed_ends_as_one_that_is_not(tmp_path: Path) -> None:
     path = csv_file(tmp_path, customers(600))
     arguments = ["compare", str(path), "--target", "churn", "--model", "logistic", "--repeats", "2"]
     arguments.append("--quick")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert main([*arguments, "--out", str(whole)]) == 0
-    process = subprocess.Popen(
-        [sys.executable, "-m", "refocal", *arguments, "--out", str(killed)],
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+    process = subprocess.run(
+        [sys.executable, "-c", KILLED, *arguments, "--out", str(killed)],
+        capture_output=True,
+        check=False,
     )
-    while not list(killed.glob("fits/*.npz")) and process.poll() is None:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert process.returncode == -signal.SIGKILL
+    assert list(killed.glob("fits/*.npz"))
     assert not (killed / "results.json").exists()
     assert main([*arguments, "--out", str(killed)]) == 2  # not without --resume
     assert main([*arguments, "--out", str(killed), "--resume"]) == 0
