@@ -3,14 +3,8 @@
     python scripts/fit_polynomials.py   # ten seconds
 
 Prints, for each function and dtype, the largest relative error in exact arithmetic, in eps of the
-dtype, of the coefficients that stand in the library and of those fitted here; then the latter in
-the form in which the library writes them.
-
-The two are not the same. Those in the library are an older fit of the same kind, whose program was
-not kept and whose numbers these settings do not reproduce: only coefficients of the lowest powers
-agree to the last bit, two of exp in float32, none in float64, five and two of log1p. The older
-errors are 0.032 and 0.043 eps for exp, 0.045 and 0.059 for log1p; those of the fit here are 0.026
-and 0.017, 0.044 and 0.043. Either is little beside the half eps that a rounding may cost.
+dtype, and whether the library has these coefficients; then the coefficients in the form in which
+the library writes them.
 """
 
 from __future__ import annotations
@@ -174,14 +168,9 @@ def in_library(function: Function, real: type) -> Coefficients:
 
 def print_errors(function: Function, fits: dict[type, Coefficients]) -> None:
     for real, fit in fits.items():
-        theirs = in_library(function, real)
-        same = sum(a == b for a, b in zip(fit[2:], theirs[2:], strict=True))
-        print(
-            f"{function.name.lower()}, {real.__name__}: library"
-            f" {largest_error(function, theirs, real):.4f} eps, fitted here"
-            f" {largest_error(function, fit, real):.4f} eps;"
-            f" {same} of {len(fit) - 2} coefficients are the same"
-        )
+        kept = "as" if fit == in_library(function, real) else "not as"
+        error = largest_error(function, fit, real)
+        print(f"{function.name.lower()}, {real.__name__}: {error:.4f} eps, {kept} in the library")
 
 
 def print_coefficients(function: Function, fits: dict[type, Coefficients]) -> None:
