@@ -18,7 +18,7 @@ from refocal.kernels import frame, numba_pool
 from refocal.kernels.numba_dtypes import STORAGE
 from refocal.kernels.numba_links import common_names, real_type
 from refocal.kernels.numba_math import compiled, rebound, where, widest_vectors
-from refocal.kernels.numba_pool import view
+from refocal.kernels.numba_memory import view
 from refocal.kernels.numba_tiles import reader, writer
 
 

@@ -25,78 +25,14 @@ import numpy as np
 from llvmlite import ir
 from numba import cfunc
 from numba import types as nt
-from numba.core.typing.npydecl import parse_dtype
 from numba.extending import intrinsic
-from numba.np.arrayobj import populate_array
 
 from refocal.kernels import frame
 from refocal.kernels.numba_math import rebound
+from refocal.kernels.numba_memory import view
 
 KERNEL = nt.float64(nt.voidptr, nt.int64)
 TEAM_MEMBER = nt.void(nt.voidptr)
-
-
-@intrinsic
-def view(typingctx: Any, address: Any, count: Any, dtype: Any) -> Any:
-    """The array of so many elements at an address: as `numba.carray`, in a tenth of its time."""
-    array_type = nt.Array(parse_dtype(dtype), 1, "C")
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        address, count, _ = arguments
-        element = context.get_data_type(array_type.dtype)
-        size = ir.Constant(ir.IntType(64), context.get_abi_sizeof(element))
-        from_address = builder.bitcast if signature.args[0] is nt.voidptr else builder.inttoptr
-        array = context.make_array(array_type)(context, builder)
-        populate_array(
-            array,
-            data=from_address(address, element.as_pointer()),
-            shape=[count],
-            strides=[size],
-            itemsize=size,
-            meminfo=None,
-        )
-        return array._getvalue()
-
-    return array_type(address, nt.int64, dtype), emit
-
-
-@intrinsic
-def place(typingctx: Any, array: Any) -> Any:
-    """The address of an array as an integer: `array.ctypes.data` takes longer to compile."""
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        return builder.ptrtoint(data, ir.IntType(64))
-
-    return nt.int64(array), emit
-
-
-TILE = frame.TILE
-
-
-@intrinsic
-def tile_on_stack(typingctx: Any, dtype: Any) -> Any:
-    """An array of TILE numbers that lives as long as the function that asks for it."""
-    array_type = nt.Array(parse_dtype(dtype), 1, "C")
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        element = context.get_data_type(array_type.dtype)
-        with builder.goto_entry_block():
-            room = builder.alloca(ir.ArrayType(element, TILE))
-        room.align = 64
-        size = ir.Constant(ir.IntType(64), context.get_abi_sizeof(element))
-        array = context.make_array(array_type)(context, builder)
-        populate_array(
-            array,
-            data=builder.bitcast(room, element.as_pointer()),
-            shape=[ir.Constant(ir.IntType(64), TILE)],
-            strides=[size],
-            itemsize=size,
-            meminfo=None,
-        )
-        return array._getvalue()
-
-    return array_type(dtype), emit
 
 
 @intrinsic

@@ -25,7 +25,14 @@ from refocal.kernels.numba_math import (
     rebound,
     widest_vectors,
 )
-from refocal.kernels.numba_pool import tile_on_stack, view
+from refocal.kernels.numba_memory import (
+    LINE,
+    place,
+    prefetch_to_read,
+    prefetch_to_write,
+    tile_on_stack,
+    view,
+)
 
 
 class SigmoidKernel(NamedTuple):
@@ -59,8 +66,10 @@ class SigmoidKernel(NamedTuple):
 
 unbound: Any = None
 real = integer = where = exp = log1p = value = value_and_slope = from_bits = unbound
-fill = load = store = Logit = Target = target_number = is_irregular = is_ignored = unbound
-pick = choose = weigh = loop = reject = parameters = number_at = unbound
+fill = fetch_later = load = store = Logit = Target = target_number = is_irregular = is_ignored = (
+    unbound
+)
+pick = choose = weigh = loop = reject = parameters = of_tile = number_at = unbound
 ZERO: Any = 0.0
 ONE: Any = 1.0
 LARGEST: Any = 0.0
@@ -69,6 +78,7 @@ BLOCK = LOGIT_SIZE = TARGET_SIZE = REAL_SIZE = 0
 SOFT = LOSSES = SUM = GRADIENT = LONG = False
 TYPICAL = 16
 TILE = frame.TILE
+AHEAD = 4 * TILE  # what it takes some hundred ns to compute, as long as memory takes to answer
 UNDONE = numba_pool.UNDONE
 LAST_BIT = ~1
 
@@ -147,6 +157,25 @@ def fill_stages(logits: Any, decays: Any, logarithms: Any) -> None:
             logarithms[i] = log1p(decays[i])
 
 
+def fetch_later_tile(logits: Any, targets: Any, gradient: Any) -> None:
+    """Has memory at work on a tile to come while this one is computed.
+
+    One long loop reads a little all the time. Of several short ones the first waits for memory, and
+    meanwhile the processor does not look far enough ahead to find the work of the others. A few
+    lines at a time: a core has room for some 16 that are on their way, and waits beyond.
+    """
+    at = place(logits) + AHEAD * LOGIT_SIZE
+    for offset in range(0, TILE * LOGIT_SIZE, LINE):
+        prefetch_to_read(at + offset)
+    at = place(targets) + AHEAD * TARGET_SIZE
+    for offset in range(0, TILE * TARGET_SIZE, LINE):
+        prefetch_to_read(at + offset)
+    if GRADIENT:
+        at = place(gradient) + AHEAD * LOGIT_SIZE
+        for offset in range(0, TILE * LOGIT_SIZE, LINE):
+            prefetch_to_write(at + offset)
+
+
 def hard_loop(
     logits: Any,
     targets: Any,
@@ -170,6 +199,7 @@ def hard_loop(
     decays = tile_on_stack(real)
     logarithms = tile_on_stack(real)
     fill(logits, decays, logarithms)
+    fetch_later(logits, targets, gradient)
     total = ZERO
     irregular = False
     for i in range(len(logits)):
@@ -229,6 +259,7 @@ def soft_loop(
     decays = tile_on_stack(real)
     logarithms = tile_on_stack(real)
     fill(logits, decays, logarithms)
+    fetch_later(logits, targets, gradient)
     total = ZERO
     outside = False
     for i in range(len(logits)):
@@ -321,6 +352,26 @@ def gathered_parameters(integers: Any, start: Any, count: Any) -> Any:
     return gathered
 
 
+def no_parameters_of_tile(arrays: Any, offset: Any, size: Any) -> Any:
+    return arrays
+
+
+def parameters_of_tile(arrays: Any, offset: Any, size: Any) -> Any:
+    """Those of some elements of the block. Addresses do not keep the arrays alive: the block does,
+    until its last tile is through.
+    """
+    step = arrays.shape[1] * REAL_SIZE
+    at = place(arrays) + offset * REAL_SIZE
+    return (
+        view(at, size, real),
+        view(at + step, size, real),
+        view(at + 2 * step, size, real),
+        view(at + 3 * step, size, real),
+        view(at + 4 * step, size, real),
+        view(at + 5 * step, size, real),
+    )
+
+
 def kernel_text(base: Any, one: Any) -> Any:
     """One block; its sum, or UNDONE if some target was not what the loop is for."""
     integers = view(base, COUNTERS, np.int64)
@@ -336,7 +387,6 @@ def kernel_text(base: Any, one: Any) -> Any:
             unfit |= is_irregular(targets[i]) & (not is_ignored(targets[i], ignoring, ignored))
         if unfit:
             return reject(base)
-    # of the whole block: where parameters are read per element, it is one tile
     arrays = parameters(integers, start, count)
     total = 0.0
     for tile in range(start, start + count, TILE):
@@ -347,7 +397,7 @@ def kernel_text(base: Any, one: Any) -> Any:
             view(integers[GRADIENTS] + tile * LOGIT_SIZE, size, Logit),
             view(integers[EACH] + tile * LOGIT_SIZE, size, Logit),
             integers,
-            arrays,
+            of_tile(arrays, tile - start, size),
         )
         if unfit:
             return reject(base)
@@ -371,6 +421,7 @@ def address(kernel: SigmoidKernel) -> int:
         "Target": targets.raw,
         "LOGIT_SIZE": logits.size,
         "TARGET_SIZE": targets.size,
+        "REAL_SIZE": np.dtype(number).itemsize,
         "load": logits.load,
         "store": logits.store,
         "target_number": targets.load,
@@ -395,6 +446,7 @@ def address(kernel: SigmoidKernel) -> int:
     bind("number_at", numba_pool.number_at)
     bind("guarded_product", guarded_product)
     bind("weigh", guarded_product if kernel.general else product)
+    bind("of_tile", parameters_of_tile if kernel.general else no_parameters_of_tile)
     bind("choose", choose_by_class if kernel.general else choose_either)
     bind("pick", pick_element if kernel.general else pick_number)
     integer_or_number = is_ignored_number if targets.floating else is_ignored_integer
@@ -404,6 +456,7 @@ def address(kernel: SigmoidKernel) -> int:
     else:
         bind("is_irregular", is_irregular_number if targets.floating else is_irregular_integer)
     bind("fill", fill_stages, compiled)
+    bind("fetch_later", fetch_later_tile, compiled)
     bind("loop", soft_loop if kernel.soft else hard_loop, compiled)
     return numba_pool.kernel_address(
         rebound(kernel_text, names), numba_pool.name_of("sigmoid", kernel)

@@ -24,7 +24,7 @@ from refocal.kernels import frame, numba_pool
 from refocal.kernels.numba_dtypes import STORAGE
 from refocal.kernels.numba_links import common_names, real_type
 from refocal.kernels.numba_math import add_in_any_order, compiled, rebound, where, widest_vectors
-from refocal.kernels.numba_pool import place, view
+from refocal.kernels.numba_memory import place, view
 from refocal.kernels.numba_tiles import reader, writer
 
 

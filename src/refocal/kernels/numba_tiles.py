@@ -13,7 +13,7 @@ import numpy as np
 from refocal.kernels import frame
 from refocal.kernels.numba_dtypes import Storage
 from refocal.kernels.numba_math import compiled, operations, rebound, widest_vectors
-from refocal.kernels.numba_pool import place, view
+from refocal.kernels.numba_memory import place, view
 from refocal.kernels.numba_transpose import transpose
 
 # names that `reader` and `writer` bind
