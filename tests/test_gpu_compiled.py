@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from packaging.version import Version
 
 if not importlib.util.find_spec("triton"):
     pytest.skip("Triton is not installed", allow_module_level=True)
@@ -27,7 +28,8 @@ from refocal.reduction import Reduction, reduction_for
 TARGETS = ("sm_80", "sm_90", "sm_100", "gfx942")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 ROWS, ELEMENTS = 4096, 2**22
-# instructions depend on the compiler: counted with the one of the constraints
+# Instructions and registers depend on the compiler: counted with the one of the constraints. CUDA
+# builds of torch pin an older one, which takes more registers.
 COUNTED_WITH = "3.9.0"
 TRITON = importlib.metadata.version("triton")
 
@@ -79,7 +81,8 @@ def test_budgets(variant, dtype, target, tmp_path, monkeypatch):
     machine = inspected(compiled(launch, target), tmp_path)
     assert machine.spills == 0
     assert machine.stack == 0
-    assert machine.registers <= 80
+    if Version(TRITON) >= Version(COUNTED_WITH):
+        assert machine.registers <= 80
     written, read = traffic(launch)
     # Four classes per thread are what 80 registers hold where each is a target: 8 bytes in half
     # precision.
