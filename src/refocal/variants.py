@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from refocal import arguments, kernels, links
+from refocal import arguments, links
 from refocal.formula import FAR
 from refocal.kernels.eager import bound, computing_dtype
 from refocal.problem import Number
@@ -330,8 +330,7 @@ def _loss(
         detach_modulator=False,
     )
     arguments.check_reduction(name, reduction, normalizer, multiclass=False)
-    if kernels.runs_plainly(logits):
-        arguments.check_target_values(name, problem)
+    arguments.check_values_of(name, problem)
     dtype = computing_dtype(logits)
     kept = kept_positions(problem)
     z = logits.to(dtype)

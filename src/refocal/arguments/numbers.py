@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
+from operator import index
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from refocal.arguments.inspection import is_number
 from refocal.arguments.wording import fail_alpha, fail_gamma
@@ -68,22 +69,43 @@ def flag(function: str, argument: str, value: Any) -> bool:
 
 
 def integer(function: str, argument: str, value: Any) -> int:
-    """A plain integer."""
-    if not isinstance(value, int) or isinstance(value, bool):
+    """An integer, of Python or NumPy, that 64 bits hold."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"{function}: {argument} must be an integer, got {type(value).__name__}.")
-    return value
+    number = index(value)
+    if not holds(torch.int64, number):
+        raise ValueError(f"{function}: {argument} must be an integer of 64 bits, got {number}.")
+    return number
 
 
-def optional_ignore_index(function: str, ignore_index: Any, targets: Tensor) -> int | None:
-    """None, or an integer that targets can hold: uint8 targets never equal -100."""
+def check_ignore_index(function: str, ignore_index: Any, *, multiclass: bool) -> None:
+    """An integer; of a sigmoid also NaN, which floating targets can hold, or None."""
+    if multiclass or not (ignore_index is None or is_nan(ignore_index)):
+        integer(function, "ignore_index", ignore_index)
+
+
+def is_nan(value: Any) -> bool:
+    """Whether a number is NaN."""
+    return is_number(value) and value != value
+
+
+def ignored_target(function: str, ignore_index: Any, dtype: torch.dtype) -> float | None:
+    """The target value that is ignored as targets of a dtype hold it, or None where none can be.
+
+    One rule for every comparison: floating targets hold the nearest number of their dtype (-9984
+    for -9999 in bfloat16), and an integer that an integer dtype cannot hold equals no target (-100
+    beside uint8 is not the class 156).
+    """
     if ignore_index is None:
         return None
+    if dtype.is_floating_point:
+        if is_nan(ignore_index):
+            return math.nan
+        return round_to(float(integer(function, "ignore_index", ignore_index)), dtype)
     value = integer(function, "ignore_index", ignore_index)
-    if targets.dtype == torch.bool:
+    if dtype == torch.bool:
         return value if value in (0, 1) else None
-    if not targets.dtype.is_floating_point:
-        return value if holds(targets.dtype, value) else None
-    return value
+    return value if holds(dtype, value) else None
 
 
 def holds(dtype: torch.dtype, value: int) -> bool:
@@ -93,12 +115,15 @@ def holds(dtype: torch.dtype, value: int) -> bool:
 
 
 def round_to(value: float, dtype: torch.dtype) -> float:
-    """The nearest number of the computing dtype: gamma 2.1 kept in double costs 25 ulp.
+    """The nearest number of a floating dtype: gamma 2.1 kept in double costs 25 ulp.
 
     By arithmetic, because torch.compile of older versions breaks the graph at `struct`.
     """
     if dtype == torch.float64:
         return value
-    # 24 bits, or fewer among the subnormal numbers
-    exponent = max(math.frexp(value)[1], -125) - 24
-    return math.ldexp(round(math.ldexp(value, -exponent)), exponent)
+    limits = torch.finfo(dtype)
+    # as many bits as the dtype has, or fewer among its subnormal numbers
+    bits = 2 - math.frexp(limits.eps)[1]
+    exponent = max(math.frexp(value)[1], math.frexp(limits.tiny)[1]) - bits
+    rounded = math.ldexp(round(math.ldexp(value, -exponent)), exponent)
+    return rounded if abs(rounded) <= limits.max else math.copysign(math.inf, rounded)

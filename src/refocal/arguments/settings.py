@@ -9,8 +9,15 @@ import torch
 from torch import Tensor
 
 from refocal.arguments.inspection import is_number, readable
-from refocal.arguments.numbers import alpha_number, flag, gamma_number, integer, smoothing
-from refocal.arguments.tensors import check_alpha_values, check_gamma_values
+from refocal.arguments.numbers import (
+    alpha_number,
+    check_ignore_index,
+    flag,
+    gamma_number,
+    integer,
+    smoothing,
+)
+from refocal.arguments.tensors import check_alpha_values, check_device, check_gamma_values
 from refocal.arguments.wording import (
     fail_choice,
     fail_class_weights_type,
@@ -68,6 +75,12 @@ def check_reduction(
         )
 
 
+def check_normalizer_device(function: str, normalizer: Any, logits: Tensor) -> None:
+    """Where the logits are, or on the CPU."""
+    if isinstance(normalizer, Tensor):
+        check_device(function, "normalizer", normalizer, logits)
+
+
 def _counts(number: float, shared: bool) -> bool:
     return 0 < number < math.inf or (shared and number == 0)
 
@@ -108,8 +121,7 @@ def check_settings(function: str, settings: dict[str, Any], *, multiclass: bool)
     if "impl" in settings:
         check_implementation(function, settings["impl"])
     flag(function, "detach_modulator", settings["detach_modulator"])
-    if settings["ignore_index"] is not None or multiclass:
-        integer(function, "ignore_index", settings["ignore_index"])
+    check_ignore_index(function, settings["ignore_index"], multiclass=multiclass)
     check_loss_parameters(
         function,
         settings["alpha"],

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refocal.arguments.inspection import readable
+from refocal.arguments.inspection import extremes, readable
 from refocal.arguments.numbers import alpha_number, gamma_number, round_to
 from refocal.arguments.wording import (
     fail_alpha,
@@ -19,6 +19,12 @@ from refocal.arguments.wording import (
     shape,
 )
 from refocal.problem import Number
+
+# what torch computes little with, but converts
+UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
+TARGETS = frozenset(
+    (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, *UNSIGNED)
+)
 
 
 def check_logits(function: str, logits: Any) -> torch.dtype:
@@ -33,6 +39,7 @@ def check_logits(function: str, logits: Any) -> torch.dtype:
             f"{function}: logits must be floating, got {logits.dtype}. Pass the network's raw "
             "output; if these are the labels, the arguments are swapped."
         )
+    check_kind(function, "logits", logits)
     return torch.float64 if logits.dtype == torch.float64 else torch.float32
 
 
@@ -49,22 +56,49 @@ def class_axis(function: str, logits: Tensor) -> tuple[int, int]:
     return axis, logits.shape[axis]
 
 
-def check_targets_type(function: str, logits: Tensor, targets: Any) -> None:
-    """A real tensor on the logits' device."""
+def check_targets_type(function: str, logits: Tensor, targets: Any) -> Tensor:
+    """A real tensor on the logits' device; returned in a dtype that torch computes with."""
     if not isinstance(targets, Tensor):
         raise TypeError(
             f"{function}: targets must be a tensor, got {type(targets).__name__}. "
             "Use torch.as_tensor."
         )
-    if targets.dtype.is_complex:
+    check_device(function, "targets", targets, logits)
+    if targets.dtype not in TARGETS and not targets.dtype.is_floating_point:
         raise TypeError(
             f"{function}: targets must be bool, integer or floating, got {targets.dtype}."
         )
-    check_device(function, "targets", targets, logits)
+    return targets.long() if targets.dtype in UNSIGNED else targets
+
+
+# each of these lies in memory in a way of its own
+UNUSUAL_LAYOUTS = {
+    "sparse": "Use .to_dense().",
+    "mkldnn": "Use .to_dense().",
+    "nested": "Pass its .values(), or pad it with torch.nested.to_padded_tensor and leave the "
+    "padding out by sample_weight or ignore_index.",
+    "quantized": "Use .dequantize().",
+}
+
+
+def check_kind(function: str, argument: str, tensor: Tensor) -> None:
+    """Dense: every element in memory, at the place that its strides tell."""
+    if tensor.layout is torch.strided and not tensor.is_nested and not tensor.is_quantized:
+        return
+    if tensor.is_nested:
+        kind = "nested"
+    elif tensor.is_quantized:
+        kind = "quantized"
+    else:
+        kind = "mkldnn" if tensor.is_mkldnn else "sparse"
+    raise TypeError(
+        f"{function}: {argument} must be a dense tensor, got a {kind} one. {UNUSUAL_LAYOUTS[kind]}"
+    )
 
 
 def check_device(function: str, argument: str, tensor: Tensor, logits: Tensor) -> None:
-    """On the logits' device; 0-d tensors may live on the CPU, as everywhere in torch."""
+    """Dense, and on the logits' device; 0-d tensors may live on the CPU, as everywhere in torch."""
+    check_kind(function, argument, tensor)
     if tensor.device != logits.device and not (tensor.dim() == 0 and tensor.device.type == "cpu"):
         raise ValueError(
             f"{function}: {argument} must be on the device of logits, {logits.device}, got "
@@ -108,15 +142,15 @@ def check_alpha_values(function: str, alpha: Tensor, *, multiclass: bool) -> Non
     """In [0, 1], or for a softmax finite and >= 0, where the values may be read."""
     if not readable(alpha):
         return
-    low, high = torch.aminmax(alpha.detach())
+    low, high = extremes(alpha)
     if multiclass:
         if not (low >= 0 and high < math.inf):
             raise ValueError(
                 f"{function}: alpha must be finite and >= 0 for every class, got "
-                f"{(low if not low >= 0 else high).item()}."
+                f"{low if not low >= 0 else high}."
             )
     elif not (low >= 0 and high <= 1):
-        fail_alpha(function, (low if not low >= 0 else high).item())
+        fail_alpha(function, low if not low >= 0 else high)
 
 
 def check_gamma_values(function: str, gamma: Tensor) -> None:
@@ -124,9 +158,9 @@ def check_gamma_values(function: str, gamma: Tensor) -> None:
     if gamma.dtype.is_complex:
         raise TypeError(f"{function}: gamma must be real, got {gamma.dtype}.")
     if readable(gamma):
-        low, high = torch.aminmax(gamma.detach())
+        low, high = extremes(gamma)
         if not (low >= 0 and high < math.inf):
-            fail_gamma(function, (low if not low >= 0 else high).item())
+            fail_gamma(function, low if not low >= 0 else high)
 
 
 def gamma_pair(

@@ -89,6 +89,13 @@ def fail_target_range(function: str, value: float, link: str) -> NoReturn:
     raise ValueError(f"{function}: targets must be in [0, 1], got {value}.{hint}")
 
 
+def fail_sample_weight(function: str, value: float) -> NoReturn:
+    raise ValueError(
+        f"{function}: sample_weight must be finite and >= 0, got {value}. A negative weight would "
+        "reward the wrong answer; 0 leaves an element out."
+    )
+
+
 def fail_class_index(function: str, value: int, classes: int) -> NoReturn:
     raise ValueError(
         f"{function}: targets must be class indices from 0 to {classes - 1}, got {value}. "
