@@ -97,7 +97,7 @@ def launch(
     slots[frame.BLOCKS] = blocks
     slots[frame.KERNEL] = kernel
     layout.pack_into(slots, 8 * frame.RESULT_IS_DOUBLE, *values)
-    threads.run(_team_address(), slots, team)
+    threads.run(team_address(), slots, team)
     return slots
 
 
@@ -109,11 +109,12 @@ def relaunch(kernel: int, slots: Any) -> None:
     slots[frame.FINISHED] = slots[frame.REJECTED] = 0
     for thread in range(team):
         slots[frame.COUNTERS + frame.COUNTER_STRIDE * thread] = 0
-    threads.run(_team_address(), slots, team)
+    threads.run(team_address(), slots, team)
 
 
 @cache
-def _team_address() -> int:
+def team_address() -> int:
+    """Address of what runs the kernels, compiled or from the cache on disk."""
     from refocal.kernels import numba_pool
 
     return numba_pool.team_address()

@@ -46,7 +46,7 @@ class ExpectationKernel(NamedTuple):
 
 # names that `address` binds
 unbound: Any = None
-real = exp = value = value_and_slope = store = Logit = Target = number_at = unbound
+real = exp_or_zero = value = value_and_slope = store = Logit = Target = number_at = unbound
 reject = finite = against = group_of = gamma_of = unbound
 prepare = coefficients_of = unbound
 read_tile = read_targets = read_gammas = gammas_of = write_tile = accumulated = unbound
@@ -173,11 +173,11 @@ def exponentials(z: Any, e: Any, known: Any, top: Any) -> None:
             for i in range(count):
                 held = where(z[c, i] > LARGEST, LARGEST, z[c, i])
                 is_top = top[i] == number
-                one = exp(held - finite(known[FIRST, i]))
+                one = exp_or_zero(held - finite(known[FIRST, i]))
                 e[c, i] = one
                 known[PART, i] += where(is_top, ZERO, one)
                 known[OWN_TOP, i] += where(is_top, one, ZERO)
-                beside = exp(where(is_top, -INFINITY, held) - finite(known[SECOND, i]))
+                beside = exp_or_zero(where(is_top, -INFINITY, held) - finite(known[SECOND, i]))
                 known[OTHER_PART, i] += beside
         for i in range(count):
             known[OTHERS, i], known[LOST, i] = accumulated(
@@ -258,7 +258,7 @@ def gradient(
         for i in range(count):
             held = where(z[c, i] > LARGEST, LARGEST, z[c, i])
             is_top = top[i] == number
-            beside = exp(where(is_top, -INFINITY, held) - finite(known[SECOND, i]))
+            beside = exp_or_zero(where(is_top, -INFINITY, held) - finite(known[SECOND, i]))
             rivals = where(is_top, known[SHARES, i], known[SHARES, i] - shares[c, i])
             step = y[c, i] - e[c, i] * rivals - beside * known[SHARE_OF_TOP, i]
             y[c, i] = step * known[WEIGHTS, i]

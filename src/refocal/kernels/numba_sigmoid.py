@@ -457,9 +457,6 @@ def address(kernel: SigmoidKernel) -> int:
         "double_of": from_bits,
         **target_limits(kernel.targets),
     }
-    if kernel.logits == "bfloat16":
-        # a bfloat16 reaches as far down as a float, and its subnormal results are rounded once too
-        names["exp"] = names["gradual_exp"]
 
     def bind(name: str, text: Any, wrap: Any = inlined) -> None:
         names[name] = wrap(rebound(text, names))

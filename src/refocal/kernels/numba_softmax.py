@@ -52,7 +52,7 @@ class SoftmaxKernel(NamedTuple):
 # the text: scalar code over names that `address` binds
 
 unbound: Any = None
-real = integer = exp = ordered = unordered = finite = against = group_of = unbound
+real = integer = exp_or_zero = ordered = unordered = finite = against = group_of = unbound
 value = value_and_slope = load = store = Logit = Target = number_at = unbound
 reject = describe = margins_of = exponentials_of = scale_of = unbound
 largest = fetch = advance = leave = read_tile = write_tile = accumulated = unbound
@@ -225,7 +225,7 @@ def advance_rows(
         if GRADIENT:
             slopes[j] = store(other[j] * share)
         z = present[j]
-        e = exp(where(z > LARGEST, LARGEST, z) - base)
+        e = exp_or_zero(where(z > LARGEST, LARGEST, z) - base)
         present[j] = e
         total = add_in_any_order(total, e)
         z = where(integer(j) < classes, load(following[j]), -INFINITY)
@@ -376,7 +376,7 @@ def exponentials_of_tile(tile: Any, known: Any) -> None:
                 top = known[TOP + i]
                 base = finite(top)
                 z = tile[c, i]
-                e = exp(where(z > LARGEST, LARGEST, z) - base)
+                e = exp_or_zero(where(z > LARGEST, LARGEST, z) - base)
                 tile[c, i] = e
                 known[SHARE + i] += e
         for i in range(count):
