@@ -8,9 +8,7 @@ operations itself. `refocal.kernels.run` then decides which way is taken.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -98,23 +96,3 @@ def wrappers(tensors: list[Tensor]) -> str:
     if is_traced():
         return ""
     return ", ".join(sorted({type(one).__name__ for one in tensors if dispatches(one)}))
-
-
-@contextmanager
-def explained(function: str, wrappers: str) -> Iterator[None]:
-    """Says which tensors were the cause if an operation is one that their class does not have."""
-    if not wrappers:
-        yield
-        return
-    try:
-        yield
-    except (TypeError, NotImplementedError, RuntimeError, AttributeError) as error:
-        _fail(function, wrappers, error)
-
-
-def _fail(function: str, wrappers: str, error: Exception) -> NoReturn:
-    raise TypeError(
-        f"{function}: tensors must be plain, or of a class that carries out torch's elementwise "
-        f"operations, got {wrappers}, which raised {type(error).__name__}: {error} Pass plain "
-        "tensors; for masked ones the values, with the mask as sample_weight."
-    ) from error

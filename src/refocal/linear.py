@@ -308,8 +308,7 @@ def _run(factors: Factors, problem: SoftmaxProblem, reduction: Reduction, rows: 
             )
         # functorch refuses the hooks by which a checkpoint forgets what it computed
         hold = is_transformed() or not recording
-        with gate.explained(NAME, gate.wrappers(held)):
-            return _differentiable(factors, problem, reduction, rows, hold=hold)
+        return _differentiable(factors, problem, reduction, rows, hold=hold)
 
 
 def _differentiable(

@@ -61,10 +61,24 @@ def dispatches(tensor: Tensor) -> bool:
 def has_memory(tensor: Tensor) -> bool:
     """Whether the elements of a tensor lie at its address.
 
-    Those of a tensor of zeros that stands for a missing tangent do not, nor those of a tensor whose
-    storage has been freed.
+    Those of a tensor of zeros that stands for a missing tangent do not, nor those of several in a
+    batched backward, nor those of a tensor whose storage has been freed.
     """
-    return tensor.data_ptr() != 0 or tensor.numel() == 0
+    try:
+        return tensor.data_ptr() != 0 or tensor.numel() == 0
+    except RuntimeError:  # there is no storage to ask
+        return False
+
+
+def is_freed(tensor: Tensor) -> bool:
+    """Whether the storage of a plain tensor has been freed, as FSDP frees parameters."""
+    return not (
+        has_memory(tensor)
+        or tensor.is_meta
+        or tensor._is_zerotensor()
+        or is_batched(tensor)
+        or torch._is_functional_tensor(tensor)
+    )
 
 
 def is_distributed(tensor: Any) -> bool:

@@ -22,6 +22,7 @@ from refocal.arguments.numbers import (
 from refocal.arguments.tensors import (
     aligned_weight,
     alpha_pair,
+    check_kind,
     check_logits,
     check_targets_type,
     class_axis,
@@ -188,6 +189,7 @@ def linear_problem(
         if not isinstance(tensor, Tensor) or not tensor.dtype.is_floating_point:
             got = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
             raise TypeError(f"{function}: {argument} must be a floating tensor, got {got}.")
+        check_kind(function, argument, tensor)
         if dtype is None and tensor.dtype != hidden.dtype:
             raise TypeError(
                 f"{function}: {argument} must have the dtype of hidden, {hidden.dtype}, got "

@@ -17,7 +17,12 @@ from refocal.arguments.numbers import (
     integer,
     smoothing,
 )
-from refocal.arguments.tensors import check_alpha_values, check_device, check_gamma_values
+from refocal.arguments.tensors import (
+    check_alpha_values,
+    check_device,
+    check_gamma_values,
+    check_kind,
+)
 from refocal.arguments.wording import (
     fail_choice,
     fail_class_weights_type,
@@ -54,6 +59,7 @@ def check_reduction(
                 "as a number."
             )
     elif isinstance(normalizer, Tensor):
+        check_kind(function, "normalizer", normalizer)
         if normalizer.dim() != 0:
             raise ValueError(
                 f"{function}: normalizer must be a number or a 0-d tensor, got a tensor of shape "

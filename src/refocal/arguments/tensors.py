@@ -19,6 +19,7 @@ from refocal.arguments.wording import (
     shape,
 )
 from refocal.problem import Number
+from refocal.torch_state import is_freed, is_traced
 
 # what torch computes little with, but converts
 UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
@@ -84,6 +85,13 @@ UNUSUAL_LAYOUTS = {
 def check_kind(function: str, argument: str, tensor: Tensor) -> None:
     """Dense: every element in memory, at the place that its strides tell."""
     if tensor.layout is torch.strided and not tensor.is_nested and not tensor.is_quantized:
+        # a compiler has no memory to show
+        if type(tensor) is Tensor and not is_traced() and is_freed(tensor):
+            raise ValueError(
+                f"{function}: {argument} must have its values in memory, got a tensor of shape "
+                f"{shape(tensor)} whose storage has been freed, as FSDP frees parameters between "
+                "their uses."
+            )
         return
     if tensor.is_nested:
         kind = "nested"
@@ -128,12 +136,12 @@ def class_weights(
         return None
     if not isinstance(alpha, Tensor):
         fail_class_weights_type(function, alpha, str(classes))
+    check_device(function, "alpha", alpha, logits)
     if tuple(alpha.shape) != (classes,):
         raise ValueError(
             f"{function}: alpha must have shape ({classes},), one weight per class of logits "
             f"{shape(logits)}, got {shape(alpha)}."
         )
-    check_device(function, "alpha", alpha, logits)
     check_alpha_values(function, alpha, multiclass=True)
     return alpha.to(dtype)
 

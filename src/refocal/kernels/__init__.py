@@ -99,14 +99,12 @@ def _by_operations(
         return operator.run(problem, reduction)
     if isinstance(problem, SoftmaxProblem) and sharded.splits_classes(problem):
         return sharded.run(function, problem, reduction, impl)
-    wrappers = gate.wrappers(held)
-    if wrappers and impl in FASTEST:
+    if impl in FASTEST and (wrappers := gate.wrappers(held)):
         arguments.fail_implementation(
             function, impl, f"needs tensors with memory of their own, got {wrappers}."
         )
     arguments.check_values_of(function, problem)
-    with gate.explained(function, wrappers):
-        return _differentiable(problem, reduction)
+    return _differentiable(problem, reduction)
 
 
 def choose(function: str, problem: Problem, impl: str, held: list[Tensor]) -> Carrier:
@@ -114,14 +112,15 @@ def choose(function: str, problem: Problem, impl: str, held: list[Tensor]) -> Ca
 
     ``held`` are the tensors of the call; a kernel is not given one without memory.
     """
+    in_memory = all(map(has_memory, held))
     if impl == "auto":
         for name in FASTEST:
-            if CARRIERS[name].unsupported(problem) is None and all(map(has_memory, held)):
+            if in_memory and CARRIERS[name].unsupported(problem) is None:
                 return CARRIERS[name]
         return eager
     carrier = CARRIERS[impl]
     reason = carrier.unsupported(problem)
-    if not reason and carrier is not eager and not all(map(has_memory, held)):
+    if not reason and carrier is not eager and not in_memory:
         reason = "needs tensors with memory of their own."
     if reason:
         arguments.fail_implementation(function, impl, reason)

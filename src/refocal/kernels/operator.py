@@ -68,8 +68,12 @@ def pack(problem: Problem, reduction: Reduction) -> tuple[Any, ...]:
     if isinstance(reduction.denominator, int):
         count = reduction.denominator
         values += [1.0]
-    else:
+    elif isinstance(reduction.denominator, Tensor) or reduction.kind != "mean":
         values += [reduction.denominator]
+    else:
+        # as a number of the graph it would be a constant, and each value another graph
+        device = problem.logits.device
+        values += [torch.full((), reduction.denominator, dtype=torch.float64, device=device)]
     tensors: list[Tensor] = []
     numbers: list[float] = []
     for value in values:
