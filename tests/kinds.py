@@ -1,7 +1,7 @@
-"""Kinds of tensors that a user may hand over: how each is made of a plain one, and what it is for.
+"""Kinds of tensors that a user may hand over: how each is made of a plain one.
 
-A new kind is one entry of `KINDS`; tests/test_kinds.py puts it in the place of every tensor of every
-public function.
+A new kind is one entry of `KINDS`; tests/test_kinds.py puts it in the place of every tensor of
+every public function.
 """
 
 from __future__ import annotations

@@ -116,6 +116,7 @@ def value_and_gradient(function: str, **arguments: Any) -> tuple[Tensor, Tensor 
     return values(result), values(gradient)
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of MaskedTensors:UserWarning")
 @pytest.mark.parametrize("kind", KINDS)
 @every_case
 def test_the_plain_number_or_an_error(function: str, role: str, kind: str) -> None:
@@ -130,11 +131,12 @@ def test_the_plain_number_or_an_error(function: str, role: str, kind: str) -> No
     try:
         loss, gradient = value_and_gradient(function, **arguments)
     except (TypeError, ValueError, RuntimeError) as error:
-        if result == "torch's":
-            assert "Inference tensors cannot be saved for backward" in str(error)  # noqa: PT017
-            return
-        assert result == "either", error
-        assert str(error).startswith(f"{function}: ") or "__torch_function__" in str(error)  # noqa: PT017
+        beginning = {
+            "torch's": "Inference tensors cannot be saved for backward",
+            "either": f"{function}: ",
+        }
+        if not str(error).startswith(beginning.get(result, "-")):
+            raise
         return
     if kind == "on the meta device":
         assert loss.shape == right[0].shape
@@ -262,8 +264,8 @@ def test_a_dtensor(function: str, role: str, placement: int, mesh: Any) -> None:
     try:
         loss, gradient = value_and_gradient(function, **arguments)
     except (TypeError, ValueError) as error:
-        assert str(error).startswith(f"{function}: ")  # noqa: PT017
-        assert function.endswith("posterior") or role in ("hidden", "weight", "logits")
+        if not str(error).startswith(f"{function}: ") or role not in ("hidden", "weight"):
+            raise
         return
     assert_close(loss, right[0])
     assert_close(gradient, right[1])
@@ -350,7 +352,7 @@ def test_fake_tensors(function: str) -> None:
         fakes = {name: mode.from_tensor(tensor) for name, tensor in arguments.items()}
         inside = function_of(function)(**fakes)
     assert inside.shape == right.shape
-    assert type(function_of(function)(**fakes)).__name__ == "FakeTensor"
+    assert type(inside).__name__ == "FakeTensor"
 
 
 @pytest.mark.parametrize("function", ROLES)
@@ -373,7 +375,7 @@ def test_under_a_dispatch_mode(function: str) -> None:
     if function in LOSSES:
         bad = arguments["targets"].clone()
         bad[0] = 255
-        with Watching(), pytest.raises(ValueError, match="targets must be .*255"):
+        with Watching(), pytest.raises(ValueError, match=r"targets must be .*255"):
             function_of(function)(**{**arguments, "targets": bad})
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -166,7 +167,16 @@ def _autocast_dtype(hidden: Any) -> torch.dtype | None:
     if not isinstance(hidden, Tensor) or hidden.dtype == torch.float64:
         return None
     kind = hidden.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
+        return None
+    return torch.get_autocast_dtype(kind)
+
+
+def _without_autocast(kind: str) -> AbstractContextManager[Any]:
+    """Products in the dtypes of their factors; some devices, as meta, know no other."""
+    if not torch.amp.is_autocast_available(kind):
+        return nullcontext()
+    return torch.autocast(kind, enabled=False)
 
 
 def _as_rows(problem: SoftmaxProblem) -> SoftmaxProblem:
@@ -301,7 +311,7 @@ def _run(factors: Factors, problem: SoftmaxProblem, reduction: Reduction, rows: 
     plain = kernels.runs_plainly(held)
     others_learn = any(tensor.requires_grad for tensor in tensors_of((*problem, *reduction)))
     arguments.check_values_of(NAME, problem)
-    with torch.autocast(factors.hidden.device.type, enabled=False):
+    with _without_autocast(factors.hidden.device.type):
         if plain and not (recording and others_learn):
             return Chunked.apply(  # type: ignore[no-any-return, no-untyped-call]
                 *factors, problem, reduction, rows, recording

@@ -75,6 +75,7 @@ def is_freed(tensor: Tensor) -> bool:
     return not (
         has_memory(tensor)
         or tensor.is_meta
+        or is_transformed()
         or tensor._is_zerotensor()
         or is_batched(tensor)
         or torch._is_functional_tensor(tensor)
@@ -94,8 +95,8 @@ def is_readable(tensor: Tensor) -> bool:
         tensor.is_meta
         or is_traced()
         or is_transformed()
+        or is_batched(tensor)
         or (dispatches(tensor) and not is_distributed(tensor))
-        or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
     )
 
 
