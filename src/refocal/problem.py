@@ -76,9 +76,9 @@ def has_index_targets(problem: SoftmaxProblem) -> bool:
     return not problem.targets.dtype.is_floating_point
 
 
-def is_ignored(targets: Tensor, value: float) -> Tensor:
-    """Where targets are the ignored value; NaN is NaN."""
-    return torch.isnan(targets) if value != value else torch.eq(targets, value)
+def is_kept(targets: Tensor, value: float) -> Tensor:
+    """Where targets are not the ignored value; NaN is NaN."""
+    return torch.eq(targets, targets) if value != value else torch.ne(targets, value)
 
 
 # How far a soft label may lie outside of [0, 1] by rounding alone, as after the blur of a mask: 4

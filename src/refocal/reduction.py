@@ -14,7 +14,7 @@ from refocal.problem import (
     SoftmaxProblem,
     class_axis_of,
     has_index_targets,
-    is_ignored,
+    is_kept,
     loss_shape,
     shares,
 )
@@ -81,7 +81,7 @@ def kept_positions(problem: Problem) -> Tensor | None:
     value = problem.ignore_index
     if value is None or (isinstance(problem, SoftmaxProblem) and not has_index_targets(problem)):
         return None
-    return ~is_ignored(problem.targets, value)
+    return is_kept(problem.targets, value)
 
 
 def class_weight_of_targets(problem: Problem, kept: Tensor | None) -> Tensor:

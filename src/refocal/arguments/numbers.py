@@ -121,9 +121,18 @@ def round_to(value: float, dtype: torch.dtype) -> float:
     """
     if dtype == torch.float64:
         return value
-    limits = torch.finfo(dtype)
+    bits, lowest, largest = SHAPES.get(dtype) or shape_of(dtype)
     # as many bits as the dtype has, or fewer among its subnormal numbers
-    bits = 2 - math.frexp(limits.eps)[1]
-    exponent = max(math.frexp(value)[1], math.frexp(limits.tiny)[1]) - bits
+    exponent = max(math.frexp(value)[1], lowest) - bits
     rounded = math.ldexp(round(math.ldexp(value, -exponent)), exponent)
-    return rounded if abs(rounded) <= limits.max else math.copysign(math.inf, rounded)
+    return rounded if -largest <= rounded <= largest else math.copysign(math.inf, rounded)
+
+
+def shape_of(dtype: torch.dtype) -> tuple[int, int, float]:
+    """Bits of a floating dtype, the exponent of its smallest normal number, its largest number."""
+    limits = torch.finfo(dtype)
+    return 2 - math.frexp(limits.eps)[1], math.frexp(limits.tiny)[1], limits.max
+
+
+# asking torch each time takes as long as the rounding
+SHAPES = {dtype: shape_of(dtype) for dtype in (torch.float32, torch.bfloat16, torch.float16)}

@@ -44,7 +44,7 @@ from refocal.problem import (
     SoftmaxProblem,
     class_axis_of,
     has_index_targets,
-    is_ignored,
+    is_kept,
     rounding_of,
 )
 from refocal.torch_state import unwatched, values_of
@@ -246,7 +246,7 @@ def check_values_of(function: str, problem: Problem) -> None:
     with unwatched():
         targets = values_of(problem.targets)
         if problem.ignore_index is not None:
-            targets = torch.where(is_ignored(targets, problem.ignore_index), 0, targets)
+            targets = torch.where(is_kept(targets, problem.ignore_index), targets, 0)
     low, high = extremes(targets)
     if isinstance(problem, SoftmaxProblem) and has_index_targets(problem):
         classes = problem.logits.shape[class_axis_of(problem)]

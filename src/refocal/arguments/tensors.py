@@ -78,35 +78,35 @@ UNUSUAL_LAYOUTS = {
     "mkldnn": "Use .to_dense().",
     "nested": "Pass its .values(), or pad it with torch.nested.to_padded_tensor and leave the "
     "padding out by sample_weight or ignore_index.",
-    "quantized": "Use .dequantize().",
 }
 
 
 def check_kind(function: str, argument: str, tensor: Tensor) -> None:
-    """Dense: every element in memory, at the place that its strides tell."""
-    if tensor.layout is torch.strided and not tensor.is_nested and not tensor.is_quantized:
-        # a compiler has no memory to show
-        if type(tensor) is Tensor and not is_traced() and is_freed(tensor):
-            raise ValueError(
-                f"{function}: {argument} must have its values in memory, got a tensor of shape "
-                f"{shape(tensor)} whose storage has been freed, as FSDP frees parameters between "
-                "their uses."
-            )
+    """Dense: the elements lie where the strides tell."""
+    if tensor.layout is torch.strided and not tensor.is_nested:
         return
-    if tensor.is_nested:
-        kind = "nested"
-    elif tensor.is_quantized:
-        kind = "quantized"
-    else:
-        kind = "mkldnn" if tensor.is_mkldnn else "sparse"
+    kind = "nested" if tensor.is_nested else "mkldnn" if tensor.is_mkldnn else "sparse"
     raise TypeError(
         f"{function}: {argument} must be a dense tensor, got a {kind} one. {UNUSUAL_LAYOUTS[kind]}"
     )
 
 
+def check_memory(function: str, argument: str, tensor: Tensor) -> None:
+    """Values that are there: torch reads at address 0 where a storage has been freed."""
+    if type(tensor) is Tensor and not is_traced() and is_freed(tensor):
+        raise ValueError(
+            f"{function}: {argument} must have its values in memory, got a tensor of shape "
+            f"{shape(tensor)} whose storage has been freed, as FSDP frees parameters between "
+            "their uses."
+        )
+
+
 def check_device(function: str, argument: str, tensor: Tensor, logits: Tensor) -> None:
-    """Dense, and on the logits' device; 0-d tensors may live on the CPU, as everywhere in torch."""
+    """Dense, with values, and on the logits' device; a 0-d tensor may live on the CPU, as
+    everywhere in torch.
+    """
     check_kind(function, argument, tensor)
+    check_memory(function, argument, tensor)
     if tensor.device != logits.device and not (tensor.dim() == 0 and tensor.device.type == "cpu"):
         raise ValueError(
             f"{function}: {argument} must be on the device of logits, {logits.device}, got "

@@ -22,7 +22,7 @@ from refocal.problem import (
     SoftmaxProblem,
     class_axis_of,
     has_index_targets,
-    is_ignored,
+    is_kept,
     shares,
 )
 from refocal.reduction import Reduction, reduce
@@ -160,7 +160,7 @@ def _expand_sigmoid(problem: SigmoidProblem) -> Expansion:
     y = problem.targets
     weight = problem.weight
     if problem.ignore_index is not None:
-        kept = ~is_ignored(y, problem.ignore_index)
+        kept = is_kept(y, problem.ignore_index)
         y = torch.where(kept, y, 0)
         weight = kept.to(dtype) if weight is None else torch.where(kept, weight, 0.0)
     if weight is not None:
@@ -242,7 +242,7 @@ def _class_weights(problem: SoftmaxProblem, z: Tensor) -> Tensor | None:
 
 def _expand_index(problem: SoftmaxProblem) -> Expansion:
     axis = class_axis_of(problem)
-    kept = ~is_ignored(problem.targets, problem.ignore_index)
+    kept = is_kept(problem.targets, problem.ignore_index)
     index = torch.where(kept, problem.targets, 0).long().unsqueeze(axis)
     z = _revive(problem, problem.logits.to(computing_dtype(problem.logits)), problem.weight, kept)
     margin = links.softmax_margin(z, index, axis)
@@ -267,7 +267,7 @@ def _expand_probabilities(problem: SoftmaxProblem) -> Expansion:
     z = problem.logits.to(computing_dtype(problem.logits))
     kept = None
     if has_index_targets(problem):
-        kept = ~is_ignored(problem.targets, problem.ignore_index)
+        kept = is_kept(problem.targets, problem.ignore_index)
         index = torch.where(kept, problem.targets, 0).long().unsqueeze(axis)
         y = torch.zeros_like(z).scatter(axis, index, 1.0) * kept.unsqueeze(axis)
         # smoothing comes after ignoring: an ignored row stays all zero
