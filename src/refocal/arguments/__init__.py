@@ -35,6 +35,15 @@ from refocal.arguments.problems import (
     sigmoid_problem,
     softmax_problem,
 )
+from refocal.arguments.reals import (
+    as_float,
+    finite_gamma,
+    finite_positive,
+    per_class,
+    real,
+    shown,
+    strictly_between_0_and_1,
+)
 from refocal.arguments.settings import (
     IMPLEMENTATIONS,
     NORMALIZERS,
@@ -58,6 +67,7 @@ from refocal.arguments.tensors import (
 from refocal.arguments.wording import (
     fail_choice,
     fail_class_index,
+    fail_gamma_count,
     fail_implementation,
     fail_sigmoid_shape,
     quoted,
@@ -69,6 +79,7 @@ __all__ = [
     "NORMALIZERS",
     "alpha_number",
     "alpha_pair",
+    "as_float",
     "check_chunk_size",
     "check_class_sharded",
     "check_constant_denominator",
@@ -89,8 +100,11 @@ __all__ = [
     "class_weights",
     "fail_choice",
     "fail_class_index",
+    "fail_gamma_count",
     "fail_implementation",
     "fail_sigmoid_shape",
+    "finite_gamma",
+    "finite_positive",
     "flag",
     "fraction",
     "gamma_number",
@@ -98,10 +112,14 @@ __all__ = [
     "integer",
     "is_number",
     "linear_problem",
+    "per_class",
     "quoted",
     "readable",
+    "real",
+    "shown",
     "sigmoid_problem",
     "smoothing",
     "softmax_posterior_gamma",
     "softmax_problem",
+    "strictly_between_0_and_1",
 ]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from refocal.arguments.inspection import is_number
+from refocal.arguments.reals import as_float, shown
 from refocal.arguments.wording import fail_alpha, fail_gamma
 
 LARGEST_GAMMA = 1e30
@@ -39,7 +40,7 @@ def gamma_number(function: str, gamma: Any, *, multiclass: bool) -> float:
     if not 0 <= gamma < math.inf:
         fail_gamma(function, gamma)
     # held: beyond it q**gamma is 0 or 1 for every float, but gamma * p * ce would overflow
-    return min(float(gamma), LARGEST_GAMMA)
+    return min(as_float(gamma), LARGEST_GAMMA)
 
 
 def smoothing(function: str, label_smoothing: Any) -> float:
@@ -54,7 +55,7 @@ def fraction(function: str, argument: str, value: Any) -> float:
             f"{function}: {argument} must be a number in [0, 1], got {type(value).__name__}."
         )
     if not 0 <= value <= 1:
-        raise ValueError(f"{function}: {argument} must be in [0, 1], got {value}.")
+        raise ValueError(f"{function}: {argument} must be in [0, 1], got {shown(value)}.")
     return float(value)
 
 

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from torch import Tensor
 
 from refocal.arguments.inspection import is_number
+from refocal.arguments.reals import shown
 
 
 def shape(tensor: Tensor) -> str:
@@ -20,7 +21,7 @@ def quoted(choices: tuple[str, ...]) -> str:
 
 def article(value: Any) -> str:
     """What a value is, with the value itself where it is short."""
-    return f"the {type(value).__name__} {value!r}" if is_number(value) else type(value).__name__
+    return f"the {type(value).__name__} {shown(value)}" if is_number(value) else type(value).__name__
 
 
 def fail_choice(
@@ -28,7 +29,7 @@ def fail_choice(
 ) -> NoReturn:
     more = f", {more}" if more else ""
     raise ValueError(
-        f"{function}: {argument} must be one of {quoted(choices)}{more}, got {value!r}."
+        f"{function}: {argument} must be one of {quoted(choices)}{more}, got {shown(value) if is_number(value) else repr(value)}."
     )
 
 
@@ -69,7 +70,7 @@ def fail_softmax_gamma_tuple(function: str) -> NoReturn:
 
 
 def fail_gamma(function: str, value: float) -> NoReturn:
-    raise ValueError(f"{function}: gamma must be finite and >= 0, got {value}.")
+    raise ValueError(f"{function}: gamma must be finite and >= 0, got {shown(value)}.")
 
 
 def fail_normalizer(function: str, value: float) -> NoReturn:
