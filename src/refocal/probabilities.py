@@ -17,10 +17,19 @@ from torch.nn import functional
 
 from refocal import arguments
 from refocal.inverse import bisect
-from refocal.posterior import sigmoid_posterior, softmax_posterior
+from refocal.posterior import (
+    BinaryTensorLink,
+    binary_link,
+    sigmoid_posterior,
+    softmax_posterior,
+)
+from refocal.problem import Number
 
 # the largest temperature and its inverse that a fit returns: beyond, the log-odds say nothing
 HOTTEST = 100.0
+
+# derivatives of `sigmoid_logit` to the order 2**steps - 1
+NEWTON_STEPS = 3
 
 
 def sigmoid_logit(
@@ -36,8 +45,9 @@ def sigmoid_logit(
     r"""The logit that means this probability: the inverse of `sigmoid_posterior`.
 
     For the initial bias of a last layer, and for a threshold on logits. Found by Newton's
-    method in a bracket, in float64, because the posterior has no inverse in closed form;
-    differentiable with respect to ``probability`` by the implicit function theorem.
+    method in a bracket, in float64, because the posterior has no inverse in closed form.
+    Differentiable to the seventh order with respect to ``probability``, ``alpha``, ``gamma`` and
+    ``temperature``, by the implicit function theorem.
 
     Args:
         probability: floating, any shape, in [0, 1]; 0 and 1 give -inf and inf.
@@ -73,10 +83,11 @@ def sigmoid_logit(
             f"{name}: probability must be a floating tensor, got {got}. For a plain number use "
             "refocal.parameters.prior_bias."
         )
-    arguments.check_temperature(name, temperature)
+    target = probability.double()
+    link = binary_link(name, target, torch.float64, alpha, gamma, detach_modulator)
+    temperature = arguments.posterior_temperature(name, temperature, target, torch.float64)
     smoothing = arguments.smoothing(name, label_smoothing)
     arguments.check_posterior_smoothing(name, smoothing)
-    target = probability.double()
     if not arguments.flag(name, "log_odds", log_odds):
         _check_probabilities(name, "probability", probability)
         target = torch.logit(target)
@@ -85,58 +96,48 @@ def sigmoid_logit(
         smoothed = torch.sigmoid(target) * (1 - smoothing) + smoothing / 2
         negative = torch.sigmoid(-target) * (1 - smoothing) + smoothing / 2
         target = torch.log(smoothed) - torch.log(negative)
+    finite = torch.isfinite(target)
+    wanted = torch.where(finite, target, 0.0)
+    logits = _root(_constant(link), wanted.detach())
+    # The root itself is a constant. Newton steps from it change its value by roundings only, but
+    # carry derivatives: right to order 1, 3, 7 after one, two, three of them.
+    for _ in range(NEWTON_STEPS):
+        logits = logits - (link.log_odds(logits) - wanted) / link.rise(logits)
+    return torch.where(finite, logits, target).to(probability.dtype)
 
-    def posterior(logits: Tensor) -> Tensor:
-        return sigmoid_posterior(
-            logits,
-            alpha=_double(alpha),
-            gamma=tuple(map(_double, gamma)) if isinstance(gamma, tuple) else _double(gamma),
-            detach_modulator=detach_modulator,
-            log_odds=True,
-        )
 
+def _constant(link: BinaryTensorLink) -> BinaryTensorLink:
+    """The link without derivatives."""
+
+    def held(value: Number) -> Number:
+        return value.detach() if isinstance(value, Tensor) else value
+
+    positive, negative = link.gammas
+    return BinaryTensorLink(held(link.shift), (held(positive), held(negative)), link.detached)
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _root(link: BinaryTensorLink, target: Tensor) -> Tensor:
+    """The logit of these log-odds: Newton's method, held in a bracket."""
     with torch.no_grad():
-        logits = _root(posterior, target)
-    if target.requires_grad:
-        # value of `logits`, slope 1 / posterior'
-        logits = logits + (target - target.detach()) / _with_slope(posterior, logits)[1]
-    return logits.to(probability.dtype)
-
-
-def _root(rising: Any, target: Tensor) -> Tensor:
-    """Where an increasing elementwise function equals ``target``: Newton, held in a bracket."""
-    finite = torch.where(torch.isfinite(target), target, 0.0)
-    low, high = torch.full_like(finite, -1.0), torch.ones_like(finite)
-    while bool((below := rising(low) > finite).any()):
-        low = torch.where(below, 2 * low, low)
-    while bool((above := rising(high) < finite).any()):
-        high = torch.where(above, 2 * high, high)
-    z = (low + high) / 2
-    for _ in range(200):  # bisection alone would take 60 to the last bit, Newton takes about 8
-        value, rise = _with_slope(rising, z)
-        over = value > finite
-        low, high = torch.where(over, low, z), torch.where(over, z, high)
-        newton = z + (finite - value) / rise
-        inside = (low <= newton) & (newton <= high)
-        following = torch.where(inside, newton, low + (high - low) / 2)
-        moved = (following - z).abs() > 8 * torch.finfo(z.dtype).eps * (1 + z.abs())
-        z = following
-        if not bool(moved.any()):
-            break
-    return torch.where(torch.isfinite(target), z, target)
-
-
-def _with_slope(function: Any, z: Tensor) -> tuple[Tensor, Tensor]:
-    """An elementwise function and its derivative."""
-    with torch.enable_grad():
-        at = z.clone().requires_grad_()
-        value = function(at)
-        (rise,) = torch.autograd.grad(value.sum(), at)
-    return value.detach(), rise
-
-
-def _double(value: Any) -> Any:
-    return value.double() if isinstance(value, Tensor) else value
+        # log-odds rise at least as fast as logits
+        gap = target - link.log_odds(torch.zeros_like(target))
+        margin = 1e-9 * (1 + torch.abs(gap))
+        low, high = gap.clamp(max=0) - margin, gap.clamp(min=0) + margin
+        z = gap / 2
+        # bisection alone would take 60 steps to the last bit, Newton takes about 8
+        readable = target.numel() == 0 or arguments.readable(target)
+        for _ in range(200 if readable else 60):
+            over = link.log_odds(z) - target
+            low, high = torch.where(over > 0, low, z), torch.where(over > 0, z, high)
+            newton = z - over / link.rise(z)
+            inside = (low <= newton) & (newton <= high)
+            following = torch.where(inside, newton, low + (high - low) / 2)
+            moved = (following - z).abs() > 8 * torch.finfo(z.dtype).eps * (1 + z.abs())
+            z = following
+            if readable and not bool(moved.any()):
+                break
+    return z
 
 
 # ---------------------------------------------------------------------------------------------
@@ -436,18 +437,16 @@ def cost_threshold(
         Elkan, "The Foundations of Cost-Sensitive Learning", IJCAI 2001, eq. 2.
     """
     name = "cost_threshold"
-    for argument, value in (("cost_fp", cost_fp), ("cost_fn", cost_fn)):
-        if not arguments.is_number(value) or not 0 < value < math.inf:
-            _fail(name, f"{argument} must be finite and > 0, got {value!r}.")
-    log_odds = math.log(cost_fp) - math.log(cost_fn)
-    logit = sigmoid_logit(
-        torch.tensor(log_odds, dtype=torch.float64),
-        alpha=alpha,
-        gamma=gamma,
-        detach_modulator=detach_modulator,
-        log_odds=True,
-    ).item()
-    return CostThreshold(cost_fp / (cost_fp + cost_fn), log_odds, logit)
+    false_alarm = arguments.finite_positive(name, "cost_fp", cost_fp)
+    miss = arguments.finite_positive(name, "cost_fn", cost_fn)
+    log_odds = math.log(false_alarm) - math.log(miss)
+    at = torch.tensor(log_odds, dtype=torch.float64, device="cpu")
+    link = binary_link(name, at, torch.float64, alpha, gamma, detach_modulator)
+    if math.isinf(false_alarm + miss):
+        false_alarm, miss = false_alarm / 2, miss / 2
+    return CostThreshold(
+        false_alarm / (false_alarm + miss), log_odds, _root(_constant(link), at).item()
+    )
 
 
 # ---------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from refocal.arguments.posteriors import (
     check_posterior_alpha,
     check_posterior_gamma,
     check_posterior_smoothing,
-    check_temperature,
+    posterior_temperature,
     softmax_posterior_gamma,
 )
 from refocal.arguments.problems import (
@@ -94,7 +94,6 @@ __all__ = [
     "check_settings",
     "check_target_values",
     "check_targets_type",
-    "check_temperature",
     "check_values",
     "class_axis",
     "class_weights",
@@ -113,6 +112,7 @@ __all__ = [
     "is_number",
     "linear_problem",
     "per_class",
+    "posterior_temperature",
     "quoted",
     "readable",
     "real",

@@ -8,33 +8,37 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refocal.arguments.inspection import is_number, readable
-from refocal.arguments.tensors import class_axis, softmax_gamma
+from refocal.arguments.inspection import readable
+from refocal.arguments.numbers import round_to
+from refocal.arguments.reals import real, shown
+from refocal.arguments.tensors import check_device, class_axis, softmax_gamma
 from refocal.arguments.wording import fail_gamma_per_example, shape
 from refocal.problem import Number
 
 
-def check_posterior_alpha(function: str, alpha: Any, *, multiclass: bool) -> None:
-    """No class weight of 0, under which a class is never learned."""
+def check_posterior_alpha(
+    function: str, alpha: Any, *, multiclass: bool, dtype: torch.dtype = torch.float64
+) -> None:
+    """No class weight of 0, under which a class is never learned, also after its rounding."""
     if isinstance(alpha, Tensor):
         if not readable(alpha):
             return
-        low, high = (bound.item() for bound in torch.aminmax(alpha.detach()))
+        low, high = (bound.item() for bound in torch.aminmax(alpha.detach().double()))
     elif alpha is None:
         return
     else:
         low = high = alpha
-    if multiclass:
-        if low <= 0:
-            raise ValueError(
-                f"{function}: alpha must be > 0 for every class, got {low}. A class of weight 0 is "
-                "not learned, so it has no posterior."
-            )
-    elif low <= 0 or high >= 1:
+    domain = "> 0 for every class" if multiclass else "strictly between 0 and 1"
+    ends = [(low, low > 0)] if multiclass else [(low, low > 0), (high, high < 1)]
+    for end, inside in ends:
+        # a loss of logits of this dtype saw the rounded weight
+        rounded = round_to(float(end), dtype)
+        if inside and 0 < rounded and (multiclass or rounded < 1):
+            continue
+        becomes = f", which {str(dtype)[6:]} rounds to {rounded:g}" if inside else ""
         raise ValueError(
-            f"{function}: alpha must be strictly between 0 and 1, got "
-            f"{low if low <= 0 else high}. A class of weight 0 is not learned, so it has no "
-            "posterior."
+            f"{function}: alpha must be {domain}, got {shown(end)}{becomes}. A class of weight 0 "
+            "is not learned, so it has no posterior."
         )
 
 
@@ -59,18 +63,22 @@ def softmax_posterior_gamma(
     return softmax_gamma(function, gamma, logits, logits, positions, dtype)
 
 
-def check_temperature(function: str, temperature: Any) -> None:
-    """A finite number > 0, or a 0-d tensor."""
+def posterior_temperature(
+    function: str, temperature: Any, logits: Tensor, dtype: torch.dtype
+) -> Number:
+    """A finite number > 0 that the computing dtype holds, or a 0-d tensor."""
+    value = temperature
     if isinstance(temperature, Tensor) and temperature.dim() == 0:
+        check_device(function, "temperature", temperature, logits)
         if not readable(temperature):
-            return
-        temperature = temperature.item()
-    if not is_number(temperature):
-        raise TypeError(
-            f"{function}: temperature must be a number > 0, got {type(temperature).__name__}."
-        )
-    if not 0 < temperature < math.inf:
-        raise ValueError(f"{function}: temperature must be finite and > 0, got {temperature}.")
+            return temperature
+        value = temperature.item()
+    number = real(function, "temperature", value, "finite and > 0", lambda one: 0 < one < math.inf)
+    if isinstance(temperature, Tensor):
+        return temperature
+    # divided by a number that rounds to 0 or inf, log-odds of 0 and of inf would become NaN
+    limits = torch.finfo(dtype)
+    return min(max(number, limits.tiny), limits.max)
 
 
 def check_posterior_smoothing(function: str, label_smoothing: float) -> None:

@@ -100,15 +100,18 @@ def class_weights(
             f"{shape(logits)}, got {shape(alpha)}."
         )
     check_device(function, "alpha", alpha, logits)
-    check_alpha_values(function, alpha, multiclass=True)
-    return alpha.to(dtype)
+    if alpha.dtype.is_complex:
+        raise TypeError(f"{function}: alpha must be real, got {alpha.dtype}.")
+    weights = alpha.to(dtype)
+    check_alpha_values(function, weights, multiclass=True)  # 1e300 is infinite in float32
+    return weights
 
 
 def check_alpha_values(function: str, alpha: Tensor, *, multiclass: bool) -> None:
     """In [0, 1], or for a softmax finite and >= 0, where the values may be read."""
     if not readable(alpha):
         return
-    low, high = torch.aminmax(alpha.detach())
+    low, high = torch.aminmax(_floating(alpha))
     if multiclass:
         if not (low >= 0 and high < math.inf):
             raise ValueError(
@@ -124,9 +127,15 @@ def check_gamma_values(function: str, gamma: Tensor) -> None:
     if gamma.dtype.is_complex:
         raise TypeError(f"{function}: gamma must be real, got {gamma.dtype}.")
     if readable(gamma):
-        low, high = torch.aminmax(gamma.detach())
+        low, high = torch.aminmax(_floating(gamma))
         if not (low >= 0 and high < math.inf):
             fail_gamma(function, (low if not low >= 0 else high).item())
+
+
+def _floating(values: Tensor) -> Tensor:
+    """Values whose extremes torch can find: it has no minimum of unsigned integers."""
+    values = values.detach()
+    return values if values.dtype.is_floating_point else values.double()
 
 
 def gamma_pair(
@@ -146,7 +155,7 @@ def one_gamma(function: str, gamma: Any, logits: Tensor, dtype: torch.dtype) -> 
     """A sigmoid exponent: a number, or a tensor aligned with the logits."""
     if isinstance(gamma, Tensor):
         aligned = aligned_parameter(function, "gamma", gamma, logits, dtype)
-        check_gamma_values(function, gamma)
+        check_gamma_values(function, aligned)
         return aligned
     return round_to(gamma_number(function, gamma, multiclass=False), dtype)
 
@@ -165,7 +174,9 @@ def softmax_gamma(
     if not isinstance(gamma, Tensor):
         return round_to(gamma_number(function, gamma, multiclass=True), dtype)
     check_device(function, "gamma", gamma, logits)
-    check_gamma_values(function, gamma)
+    if gamma.dtype.is_complex:
+        raise TypeError(f"{function}: gamma must be real, got {gamma.dtype}.")
+    check_gamma_values(function, gamma.to(dtype))
     axis = 0 if logits.dim() == 1 else 1
     classes = logits.shape[axis]
     exponent: Tensor = gamma.to(dtype)
