@@ -31,6 +31,9 @@ HOTTEST = 100.0
 # derivatives of `sigmoid_logit` to the order 2**steps - 1
 NEWTON_STEPS = 3
 
+# examples of a batch whose shift is summed over all counts of positives
+LARGEST_BATCH = 10_000_000
+
 
 def sigmoid_logit(
     probability: Tensor,
@@ -191,7 +194,7 @@ def fit_temperature(
     targets: Tensor,
     *,
     link: str = "sigmoid",
-    alpha: float | Tensor | None = 0.25,
+    alpha: float | Tensor | str | None = "default",
     gamma: float | Tensor | tuple[float | Tensor, float | Tensor] = 2.0,
     label_smoothing: float = 0.0,
     detach_modulator: bool = False,
@@ -207,7 +210,8 @@ def fit_temperature(
             the softmax.
         targets: 0 or 1 in the shape of ``logits``; class indices ``(N,)`` for the softmax.
         link: "sigmoid" or "softmax".
-        alpha: as in training (softmax: None or ``(C,)``; pass None explicitly).
+        alpha: as in training (softmax: None or ``(C,)``). "default": that of the loss, 0.25 for the
+            sigmoid and None for the softmax.
         gamma: as in training.
         label_smoothing: as in training.
         detach_modulator: as in training.
@@ -232,16 +236,13 @@ def fit_temperature(
         applied after the closed form. https://arxiv.org/abs/1706.04599
     """
     name = "fit_temperature"
-    if link not in ("sigmoid", "softmax"):
-        arguments.fail_choice(name, "link", ("sigmoid", "softmax"), link)
-    arguments.check_logits(name, logits)
-    arguments.check_targets_type(name, logits, targets)
     settings: dict[str, Any] = {
-        "alpha": alpha,
+        "alpha": arguments.default_alpha(alpha, link),
         "gamma": gamma,
         "label_smoothing": label_smoothing,
         "detach_modulator": detach_modulator,
     }
+    arguments.check_outcomes(name, logits, targets, link)
     z = logits.detach().double()
     if link == "sigmoid":
         scores, raw, index = _binary_scores(name, z, targets, settings)
@@ -273,10 +274,6 @@ def _binary_scores(
     name: str, z: Tensor, targets: Tensor, settings: dict[str, Any]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Two-column log scores of the posterior and of the raw sigmoid, and class indices."""
-    if targets.shape != z.shape:
-        arguments.fail_sigmoid_shape(name, z, targets)
-    if not bool(((targets == 0) | (targets == 1)).all()):
-        _fail(name, "targets must be 0 or 1, got others. Soft targets are no outcomes.")
     odds = sigmoid_posterior(z, log_odds=True, **settings).flatten()
     index = targets.detach().flatten().long()
     _check_count(name, index, 2)
@@ -290,16 +287,7 @@ def _class_scores(
     name: str, z: Tensor, targets: Tensor, settings: dict[str, Any]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Log scores ``(N, C)`` of the posterior and of the raw softmax, and class indices."""
-    if z.dim() != 2 or targets.shape != z.shape[:1] or targets.dtype.is_floating_point:
-        _fail(
-            name,
-            "logits must be (N, C) and targets class indices (N,) with "
-            f'link="softmax", got {tuple(z.shape)} and {targets.dtype} {tuple(targets.shape)}.',
-        )
     index = targets.detach().long()
-    if len(index) and not 0 <= int(index.min()) <= int(index.max()) < z.shape[1]:
-        bad = int(index.min()) if int(index.min()) < 0 else int(index.max())
-        arguments.fail_class_index(name, bad, z.shape[1])
     _check_count(name, index, z.shape[1])
     posterior = softmax_posterior(z, **settings)
     return torch.log(posterior.clamp(min=torch.finfo(z.dtype).tiny)), z, index
@@ -377,9 +365,10 @@ def correct_sampling(log_odds: Tensor, negative_rate: float) -> Tensor:
     """
     name = "correct_sampling"
     _check_log_odds(name, log_odds)
-    if not arguments.is_number(negative_rate) or not 0 < negative_rate <= 1:
-        _fail(name, f"negative_rate must be in (0, 1], got {negative_rate!r}.")
-    return log_odds + math.log(negative_rate)
+    rate = arguments.real(
+        name, "negative_rate", negative_rate, "in (0, 1]", lambda one: 0 < one <= 1
+    )
+    return log_odds + math.log(rate)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -467,9 +456,9 @@ def normalizer_shift(
 
     Args:
         normalizer: "elements", "positives" or "weights".
-        batch_size: examples per batch, drawn at random.
+        batch_size: examples per batch, drawn at random; at most ten million.
         base_rate: share of positives, strictly between 0 and 1.
-        alpha: as in training; matters for "weights" only.
+        alpha: as in training; matters for "weights" only, and is then strictly between 0 and 1.
 
     Returns:
         The shift in nats: negative, probabilities come out too small.
@@ -483,34 +472,43 @@ def normalizer_shift(
         -0.38
     """
     name = "normalizer_shift"
-    _logit(name, "base_rate", base_rate)
-    if arguments.integer(name, "batch_size", batch_size) < 1:
-        _fail(name, f"batch_size must be >= 1, got {batch_size}.")
+    log_rate, log_rest = _log_shares(name, base_rate)
+    if not 1 <= arguments.integer(name, "batch_size", batch_size) <= LARGEST_BATCH:
+        _fail(
+            name,
+            f"batch_size must be >= 1 and <= {LARGEST_BATCH:,}, got {arguments.shown(batch_size)}.",
+        )
     weight = 0.5 if alpha is None else arguments.alpha_number(name, alpha)
+    if normalizer not in arguments.NORMALIZERS:
+        arguments.fail_choice(name, "normalizer", arguments.NORMALIZERS, normalizer)
     if normalizer == "elements":
         return 0.0
-    if normalizer not in ("positives", "weights"):
-        arguments.fail_choice(name, "normalizer", arguments.NORMALIZERS, normalizer)
+    if normalizer == "weights":
+        arguments.check_posterior_alpha(name, weight, multiclass=False)
 
-    def denominator(positives: int) -> float:
+    def log_denominator(positives: int) -> float:
         if normalizer == "positives":
-            return max(1.0, positives)
-        return weight * positives + (1 - weight) * (batch_size - positives)
+            return math.log(max(1, positives))
+        return math.log(weight * positives + (1 - weight) * (batch_size - positives))
 
     others = batch_size - 1
     chances = [
-        math.exp(
-            math.lgamma(others + 1)
-            - math.lgamma(k + 1)
-            - math.lgamma(others - k + 1)
-            + k * math.log(base_rate)
-            + (others - k) * math.log1p(-base_rate)
-        )
+        math.lgamma(others + 1)
+        - math.lgamma(k + 1)
+        - math.lgamma(others - k + 1)
+        + k * log_rate
+        + (others - k) * log_rest
         for k in range(others + 1)
     ]
-    own = math.fsum(chance / denominator(k + 1) for k, chance in enumerate(chances))
-    other = math.fsum(chance / denominator(k) for k, chance in enumerate(chances))
-    return math.log(own) - math.log(other)
+    # by logarithms: a denominator of subnormal weights has no inverse
+    own = _log_of_sum([chance - log_denominator(k + 1) for k, chance in enumerate(chances)])
+    other = _log_of_sum([chance - log_denominator(k) for k, chance in enumerate(chances)])
+    return own - other
+
+
+def _log_of_sum(logarithms: list[float]) -> float:
+    largest = max(logarithms)
+    return largest + math.log(math.fsum(math.exp(one - largest) for one in logarithms))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -536,10 +534,15 @@ def _check_probabilities(function: str, argument: str, values: Tensor) -> None:
             )
 
 
-def _logit(function: str, argument: str, probability: Any) -> float:
-    if not arguments.is_number(probability) or not 0 < probability < 1:
-        _fail(function, f"{argument} must be strictly between 0 and 1, got {probability!r}.")
-    return math.log(probability) - math.log1p(-probability)
+def _logit(function: str, argument: str, value: Any) -> float:
+    present, absent = _log_shares(function, value, argument)
+    return present - absent
+
+
+def _log_shares(function: str, value: Any, argument: str = "base_rate") -> tuple[float, float]:
+    """log P and log(1 - P) of a prior."""
+    probability = arguments.strictly_between_0_and_1(function, argument, value)
+    return math.log(probability), math.log1p(-probability)
 
 
 def _fail(function: str, message: str) -> NoReturn:

@@ -23,9 +23,11 @@ from refocal.arguments.numbers import (
     smoothing,
 )
 from refocal.arguments.posteriors import (
+    check_outcomes,
     check_posterior_alpha,
     check_posterior_gamma,
     check_posterior_smoothing,
+    default_alpha,
     posterior_temperature,
     softmax_posterior_gamma,
 )
@@ -85,6 +87,7 @@ __all__ = [
     "check_constant_denominator",
     "check_implementation",
     "check_logits",
+    "check_outcomes",
     "check_loss_parameters",
     "check_posterior_alpha",
     "check_posterior_gamma",
@@ -97,6 +100,7 @@ __all__ = [
     "check_values",
     "class_axis",
     "class_weights",
+    "default_alpha",
     "fail_choice",
     "fail_class_index",
     "fail_gamma_count",

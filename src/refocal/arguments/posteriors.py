@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -11,9 +11,24 @@ from torch import Tensor
 from refocal.arguments.inspection import readable
 from refocal.arguments.numbers import round_to
 from refocal.arguments.reals import real, shown
-from refocal.arguments.tensors import check_device, class_axis, softmax_gamma
-from refocal.arguments.wording import fail_gamma_per_example, shape
+from refocal.arguments.tensors import (
+    check_device,
+    check_logits,
+    check_targets_type,
+    class_axis,
+    softmax_gamma,
+)
+from refocal.arguments.wording import (
+    fail_choice,
+    fail_class_index,
+    fail_gamma_per_example,
+    fail_one_class,
+    fail_sigmoid_shape,
+    shape,
+)
 from refocal.problem import Number
+
+LINKS = ("sigmoid", "softmax")
 
 
 def check_posterior_alpha(
@@ -88,3 +103,59 @@ def check_posterior_smoothing(function: str, label_smoothing: float) -> None:
             f"{function}: label_smoothing must be below 1, got 1.0. Targets smoothed completely "
             "carry no class."
         )
+
+
+def default_alpha(alpha: Any, link: str) -> Any:
+    """Alpha of a function that serves both links: "default" is that of the loss."""
+    if isinstance(alpha, str) and alpha == "default":
+        return 0.25 if link == "sigmoid" else None
+    return alpha
+
+
+def check_outcomes(function: str, logits: Any, targets: Any, link: Any) -> None:
+    """Held-out logits without NaN, and what happened: 0 or 1, or class indices."""
+    if not isinstance(link, str) or link not in LINKS:
+        fail_choice(function, "link", LINKS, link)
+    check_logits(function, logits)
+    check_targets_type(function, logits, targets)
+    if logits.is_meta:
+        raise ValueError(
+            f"{function}: logits must have values, got a meta tensor. Move the model off meta."
+        )
+    z = logits.detach()
+    if link == "sigmoid":
+        if targets.shape != z.shape:
+            fail_sigmoid_shape(function, z, targets)
+        y = targets.detach()
+        wrong = (y != 0) & (y != 1)
+        if bool(wrong.any()):
+            raise ValueError(
+                f"{function}: targets must be 0 or 1, got {y[wrong][0].item()}. Soft targets are "
+                "no outcomes."
+            )
+        if not bool(torch.isfinite(z).all()):
+            fail_not_finite(function, z[~torch.isfinite(z)][0].item())
+        return
+    if z.dim() != 2 or targets.shape != z.shape[:1] or targets.dtype.is_floating_point:
+        raise ValueError(
+            f"{function}: logits must be (N, C) and targets class indices (N,) with "
+            f'link="softmax", got {shape(z)} and {targets.dtype} {shape(targets)}.'
+        )
+    if z.shape[1] < 2:
+        fail_one_class(function, z)
+    index = targets.detach().long()
+    if len(index) and not 0 <= int(index.min()) <= int(index.max()) < z.shape[1]:
+        bad = int(index.min()) if int(index.min()) < 0 else int(index.max())
+        fail_class_index(function, bad, z.shape[1])
+    # a class masked with -inf has probability 0, unless it is the only one or the one that happened
+    happened = z.gather(1, index[:, None])
+    if bool((torch.isnan(z) | (z == torch.inf)).any()) or not bool(torch.isfinite(happened).all()):
+        bad = z[~torch.isfinite(z)]
+        fail_not_finite(function, bad[0].item())
+
+
+def fail_not_finite(function: str, value: float) -> NoReturn:
+    raise ValueError(
+        f"{function}: logits must be finite, got {value}. Drop such rows with their targets, "
+        "logits[keep] and targets[keep], and find out where they come from."
+    )

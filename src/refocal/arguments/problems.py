@@ -31,6 +31,7 @@ from refocal.arguments.tensors import (
 )
 from refocal.arguments.wording import (
     fail_class_index,
+    fail_one_class,
     fail_sigmoid_shape,
     fail_softmax_shape,
     fail_target_range,
@@ -133,6 +134,8 @@ def softmax_problem(
     dtype = check_logits(function, logits)
     check_targets_type(function, logits, targets)
     axis, classes = class_axis(function, logits)
+    if classes == 1:
+        fail_one_class(function, logits)
     positions = tuple(logits.shape[:axis]) + tuple(logits.shape[axis + 1 :])
     by_index = not targets.dtype.is_floating_point
     if targets.shape != (positions if by_index else tuple(logits.shape)):
@@ -237,7 +240,7 @@ def check_target_values(function: str, problem: Problem) -> None:
             targets = torch.where(targets == problem.ignore_index, 0, targets)
         low, high = (bound.item() for bound in torch.aminmax(targets))
         if not (low >= 0 and high <= 1):
-            fail_target_range(function, low if not low >= 0 else high, "sigmoid")
+            fail_target_range(function, low if not low >= 0 else high, "sigmoid", targets)
     elif has_index_targets(problem):
         classes = problem.logits.shape[class_axis_of(problem)]
         targets = torch.where(targets == problem.ignore_index, 0, targets)
@@ -247,4 +250,4 @@ def check_target_values(function: str, problem: Problem) -> None:
     else:
         low, high = (bound.item() for bound in torch.aminmax(targets))
         if not (low >= 0 and high <= 1):
-            fail_target_range(function, low if not low >= 0 else high, "softmax")
+            fail_target_range(function, low if not low >= 0 else high, "softmax", targets)

@@ -214,8 +214,17 @@ def aligned_parameter(
     if logits.dim():
         classes = logits.shape[min(1, logits.dim() - 1)]
         layouts = f"0-d, ({classes},) per class, or {logits.dim()}-d and broadcastable,"
+    hint = ""
+    if value.dim() == 1 and logits.dim() > 2 and value.shape[0] in logits.shape[2:]:
+        # the rule is axis 1: (B, Q, C) logits, as of a detection transformer, have queries there
+        axis = logits.shape[2:].index(value.shape[0]) + 2
+        view = ", ".join("-1" if one == axis else "1" for one in range(logits.dim()))
+        if axis == logits.dim() - 1:
+            view = ", ".join(["1"] * axis + [str(value.shape[0])])
+        hint = f" If the classes of these logits are on axis {axis}, use {argument}.view({view})."
     raise ValueError(
         f"{function}: {argument} must be {layouts} for logits {shape(logits)}, got {shape(value)}."
+        f"{hint}"
     )
 
 

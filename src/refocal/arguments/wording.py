@@ -38,8 +38,17 @@ def fail_implementation(function: str, impl: str, reason: str) -> NoReturn:
 
 
 def fail_alpha(function: str, value: float) -> NoReturn:
-    hint = " To switch the weighting off use alpha=None." if value < 0 else ""
-    raise ValueError(f"{function}: alpha must be in [0, 1], got {value}.{hint}")
+    hint = ""
+    if value < 0:
+        hint = " To switch the weighting off use alpha=None."
+    elif 1 < value < math.inf:
+        # positives weighed w times as much as negatives: w : 1 is w/(1+w) : 1/(1+w)
+        hint = (
+            " A pos_weight w, as in torch.nn.BCEWithLogitsLoss, is alpha=w / (1 + w) and the loss "
+            f"times 1 + w: here alpha={shown(value)} / (1 + {shown(value)}), times 1 + "
+            f"{shown(value)}."
+        )
+    raise ValueError(f"{function}: alpha must be in [0, 1], got {shown(value)}.{hint}")
 
 
 def fail_class_weights_type(function: str, alpha: Any, classes: str) -> NoReturn:
@@ -80,14 +89,47 @@ def fail_normalizer(function: str, value: float) -> NoReturn:
     )
 
 
-def fail_target_range(function: str, value: float, link: str) -> NoReturn:
-    label = link == "sigmoid" and value == int(value) if math.isfinite(value) else False
-    hint = (
-        f" If {int(value)} marks what to leave out, pass ignore_index={int(value)}."
-        if label
-        else " Probabilities are expected, not logits or percentages."
-    )
-    raise ValueError(f"{function}: targets must be in [0, 1], got {value}.{hint}")
+def fail_target_range(function: str, value: float, link: str, targets: Tensor) -> NoReturn:
+    """What is wrong with targets of which ``value`` is outside [0, 1], by what else occurs."""
+    hint = "Probabilities are expected, not logits or percentages."
+    if math.isnan(value):
+        hint = (
+            "To leave out what has no label use sample_weight=(~targets.isnan()).to(logits.dtype) "
+            "with targets.nan_to_num(0)."
+        )
+        if link == "sigmoid":
+            hint = (
+                "If NaN marks what has no label, use targets.nan_to_num(-1) with ignore_index=-1."
+            )
+    elif link == "sigmoid" and value == int(value):
+        marked = f"If {int(value)} marks what to leave out, pass ignore_index={int(value)}."
+        others = targets[targets != value]
+        if value > 1 and others.numel() and bool((others == 0).all()):
+            hint = (
+                f"Only 0 and {int(value)} occur: if {int(value)} is the positive class of a mask, "
+                f"use targets > 0. {marked}"
+            )
+        elif value == -1 and others.numel() and bool((others == 1).all()):
+            hint = f"Only -1 and 1 occur: if -1 is the negative class, use targets > 0. {marked}"
+        elif bool(((others == 0) | (others == 1)).all()):
+            hint = marked
+            if not others.numel():
+                hint = f"If {int(value)} is the positive class, use targets > 0. {marked}"
+                hint = marked if value < 0 else hint
+        elif value > 1 and bool(((targets >= 0) & (targets <= value)).all()) and _spread(others):
+            hint = (
+                f"Values up to {int(value)} occur: for grey levels or percentages divide by the "
+                "largest there can be; for class indices use softmax_focal_loss, or one-hot "
+                f"targets. {marked}"
+            )
+        else:
+            hint = marked
+    raise ValueError(f"{function}: targets must be in [0, 1], got {value}. {hint}")
+
+
+def _spread(others: Tensor) -> bool:
+    """Whether further values lie outside [0, 1]."""
+    return bool((others > 1).any())
 
 
 def fail_class_index(function: str, value: int, classes: int) -> NoReturn:
@@ -97,15 +139,41 @@ def fail_class_index(function: str, value: int, classes: int) -> NoReturn:
     )
 
 
-def fail_sigmoid_shape(function: str, logits: Tensor, targets: Tensor) -> NoReturn:
-    by_class = (
-        logits.dim() >= 2
-        and targets.shape == logits.shape[:1] + logits.shape[2:]
-        and not targets.dtype.is_floating_point
+def fail_one_class(function: str, logits: Tensor) -> NoReturn:
+    way_out = {
+        1: "sigmoid_focal_loss(logits, targets.to(logits.dtype).view_as(logits))",
+    }.get(logits.dim(), "sigmoid_focal_loss(logits, targets[:, None])")
+    if function.lower().startswith("linear"):
+        way_out = "sigmoid_focal_loss((hidden @ weight.T).squeeze(-1), targets)"
+    raise ValueError(
+        f"{function}: logits must have at least two classes, got {shape(logits)}. The softmax of "
+        "one class is 1, so its loss is 0 and nothing is learned. One column is a binary problem: "
+        f"use {way_out}."
     )
+
+
+def fail_sigmoid_shape(function: str, logits: Tensor, targets: Tensor) -> NoReturn:
+    positions = logits.shape[:1] + logits.shape[2:]
     hint = ""
-    if by_class:
-        hint = " For class indices use softmax_focal_loss."
+    if logits.dim() >= 2 and logits.shape[1] == 1 and targets.shape == positions:
+        hint = " Use targets[:, None]: the logits have an axis of one column."
+    elif logits.dim() >= 2 and targets.shape == positions and not targets.dtype.is_floating_point:
+        one_hot = f"torch.nn.functional.one_hot(targets.long(), {logits.shape[1]})"
+        if logits.dim() > 2:
+            one_hot += ".movedim(-1, 1)"
+        hint = (
+            " For class indices use softmax_focal_loss, where classes exclude each other, or "
+            f"{one_hot}.to(logits.dtype) for one decision per class."
+        )
+    elif logits.dim() >= 1 and logits.shape[-1] == 1 and targets.shape == logits.shape[:-1]:
+        hint = " Use targets[..., None]: the logits have an axis of one column."
+    elif targets.dim() == logits.dim() + 1 and logits.shape in (
+        targets.shape[:1] + targets.shape[2:],
+        targets.shape[:-1],
+    ):
+        axis = 1 if logits.shape == targets.shape[:1] + targets.shape[2:] else -1
+        if targets.shape[axis] == 1:
+            hint = f" Use targets.squeeze({axis}): they have an axis of one column more."
     elif logits.numel() == targets.numel():
         hint = " Reshape one of them: broadcasting here would pair every logit with every target."
     raise ValueError(
