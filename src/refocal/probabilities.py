@@ -476,7 +476,7 @@ def normalizer_shift(
     if not 1 <= arguments.integer(name, "batch_size", batch_size) <= LARGEST_BATCH:
         _fail(
             name,
-            f"batch_size must be >= 1 and <= {LARGEST_BATCH:,}, got {arguments.shown(batch_size)}.",
+            f"batch_size must be >= 1, and at most {LARGEST_BATCH:,}, got {arguments.shown(batch_size)}.",
         )
     weight = 0.5 if alpha is None else arguments.alpha_number(name, alpha)
     if normalizer not in arguments.NORMALIZERS:

@@ -337,6 +337,8 @@ def _loss(
     z = logits.to(dtype)
     if kept is not None:
         targets, z = torch.where(kept, targets, 0), torch.where(kept, z, 0.0)
+    if problem.weight is not None:  # weight 0 is 0, also of NaN
+        z = torch.where((problem.weight == 0) & ~torch.isfinite(z), 0.0, z)
     y = targets.to(dtype)
     losses = rule(_point(z, y), problem.gamma[0])
     if alpha is not None:

@@ -50,7 +50,8 @@ def check_posterior_alpha(
         rounded = round_to(float(end), dtype)
         if inside and 0 < rounded and (multiclass or rounded < 1):
             continue
-        becomes = f", which {str(dtype)[6:]} rounds to {rounded:g}" if inside else ""
+        exact = rounded == end
+        becomes = "" if exact else f", which {str(dtype)[6:]} rounds to {rounded:g}"
         raise ValueError(
             f"{function}: alpha must be {domain}, got {shown(end)}{becomes}. A class of weight 0 "
             "is not learned, so it has no posterior."

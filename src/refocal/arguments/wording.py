@@ -90,46 +90,31 @@ def fail_normalizer(function: str, value: float) -> NoReturn:
 
 
 def fail_target_range(function: str, value: float, link: str, targets: Tensor) -> NoReturn:
-    """What is wrong with targets of which ``value`` is outside [0, 1], by what else occurs."""
+    """What ``value`` outside [0, 1] means, by what else occurs: read here alone, on failure."""
     hint = "Probabilities are expected, not logits or percentages."
     if math.isnan(value):
-        hint = (
-            "To leave out what has no label use sample_weight=(~targets.isnan()).to(logits.dtype) "
-            "with targets.nan_to_num(0)."
-        )
-        if link == "sigmoid":
+        hint = "If NaN marks what has no label, use targets.nan_to_num(-1) with ignore_index=-1."
+        if link == "softmax":
             hint = (
-                "If NaN marks what has no label, use targets.nan_to_num(-1) with ignore_index=-1."
+                "If NaN marks what has no label, use targets.nan_to_num(0) with sample_weight=0 "
+                "there."
             )
-    elif link == "sigmoid" and value == int(value):
-        marked = f"If {int(value)} marks what to leave out, pass ignore_index={int(value)}."
-        others = targets[targets != value]
-        if value > 1 and others.numel() and bool((others == 0).all()):
+    elif link == "sigmoid" and math.isfinite(value) and value == int(value):
+        hint = f"If {int(value)} marks what to leave out, pass ignore_index={int(value)}."
+        others = targets.detach()[targets.detach() != value]
+        if value == -1 and others.numel() and bool((others == 1).all()):
+            hint = f"Only -1 and 1 occur: if -1 is the negative class, use targets > 0. {hint}"
+        elif value > 1 and bool((others == 0).all()):
             hint = (
-                f"Only 0 and {int(value)} occur: if {int(value)} is the positive class of a mask, "
-                f"use targets > 0. {marked}"
+                f"Only 0 and {int(value)} occur: if {int(value)} is the positive class, as in a "
+                f"mask of grey levels, use targets > 0. {hint}"
             )
-        elif value == -1 and others.numel() and bool((others == 1).all()):
-            hint = f"Only -1 and 1 occur: if -1 is the negative class, use targets > 0. {marked}"
-        elif bool(((others == 0) | (others == 1)).all()):
-            hint = marked
-            if not others.numel():
-                hint = f"If {int(value)} is the positive class, use targets > 0. {marked}"
-                hint = marked if value < 0 else hint
-        elif value > 1 and bool(((targets >= 0) & (targets <= value)).all()) and _spread(others):
+        elif value > 1 and bool((others > 1).any()):
             hint = (
-                f"Values up to {int(value)} occur: for grey levels or percentages divide by the "
-                "largest there can be; for class indices use softmax_focal_loss, or one-hot "
-                f"targets. {marked}"
+                "Several values above 1 occur: for class indices use softmax_focal_loss or one-hot "
+                f"targets, for grey levels divide by their largest. {hint}"
             )
-        else:
-            hint = marked
     raise ValueError(f"{function}: targets must be in [0, 1], got {value}. {hint}")
-
-
-def _spread(others: Tensor) -> bool:
-    """Whether further values lie outside [0, 1]."""
-    return bool((others > 1).any())
 
 
 def fail_class_index(function: str, value: int, classes: int) -> NoReturn:
