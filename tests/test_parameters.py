@@ -124,7 +124,10 @@ def test_initialize_bias():
 
 
 MESSAGES = [
-    (lambda: effective_number_weights([10, 0]), r"class_counts\[1\] must be finite and > 0, got 0\. A"),
+    (
+        lambda: effective_number_weights([10, 0]),
+        r"class_counts\[1\] must be finite and > 0, got 0\. A",
+    ),
     (
         lambda: effective_number_weights([10, 1], 1.0),
         r"beta must be in \[0, 1\), got 1.0. For inverse",

@@ -162,7 +162,9 @@ def gradient_budget(
         {'cross_entropy': 0.638, 'focal_at_start': 0.006, 'focal_when_fitted': 0.66}
     """
     name = "gradient_budget"
-    z, y = _as_cross_entropy(name, logits, targets, link, {} if trained_with is None else trained_with)
+    z, y = _as_cross_entropy(
+        name, logits, targets, link, {} if trained_with is None else trained_with
+    )
     if not y.numel():
         _fail(name, "targets must hold at least one example, got none.")
     alpha = arguments.default_alpha(alpha, link)
@@ -273,7 +275,11 @@ def suggest(
     p_true = torch.where(index == 1, torch.sigmoid(odds), torch.sigmoid(-odds))
 
     def easy_share(gamma: float) -> float:
-        return _shares(_sigmoid_pull(odds, index, NO_WEIGHTS, (gamma, gamma)))[p_true >= EASY].sum().item()
+        return (
+            _shares(_sigmoid_pull(odds, index, NO_WEIGHTS, (gamma, gamma)))[p_true >= EASY]
+            .sum()
+            .item()
+        )
 
     plain = easy_share(0.0)
     candidates = [
@@ -415,7 +421,7 @@ def _softmax_logits(name: str, odds: Tensor, alpha: Tensor | None, gamma: Number
             return z
     _fail(
         name,
-        f"gamma must be at most about {STEPS // 25} with link=\"softmax\", got {largest:g}. Larger "
+        f'gamma must be at most about {STEPS // 25} with link="softmax", got {largest:g}. Larger '
         "ones are not inverted.",
     )
 

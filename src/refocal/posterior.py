@@ -133,9 +133,7 @@ def binary_link(
     arguments.check_posterior_alpha(function, alpha, multiclass=False, dtype=dtype)
     arguments.check_posterior_gamma(function, gammas, logits)
     shift = 0.0 if alpha is None else _log(weights[1], dtype) - _log(weights[0], dtype)
-    return BinaryTensorLink(
-        shift, gammas, arguments.flag(function, "detach_modulator", detached)
-    )
+    return BinaryTensorLink(shift, gammas, arguments.flag(function, "detach_modulator", detached))
 
 
 def softmax_posterior(

@@ -476,7 +476,8 @@ def normalizer_shift(
     if not 1 <= arguments.integer(name, "batch_size", batch_size) <= LARGEST_BATCH:
         _fail(
             name,
-            f"batch_size must be >= 1, and at most {LARGEST_BATCH:,}, got {arguments.shown(batch_size)}.",
+            f"batch_size must be >= 1, and at most {LARGEST_BATCH:,}, got "
+            f"{arguments.shown(batch_size)}.",
         )
     weight = 0.5 if alpha is None else arguments.alpha_number(name, alpha)
     if normalizer not in arguments.NORMALIZERS:
@@ -540,7 +541,7 @@ def _logit(function: str, argument: str, value: Any) -> float:
 
 
 def _log_shares(function: str, value: Any, argument: str = "base_rate") -> tuple[float, float]:
-    """log P and log(1 - P) of a prior."""
+    """Logarithms of a prior P and of 1 - P."""
     probability = arguments.strictly_between_0_and_1(function, argument, value)
     return math.log(probability), math.log1p(-probability)
 

@@ -48,7 +48,7 @@ def check_posterior_alpha(
     for end, inside in ends:
         # a loss of logits of this dtype saw the rounded weight
         rounded = round_to(float(end), dtype)
-        if inside and 0 < rounded and (multiclass or rounded < 1):
+        if inside and rounded > 0 and (multiclass or rounded < 1):
             continue
         exact = rounded == end
         becomes = "" if exact else f", which {str(dtype)[6:]} rounds to {rounded:g}"

@@ -21,7 +21,9 @@ def quoted(choices: tuple[str, ...]) -> str:
 
 def article(value: Any) -> str:
     """What a value is, with the value itself where it is short."""
-    return f"the {type(value).__name__} {shown(value)}" if is_number(value) else type(value).__name__
+    return (
+        f"the {type(value).__name__} {shown(value)}" if is_number(value) else type(value).__name__
+    )
 
 
 def fail_choice(
@@ -29,7 +31,7 @@ def fail_choice(
 ) -> NoReturn:
     more = f", {more}" if more else ""
     raise ValueError(
-        f"{function}: {argument} must be one of {quoted(choices)}{more}, got {shown(value) if is_number(value) else repr(value)}."
+        f"{function}: {argument} must be one of {quoted(choices)}{more}, got {shown(value)}."
     )
 
 
