@@ -87,7 +87,7 @@ def test_one_class_is_refused(implementation: str, shape: tuple[int, ...]) -> No
     """Its loss would be 0 for ever: one column of logits is a binary problem."""
     index = torch.zeros(shape[:1] + shape[2:] if len(shape) > 1 else (), dtype=torch.long)
     for targets in (index, torch.ones(shape)):
-        with pytest.raises(ValueError, match="at least two classes, got .* sigmoid_focal_loss"):
+        with pytest.raises(ValueError, match=r"at least two classes, got .* sigmoid_focal_loss"):
             evaluate(implementation, softmax_focal_loss, torch.zeros(shape), targets)
 
 
