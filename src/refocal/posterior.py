@@ -84,7 +84,7 @@ def sigmoid_posterior(
     name = "sigmoid_posterior"
     dtype = arguments.check_logits(name, logits)
     link = binary_link(name, logits, dtype, alpha, gamma, detach_modulator)
-    temperature = arguments.posterior_temperature(name, temperature, logits, dtype)
+    divisor = arguments.posterior_temperature(name, temperature, logits, dtype)
     smoothing = arguments.smoothing(name, label_smoothing)
     arguments.check_posterior_smoothing(name, smoothing)
     wanted = arguments.flag(name, "log_odds", log_odds)
@@ -95,7 +95,7 @@ def sigmoid_posterior(
         positive = (smoothed - smoothing / 2).clamp(min=0)
         negative = (torch.sigmoid(-odds) - smoothing / 2).clamp(min=0)
         odds = torch.log(positive) - torch.log(negative)
-    odds = odds / temperature
+    odds = odds / divisor
     return (odds if wanted else torch.sigmoid(odds)).to(logits.dtype)
 
 
@@ -185,7 +185,7 @@ def softmax_posterior(
     weights = arguments.class_weights(name, alpha, logits, classes, dtype)
     exponent = arguments.softmax_posterior_gamma(name, gamma, logits, dtype)
     arguments.check_posterior_alpha(name, alpha, multiclass=True, dtype=dtype)
-    temperature = arguments.posterior_temperature(name, temperature, logits, dtype)
+    divisor = arguments.posterior_temperature(name, temperature, logits, dtype)
     smoothing = arguments.smoothing(name, label_smoothing)
     arguments.check_posterior_smoothing(name, smoothing)
     z = logits.to(dtype)
@@ -213,11 +213,11 @@ def softmax_posterior(
         left = (probabilities - smoothing / classes).clamp(min=0)
         masked = left == 0
         score = torch.log(torch.where(masked, 1.0, left))
-    if smoothing or isinstance(temperature, Tensor) or temperature != 1:
+    if smoothing or isinstance(divisor, Tensor) or divisor != 1:
         # relative to the largest, which a small temperature leaves at 0; a masked class stays one
         score = torch.where(masked, -torch.inf, score)
         score = score - score.detach().amax(axis, keepdim=True)
-        score = torch.where(masked, -torch.inf, torch.where(masked, 0.0, score) / temperature)
+        score = torch.where(masked, -torch.inf, torch.where(masked, 0.0, score) / divisor)
         probabilities = torch.softmax(score, axis)
     return probabilities.to(logits.dtype)
 

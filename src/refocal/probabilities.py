@@ -88,13 +88,13 @@ def sigmoid_logit(
         )
     target = probability.double()
     link = binary_link(name, target, torch.float64, alpha, gamma, detach_modulator)
-    temperature = arguments.posterior_temperature(name, temperature, target, torch.float64)
+    divisor = arguments.posterior_temperature(name, temperature, target, torch.float64)
     smoothing = arguments.smoothing(name, label_smoothing)
     arguments.check_posterior_smoothing(name, smoothing)
     if not arguments.flag(name, "log_odds", log_odds):
         _check_probabilities(name, "probability", probability)
         target = torch.logit(target)
-    target = target * temperature
+    target = target * divisor
     if smoothing:
         smoothed = torch.sigmoid(target) * (1 - smoothing) + smoothing / 2
         negative = torch.sigmoid(-target) * (1 - smoothing) + smoothing / 2
@@ -119,7 +119,7 @@ def _constant(link: BinaryTensorLink) -> BinaryTensorLink:
     return BinaryTensorLink(held(link.shift), (held(positive), held(negative)), link.detached)
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@torch.compiler.disable  # type: ignore[misc]
 def _root(link: BinaryTensorLink, target: Tensor) -> Tensor:
     """The logit of these log-odds: Newton's method, held in a bracket."""
     with torch.no_grad():
