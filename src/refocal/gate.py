@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from refocal.problem import Problem
+from refocal import arguments
+from refocal.problem import Problem, SigmoidProblem
 from refocal.torch_state import PLAIN, dispatches, is_distributed, is_traced
 
 P = TypeVar("P", bound=Problem)
 
-PLAIN_VALUES = frozenset((*PLAIN, float, int, bool, str, type(None)))
+PLAIN_VALUES = frozenset((*PLAIN, float, int, bool, str, tuple, type(None)))
 # the fields of a problem whose names are not the arguments'
 ARGUMENTS = {"weight": "sample_weight"}
 
@@ -36,7 +37,11 @@ def admit(function: str, problem: P, normalizer: Any, lead: Tensor | None = None
         TypeError: a tensor that cannot be brought together with the logits.
     """
     lead = problem.logits if lead is None else lead
-    if is_traced() or all([_is_plain(part) for part in (lead, *problem, normalizer)]):
+    if is_traced():
+        return problem, normalizer
+    arguments.check_memory(function, "targets", problem.targets)
+    arguments.check_memory(function, "logits", lead)
+    if _all_plain(lead, problem, normalizer):
         return problem, normalizer
     logits = together(function, "logits", lead, lead) if lead is problem.logits else problem.logits
     others = [
@@ -47,9 +52,10 @@ def admit(function: str, problem: P, normalizer: Any, lead: Tensor | None = None
     return admitted, together(function, "normalizer", normalizer, lead)
 
 
-def _is_plain(value: Any) -> bool:
-    kind = type(value)
-    return kind in PLAIN_VALUES or (kind is tuple and PLAIN_VALUES.issuperset(map(type, value)))
+def _all_plain(lead: Tensor, problem: Problem, normalizer: Any) -> bool:
+    """Whether every tensor is plain, as most are."""
+    pairs = (*problem.alpha, *problem.gamma) if isinstance(problem, SigmoidProblem) else ()
+    return PLAIN_VALUES.issuperset(map(type, (lead, normalizer, *problem, *pairs)))
 
 
 def together(function: str, argument: str, value: Any, lead: Tensor) -> Any:

@@ -51,7 +51,8 @@ def sigmoid_focal_loss(
         targets: 0, 1 or between, of the shape of ``logits``; bool, integer or floating.
         alpha: weight of the positive class in [0, 1]; negatives get ``1 - alpha``. None: no
             weight. A tensor may be 0-d, ``(C,)`` along axis 1 (axis 0 of 1-d logits), or of the
-            logits' number of axes and broadcastable.
+            logits' number of axes and broadcastable: for ``(B, Q, C)`` logits, whose classes are on
+            the last axis, ``alpha.view(1, 1, C)``.
         gamma: focusing exponent >= 0; 0 is cross-entropy. A tensor as for ``alpha``, or a tuple
             ``(gamma_pos, gamma_neg)``.
         reduction: "none" (shape and dtype of ``logits``), "sum", or "mean" = sum / normalizer. Of

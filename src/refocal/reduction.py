@@ -43,7 +43,7 @@ def at_least(count: Number, normalizer: str | float | Tensor) -> Number:
     """A count to divide by: positives at least 1, and for a count of 0 the sum is 0 too."""
     if not isinstance(count, Tensor):
         return count or 1
-    if normalizer == "positives":
+    if normalizer in ("positives", "elements"):
         return count.clamp(min=1)
     return torch.where(count == 0, 1, count)
 

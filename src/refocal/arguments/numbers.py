@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from refocal.arguments.inspection import is_number
+from refocal.arguments.reals import as_float, shown
 from refocal.arguments.wording import fail_alpha, fail_gamma
 
 LARGEST_GAMMA = 1e30
@@ -40,7 +41,7 @@ def gamma_number(function: str, gamma: Any, *, multiclass: bool) -> float:
     if not 0 <= gamma < math.inf:
         fail_gamma(function, gamma)
     # held: beyond it q**gamma is 0 or 1 for every float, but gamma * p * ce would overflow
-    return min(float(gamma), LARGEST_GAMMA)
+    return min(as_float(gamma), LARGEST_GAMMA)
 
 
 def smoothing(function: str, label_smoothing: Any) -> float:
@@ -55,7 +56,7 @@ def fraction(function: str, argument: str, value: Any) -> float:
             f"{function}: {argument} must be a number in [0, 1], got {type(value).__name__}."
         )
     if not 0 <= value <= 1:
-        raise ValueError(f"{function}: {argument} must be in [0, 1], got {value}.")
+        raise ValueError(f"{function}: {argument} must be in [0, 1], got {shown(value)}.")
     return float(value)
 
 
@@ -70,10 +71,10 @@ def flag(function: str, argument: str, value: Any) -> bool:
 
 def integer(function: str, argument: str, value: Any) -> int:
     """An integer, of Python or NumPy, that 64 bits hold."""
-    if not isinstance(value, Integral) or isinstance(value, bool):
+    if type(value) is not int and (not isinstance(value, Integral) or isinstance(value, bool)):
         raise TypeError(f"{function}: {argument} must be an integer, got {type(value).__name__}.")
     number = index(value)
-    if not holds(torch.int64, number):
+    if not -(2**63) <= number < 2**63:
         raise ValueError(f"{function}: {argument} must be an integer of 64 bits, got {number}.")
     return number
 
@@ -110,6 +111,8 @@ def ignored_target(function: str, ignore_index: Any, dtype: torch.dtype) -> floa
 
 def holds(dtype: torch.dtype, value: int) -> bool:
     """Whether an integer dtype can represent a value."""
+    if dtype == torch.int64:  # the usual one, and asking takes longer than comparing
+        return -(2**63) <= value < 2**63
     limits = torch.iinfo(dtype)
     return limits.min <= value <= limits.max
 

@@ -32,6 +32,7 @@ from refocal.arguments.tensors import (
 )
 from refocal.arguments.wording import (
     fail_class_index,
+    fail_one_class,
     fail_sample_weight,
     fail_sigmoid_shape,
     fail_softmax_shape,
@@ -138,6 +139,8 @@ def softmax_problem(
     dtype = check_logits(function, logits)
     targets = check_targets_type(function, logits, targets)
     axis, classes = class_axis(function, logits)
+    if classes == 1:
+        fail_one_class(function, logits)
     positions = tuple(logits.shape[:axis]) + tuple(logits.shape[axis + 1 :])
     by_index = not targets.dtype.is_floating_point
     if targets.shape != (positions if by_index else tuple(logits.shape)):
@@ -256,4 +259,4 @@ def check_values_of(function: str, problem: Problem) -> None:
     slack = rounding_of(targets.dtype)
     if not (low >= -slack and high <= 1 + slack):
         link = "sigmoid" if isinstance(problem, SigmoidProblem) else "softmax"
-        fail_target_range(function, low if not low >= -slack else high, link)
+        fail_target_range(function, low if not low >= -slack else high, link, targets)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refocal.arguments.inspection import is_number, readable
+from refocal.arguments.inspection import extremes, is_number, readable
 from refocal.arguments.numbers import (
     alpha_number,
     check_ignore_index,
@@ -65,7 +65,7 @@ def check_reduction(
                 f"{function}: normalizer must be a number or a 0-d tensor, got a tensor of shape "
                 f"{shape(normalizer)}. Sum it first."
             )
-        if readable(normalizer) and not _counts(value := normalizer.item(), shared):
+        if readable(normalizer) and not _counts(value := extremes(normalizer)[0], shared):
             fail_normalizer(function, value)
     elif not is_number(normalizer):
         raise TypeError(

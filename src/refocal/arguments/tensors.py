@@ -64,7 +64,9 @@ def check_targets_type(function: str, logits: Tensor, targets: Any) -> Tensor:
             f"{function}: targets must be a tensor, got {type(targets).__name__}. "
             "Use torch.as_tensor."
         )
-    check_device(function, "targets", targets, logits)
+    check_kind(function, "targets", targets)
+    if targets.device != logits.device:
+        check_device(function, "targets", targets, logits)
     if targets.dtype not in TARGETS and not targets.dtype.is_floating_point:
         raise TypeError(
             f"{function}: targets must be bool, integer or floating, got {targets.dtype}."
@@ -93,7 +95,7 @@ def check_kind(function: str, argument: str, tensor: Tensor) -> None:
 
 def check_memory(function: str, argument: str, tensor: Tensor) -> None:
     """Values that are there: torch reads at address 0 where a storage has been freed."""
-    if type(tensor) is Tensor and not is_traced() and is_freed(tensor):
+    if type(tensor) is Tensor and is_freed(tensor):
         raise ValueError(
             f"{function}: {argument} must have its values in memory, got a tensor of shape "
             f"{shape(tensor)} whose storage has been freed, as FSDP frees parameters between "
@@ -106,7 +108,8 @@ def check_device(function: str, argument: str, tensor: Tensor, logits: Tensor) -
     everywhere in torch.
     """
     check_kind(function, argument, tensor)
-    check_memory(function, argument, tensor)
+    if not is_traced():
+        check_memory(function, argument, tensor)
     if tensor.device != logits.device and not (tensor.dim() == 0 and tensor.device.type == "cpu"):
         raise ValueError(
             f"{function}: {argument} must be on the device of logits, {logits.device}, got "
@@ -142,8 +145,11 @@ def class_weights(
             f"{function}: alpha must have shape ({classes},), one weight per class of logits "
             f"{shape(logits)}, got {shape(alpha)}."
         )
-    check_alpha_values(function, alpha, multiclass=True)
-    return alpha.to(dtype)
+    if alpha.dtype.is_complex:
+        raise TypeError(f"{function}: alpha must be real, got {alpha.dtype}.")
+    weights = alpha.to(dtype)
+    check_alpha_values(function, weights, multiclass=True)  # 1e300 is infinite in float32
+    return weights
 
 
 def check_alpha_values(function: str, alpha: Tensor, *, multiclass: bool) -> None:
@@ -188,7 +194,7 @@ def one_gamma(function: str, gamma: Any, logits: Tensor, dtype: torch.dtype) -> 
     """A sigmoid exponent: a number, or a tensor aligned with the logits."""
     if isinstance(gamma, Tensor):
         aligned = aligned_parameter(function, "gamma", gamma, logits, dtype)
-        check_gamma_values(function, gamma)
+        check_gamma_values(function, aligned)
         return aligned
     return round_to(gamma_number(function, gamma, multiclass=False), dtype)
 
@@ -207,7 +213,9 @@ def softmax_gamma(
     if not isinstance(gamma, Tensor):
         return round_to(gamma_number(function, gamma, multiclass=True), dtype)
     check_device(function, "gamma", gamma, logits)
-    check_gamma_values(function, gamma)
+    if gamma.dtype.is_complex:
+        raise TypeError(f"{function}: gamma must be real, got {gamma.dtype}.")
+    check_gamma_values(function, gamma.to(dtype))
     axis = 0 if logits.dim() == 1 else 1
     classes = logits.shape[axis]
     exponent: Tensor = gamma.to(dtype)
@@ -245,8 +253,17 @@ def aligned_parameter(
     if logits.dim():
         classes = logits.shape[min(1, logits.dim() - 1)]
         layouts = f"0-d, ({classes},) per class, or {logits.dim()}-d and broadcastable,"
+    hint = ""
+    if value.dim() == 1 and logits.dim() > 2 and value.shape[0] in logits.shape[2:]:
+        # the rule is axis 1: (B, Q, C) logits, as of a detection transformer, have queries there
+        axis = logits.shape[2:].index(value.shape[0]) + 2
+        view = ", ".join("-1" if one == axis else "1" for one in range(logits.dim()))
+        if axis == logits.dim() - 1:
+            view = ", ".join(["1"] * axis + [str(value.shape[0])])
+        hint = f" If the classes of these logits are on axis {axis}, use {argument}.view({view})."
     raise ValueError(
         f"{function}: {argument} must be {layouts} for logits {shape(logits)}, got {shape(value)}."
+        f"{hint}"
     )
 
 
