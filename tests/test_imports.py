@@ -17,7 +17,7 @@ SOURCE = Path(refocal.__file__).parent
 
 # The rooms of design.md; a room may look into its own tier and those above it in this list.
 TIERS = (
-    {"formula"},
+    {"formula", "files"},
     {"links", "arguments", "problem", "inverse"},
     {"posterior", "reduction", "kernels", "ranks", "probabilities"},
     {"losses", "linear", "variants", "modules"},
