@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -55,11 +57,46 @@ class FocalXGBClassifier(FocalClassifier):
     refused: ClassVar[dict[str, str]] = {
         "objective": "The objective is the focal loss; choose alpha and gamma.",
         "base_score": "Choose the start with start=.",
+        "boost_from_average": "Choose the start with start=.",
         "num_class": "It follows from y.",
+        "num_target": "It follows from y.",
+        "num_feature": "It follows from X.",
+        "num_trees": "Use n_estimators=.",
+        "num_boost_round": "Use n_estimators=.",
+        "scale_pos_weight": (
+            "XGBoost reads it in its own objectives alone; use class_weight= or alpha=."
+        ),
+        "missing": "Mark what is missing as NaN.",
+        "enable_categorical": "The categories of a data frame are always used.",
+        "disable_default_eval_metric": "It is always set; choose with eval_metric=.",
+        "custom_metric": "Use eval_metric=.",
+        "maximize": "The metrics know their direction.",
     }
 
-    def _train(self, host: Any, rows: Rows, evals: list[Rows], metrics: list[Metric]) -> Any:
-        params = self._host_params() | {
+    def _first_names(self, host: Any) -> dict[str, str]:
+        # XGBoost writes down what it has read, under every name: all but the parameters of an
+        # objective, as the one that it falls back to beside ours is never asked
+        choice = {
+            key: value
+            for key in ("booster", "tree_method", "updater", "process_type", "multi_strategy")
+            if (value := self._host_params().get(key)) is not None
+        }
+        one_row = host.DMatrix(np.zeros((1, 1)), [0.0])  # the names are those of any table
+        with host.config_context(verbosity=0):
+            probe = host.Booster({**choice, "base_score": 0.0}, [one_row])
+            read = json.loads(probe.save_config())["learner"]
+        del read["objective"]
+        return {name: name for name in ("verbosity", *_leaves(read))}
+
+    def _train(
+        self,
+        host: Any,
+        settings: dict[str, Any],
+        rows: Rows,
+        evals: list[Rows],
+        metrics: list[Metric],
+    ) -> Any:
+        params = settings | {
             "base_score": self.start_,
             "disable_default_eval_metric": True,
         }
@@ -83,7 +120,9 @@ class FocalXGBClassifier(FocalClassifier):
             self.n_estimators,
             obj=self.objective_,
             evals=[(one, f"validation_{i}") for i, one in enumerate(matrices)],
-            custom_metric=lambda margins, data: [one(margins, data) for one in metrics],
+            custom_metric=lambda margins, data: [
+                (one.name, one(margins, data)[1]) for one in metrics
+            ],
             evals_result=self.evals_result_,
             verbose_eval=False,
             callbacks=callbacks,
@@ -110,3 +149,16 @@ class FocalXGBClassifier(FocalClassifier):
         names = self.booster_.feature_names or [f"f{i}" for i in range(self.n_features_in_)]
         values = np.array([gains.get(name, 0.0) for name in names])
         return np.asarray(values / max(values.sum(), np.finfo(float).tiny))
+
+
+def _leaves(tree: Any) -> Iterator[str]:
+    """The names in XGBoost's configuration that stand for a value."""
+    if isinstance(tree, list):
+        for branch in tree:
+            yield from _leaves(branch)
+        return
+    for name, value in tree.items():
+        if isinstance(value, (dict, list)):
+            yield from _leaves(value)
+        else:
+            yield name
