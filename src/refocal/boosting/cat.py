@@ -145,6 +145,16 @@ class FocalCatBoostClassifier(FocalClassifier):
         # CatBoost refuses unknown parameters, and by another name the same one twice
         return {name: name for name in self._host_params()}
 
+    def _settings(self, host: Any) -> dict[str, Any]:
+        settings = super()._settings(host)
+        for name in ("model_shrink_rate", "model_shrink_mode", "posterior_sampling"):
+            if name in settings and self.start not in ("zero", 0):
+                raise ValueError(
+                    f"{type(self).__name__}: {name} must be left out, got {settings[name]!r}. "
+                    'CatBoost does not shrink a model beside a baseline; use start="zero".'
+                )
+        return settings
+
     def _train(
         self,
         host: Any,

@@ -27,7 +27,7 @@ from refocal.boosting import arguments
 from refocal.boosting.metrics import METRICS, Metric, Objective
 from refocal.boosting.numeric import Array
 from refocal.boosting.objectives import SigmoidFocalObjective, SoftmaxFocalObjective
-from refocal.boosting.saved import as_json, from_json
+from refocal.boosting.saved import as_json, from_json, python_number
 from refocal.files import write_text
 
 # checked when fitting, by the number of classes: the objectives' own domains
@@ -178,9 +178,9 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             elif given not in first_names:
                 close = difflib.get_close_matches(given, [*first_names, *self._get_param_names()])
                 meant = f" Did you mean {close[0]}?" if close else ""
-                way_out = f"{self.package} would ignore it, with these settings or any.{meant}"
+                way_out = f"{self.package} would ignore it.{meant}"
             else:
-                settings[parameter] = value
+                settings[parameter] = python_number(value)
                 continue
             raise ValueError(
                 f"{type(self).__name__}: {given} must be left out, got {value!r}. {way_out}"

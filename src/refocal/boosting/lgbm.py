@@ -144,7 +144,7 @@ class FocalLGBMClassifier(FocalClassifier):
         if self.early_stopping_rounds is not None:
             callbacks.append(
                 host.early_stopping(
-                    self.early_stopping_rounds,
+                    int(self.early_stopping_rounds),  # LightGBM refuses NumPy's
                     first_metric_only=True,
                     verbose=False,
                     min_delta=least,

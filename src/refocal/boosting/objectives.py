@@ -280,6 +280,8 @@ class SoftmaxFocalObjective:
             "calls Python once per row. Use FocalXGBClassifier or FocalLGBMClassifier."
         )
 
+    calc_ders_range = calc_ders_multi  # asked for where the eval_metric is not CatBoost's own
+
     def losses(self, labels: npt.ArrayLike, margins: npt.ArrayLike) -> Array:
         """The loss of every row in nats, without sample weights. Shapes ``(n,)`` and ``(n, C)``."""
         name, labels = type(self).__name__, np.asarray(labels)

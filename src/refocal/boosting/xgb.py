@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +13,16 @@ from refocal.boosting import arguments
 from refocal.boosting.classifier import FocalClassifier, Rows
 from refocal.boosting.metrics import Metric
 from refocal.boosting.numeric import Array
+
+
+# settings that between them bring up every part of XGBoost that has parameters
+BOOSTERS: tuple[dict[str, str], ...] = (
+    {"booster": "dart"},
+    {"booster": "gbtree", "tree_method": "exact"},
+    {"booster": "gbtree", "tree_method": "approx"},
+    {"booster": "gblinear", "updater": "shotgun"},
+    {"booster": "gblinear", "updater": "coord_descent"},
+)
 
 
 class FocalXGBClassifier(FocalClassifier):
@@ -74,19 +85,7 @@ class FocalXGBClassifier(FocalClassifier):
     }
 
     def _first_names(self, host: Any) -> dict[str, str]:
-        # XGBoost writes down what it has read, under every name: all but the parameters of an
-        # objective, as the one that it falls back to beside ours is never asked
-        choice = {
-            key: value
-            for key in ("booster", "tree_method", "updater", "process_type", "multi_strategy")
-            if (value := self._host_params().get(key)) is not None
-        }
-        one_row = host.DMatrix(np.zeros((1, 1)), [0.0])  # the names are those of any table
-        with host.config_context(verbosity=0):
-            probe = host.Booster({**choice, "base_score": 0.0}, [one_row])
-            read = json.loads(probe.save_config())["learner"]
-        del read["objective"]
-        return {name: name for name in ("verbosity", *_leaves(read))}
+        return {name: name for name in _read_by(host)}
 
     def _train(
         self,
@@ -149,6 +148,25 @@ class FocalXGBClassifier(FocalClassifier):
         names = self.booster_.feature_names or [f"f{i}" for i in range(self.n_features_in_)]
         values = np.array([gains.get(name, 0.0) for name in names])
         return np.asarray(values / max(values.sum(), np.finfo(float).tiny))
+
+
+@cache
+def _read_by(host: Any) -> frozenset[str]:
+    """Every parameter that some booster of XGBoost reads beside an objective of ours.
+
+    XGBoost writes down what it has read, under each of its names. Left out is what its objectives
+    read: the one that it falls back to beside ours takes parameters and is never asked. What only
+    another booster would read XGBoost warns of itself.
+    """
+    names = {"verbosity"}  # of the process, not of a model
+    one_row = host.DMatrix(np.zeros((1, 1)), [0.0])
+    with host.config_context(verbosity=0):
+        for choice in BOOSTERS:
+            probe = host.Booster({**choice, "base_score": 0.0}, [one_row])
+            read = json.loads(probe.save_config())["learner"]
+            del read["objective"]
+            names.update(_leaves(read))
+    return frozenset(names)
 
 
 def _leaves(tree: Any) -> Iterator[str]:
