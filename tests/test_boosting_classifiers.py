@@ -372,9 +372,9 @@ def test_a_start_that_xgboost_clips_is_refused(base_score, table):
     )
     with pytest.raises(ValueError, match=r"start must be .*base_score is a probability.*=0\.5"):
         model.fit(*table)
-    with pytest.raises(ValueError, match="got -13.816 in every row"):
-        parameters = {"objective": "binary:logistic", "base_score": 0}
-        xgboost.train(parameters, xgboost.DMatrix(*table), 1, obj=objective)
+    parameters, data = {"objective": "binary:logistic", "base_score": 0}, xgboost.DMatrix(*table)
+    with pytest.raises(ValueError, match=r"got -13\.816 in every row"):
+        xgboost.train(parameters, data, 1, obj=objective)
 
 
 @pytest.mark.parametrize("base_score", [None, 0.5, 0.05])

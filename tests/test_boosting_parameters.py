@@ -125,17 +125,39 @@ LIGHTGBM_UNSEEN = {
     "verbosity": "printing",
     "saved_feature_importance_type": "what the model's own text has",
     **dict.fromkeys(
-        "deterministic enable_bundle force_col_wise force_row_wise histogram_pool_size "
-        "is_enable_sparse num_threads feature_pre_filter".split(),
+        [
+            "deterministic",
+            "enable_bundle",
+            "force_col_wise",
+            "force_row_wise",
+            "histogram_pool_size",
+            "is_enable_sparse",
+            "num_threads",
+            "feature_pre_filter",
+        ],
         "memory and time",
     ),
     **dict.fromkeys(
-        "device_type gpu_device_id gpu_device_id_list gpu_platform_id gpu_use_dp num_gpu".split(),
+        [
+            "device_type",
+            "gpu_device_id",
+            "gpu_device_id_list",
+            "gpu_platform_id",
+            "gpu_use_dp",
+            "num_gpu",
+        ],
         "needs a GPU",
     ),
     **dict.fromkeys(
-        "local_listen_port machine_list_filename machines num_machines time_out top_k "
-        "tree_learner".split(),
+        [
+            "local_listen_port",
+            "machine_list_filename",
+            "machines",
+            "num_machines",
+            "time_out",
+            "top_k",
+            "tree_learner",
+        ],
         "needs several machines",
     ),
     "alpha": "a name of ours",
@@ -255,8 +277,15 @@ XGBOOST_UNSEEN = {
     "verbosity": "printing",
     "validate_parameters": "what is not read is refused here",
     **dict.fromkeys(
-        "debug_synchronize max_cached_hist_node max_row_perbatch n_jobs nthread opt_dense_col "
-        "sparse_threshold".split(),
+        [
+            "debug_synchronize",
+            "max_cached_hist_node",
+            "max_row_perbatch",
+            "n_jobs",
+            "nthread",
+            "opt_dense_col",
+            "sparse_threshold",
+        ],
         "memory and time",
     ),
     **dict.fromkeys(("device", "fail_on_invalid_gpu_id"), "needs a GPU"),
@@ -285,10 +314,16 @@ def xgboost_names():
     """All that XGBoost's interfaces take and that any booster, updater or objective reads."""
     row = xgb.DMatrix(np.zeros((1, 1)), [0.0])
     names = {*xgb.XGBClassifier().get_params(), *inspect.signature(xgb.train).parameters}
-    objectives = (
-        "binary:logistic multi:softprob rank:ndcg reg:tweedie count:poisson survival:aft "
-        "reg:pseudohubererror reg:quantileerror"
-    ).split()
+    objectives = [
+        "binary:logistic",
+        "multi:softprob",
+        "rank:ndcg",
+        "reg:tweedie",
+        "count:poisson",
+        "survival:aft",
+        "reg:pseudohubererror",
+        "reg:quantileerror",
+    ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for choice in (
@@ -399,34 +434,83 @@ CATBOOST_ACTS = {
 }
 CATBOOST_UNSEEN = {
     **dict.fromkeys(
-        "allow_writing_files custom_loss custom_metric logging_level metadata metric_period name "
-        "silent train_dir verbose".split(),
+        [
+            "allow_writing_files",
+            "custom_loss",
+            "custom_metric",
+            "logging_level",
+            "metadata",
+            "metric_period",
+            "name",
+            "silent",
+            "train_dir",
+            "verbose",
+        ],
         "printing, logs and files",
     ),
     **dict.fromkeys(
-        "dev_efb_max_buckets dev_score_calc_obj_block_size fold_permutation_block "
-        "sparse_features_conflict_fraction thread_count used_ram_limit".split(),
+        [
+            "dev_efb_max_buckets",
+            "dev_score_calc_obj_block_size",
+            "fold_permutation_block",
+            "sparse_features_conflict_fraction",
+            "thread_count",
+            "used_ram_limit",
+        ],
         "memory and time",
     ),
     **dict.fromkeys(
-        "best_model_min_trees od_pval od_type od_wait use_best_model".split(), "needs an eval_set"
+        ["best_model_min_trees", "od_pval", "od_type", "od_wait", "use_best_model"],
+        "needs an eval_set",
     ),
     **dict.fromkeys(
-        "data_partition device_config devices gpu_cat_features_storage gpu_ram_part "
-        "pinned_memory_size task_type".split(),
+        [
+            "data_partition",
+            "device_config",
+            "devices",
+            "gpu_cat_features_storage",
+            "gpu_ram_part",
+            "pinned_memory_size",
+            "task_type",
+        ],
         "needs a GPU",
     ),
     **dict.fromkeys(
-        "input_borders output_borders save_snapshot snapshot_file snapshot_interval "
-        "fixed_binary_splits".split(),
+        [
+            "input_borders",
+            "output_borders",
+            "save_snapshot",
+            "snapshot_file",
+            "snapshot_interval",
+            "fixed_binary_splits",
+        ],
         "needs files",
     ),
     **dict.fromkeys(
-        "cat_features combinations_ctr counter_calc_method ctr_description ctr_history_unit "
-        "ctr_leaf_count_limit ctr_target_border_count final_ctr_computation_mode has_time "
-        "max_ctr_complexity model_size_reg one_hot_max_size per_feature_ctr simple_ctr "
-        "store_all_simple_ctr dictionaries embedding_features feature_calcers text_features "
-        "text_processing tokenizers sampling_unit".split(),
+        [
+            "cat_features",
+            "combinations_ctr",
+            "counter_calc_method",
+            "ctr_description",
+            "ctr_history_unit",
+            "ctr_leaf_count_limit",
+            "ctr_target_border_count",
+            "final_ctr_computation_mode",
+            "has_time",
+            "max_ctr_complexity",
+            "model_size_reg",
+            "one_hot_max_size",
+            "per_feature_ctr",
+            "simple_ctr",
+            "store_all_simple_ctr",
+            "dictionaries",
+            "embedding_features",
+            "feature_calcers",
+            "text_features",
+            "text_processing",
+            "tokenizers",
+            "sampling_unit",
+        ],
         "needs categories, texts, embeddings or groups",
     ),
     "callback": "of fit, and refused by CatBoost here",
@@ -500,7 +584,7 @@ def test_what_is_no_parameter_is_refused(host, table):
 
 @pytest.mark.parametrize("host", [FocalXGBClassifier, FocalLGBMClassifier])
 def test_a_slip_is_told_what_was_meant(host, table):
-    with pytest.raises(ValueError, match="would ignore it.* Did you mean early_stopping_rounds"):
+    with pytest.raises(ValueError, match=r"would ignore it\. Did you mean early_stopping_rounds"):
         logits(host, table, early_stoping_rounds=3)
 
 

@@ -16,7 +16,6 @@ from refocal.boosting.metrics import Metric
 from refocal.boosting.numeric import Array
 from refocal.boosting.objectives import SigmoidFocalObjective
 
-
 COLUMNS = ("cat_features", "text_features", "embedding_features")
 
 

@@ -126,7 +126,7 @@ class SigmoidFocalObjective:
         )
 
     def calc_ders_range(self, approxes: Any, targets: Any, weights: Any) -> Array:
-        """What CatBoost asks of ``loss_function``: slope and curvature ``(n, 2)``, to be climbed."""
+        """Slope and curvature ``(n, 2)`` of the negative loss, as CatBoost asks for them."""
         weights = None if weights is None else np.asarray(weights)
         gradient, curvature = self(np.asarray(targets), np.asarray(approxes), weights)
         return -np.column_stack([gradient, curvature])

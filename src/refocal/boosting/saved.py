@@ -1,4 +1,4 @@
-"""Settings as JSON and back: what a grid search chose is a NumPy scalar, a class may be a number."""
+"""Settings as JSON and back. A grid search chooses NumPy scalars, and a class may be a number."""
 
 from __future__ import annotations
 

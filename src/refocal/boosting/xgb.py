@@ -14,7 +14,6 @@ from refocal.boosting.classifier import FocalClassifier, Rows
 from refocal.boosting.metrics import Metric
 from refocal.boosting.numeric import Array
 
-
 # settings that between them bring up every part of XGBoost that has parameters
 BOOSTERS: tuple[dict[str, str], ...] = (
     {"booster": "dart"},
