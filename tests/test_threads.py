@@ -139,7 +139,7 @@ def test_in_a_forked_worker(threads):
     threads(2)
     expected = torch.stack([both("softmax", 1.0 + index)[0] for index in range(3)])
     loader = DataLoader(
-        Losses(), batch_size=3, num_workers=2, multiprocessing_context="fork", timeout=60
+        Losses(), batch_size=3, num_workers=2, multiprocessing_context="fork", timeout=1800
     )
     (found,) = list(loader)
     assert_close(found, expected, **EXACTLY)
