@@ -1,4 +1,4 @@
-"""A plugin for `make test` where CI=true: a test that is skipped has failed, but for the list below.
+"""A plugin for `make test` where CI=true: a skipped test has failed, but for the list below.
 
 What can be installed in continuous integration is installed there, Chromium included (.ci/run).
 
