@@ -82,8 +82,8 @@ class JoinedDenominator(Joinable):
 
     def _sum(self, local: Any) -> Tensor:
         count = RankSum(local, self._group, self._device)
-        total = at_least(count.result(), self.loss.normalizer)
-        return torch.as_tensor(total) / count.world
+        normalizer: Any = self.loss.normalizer  # a Module's attributes have no type
+        return torch.as_tensor(at_least(count.result(), normalizer)) / count.world
 
     def join_hook(self, **keywords: Any) -> JoinHook:
         """What a rank without batches does while others go on."""
