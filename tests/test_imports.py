@@ -17,7 +17,7 @@ SOURCE = Path(refocal.__file__).parent
 
 # The rooms of design.md; a room may look into its own tier and those above it in this list.
 TIERS = (
-    {"formula", "torch_state"},
+    {"formula", "files", "torch_state"},
     {"links", "arguments", "problem", "inverse", "overrides"},
     {"gate", "posterior", "reduction", "kernels", "ranks", "probabilities"},
     {"losses", "linear", "variants", "modules"},

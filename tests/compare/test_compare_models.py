@@ -288,7 +288,7 @@ def test_a_training_that_fails_stops_the_others(monkeypatch: pytest.MonkeyPatch)
         if candidate.gamma == 2.0:
             raise RuntimeError("out of memory")
         try:
-            for epoch in range(6000):  # a minute, were it not stopped
+            for epoch in range(180_000):  # half an hour, were it not stopped
                 report(epoch, 0.1)
                 time.sleep(0.01)
         except BaseException:
