@@ -116,7 +116,7 @@ def check_usable(function: str, argument: str, tensor: Tensor) -> None:
 
 
 def check_device(function: str, argument: str, tensor: Tensor, logits: Tensor) -> None:
-    """Usable, and on the logits' device; 0-d tensors may live on the CPU, as everywhere in torch."""
+    """Usable, on the logits' device; 0-d tensors may live on the CPU, as everywhere in torch."""
     check_usable(function, argument, tensor)
     if tensor.device != logits.device and not (tensor.dim() == 0 and tensor.device.type == "cpu"):
         raise ValueError(
