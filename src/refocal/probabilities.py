@@ -25,6 +25,7 @@ from refocal.posterior import (
     softmax_posterior,
 )
 from refocal.problem import Number
+from refocal.torch_state import untraced
 
 # the largest temperature and its inverse that a fit returns: beyond, the log-odds say nothing
 HOTTEST = 100.0
@@ -121,7 +122,7 @@ def _constant(link: BinaryTensorLink) -> BinaryTensorLink:
     return BinaryTensorLink(held(link.shift), (held(positive), held(negative)), link.detached)
 
 
-@torch.compiler.disable  # type: ignore[misc]
+@untraced
 def _root(link: BinaryTensorLink, target: Tensor) -> Tensor:
     """The logit of these log-odds: Newton's method, held in a bracket."""
     with torch.no_grad():

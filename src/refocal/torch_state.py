@@ -7,17 +7,46 @@ tests/test_transforms.py and tests/test_kinds.py.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 # most tensors are of these, and asking for the class spares them every other question
 PLAIN = (Tensor, torch.nn.Parameter)
 # what a class inherits that leaves its operations to torch
 _NO_DISPATCH = Tensor.__torch_dispatch__
+
+
+def constant(function: F) -> F:
+    """A function that torch.compile calls once and does not look into.
+
+    As `torch.compiler.assume_constant_result`, without its import of the compiler.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
+def untraced(function: F) -> F:
+    """A function that torch.compile leaves to Python, with a break of the graph around it.
+
+    As `torch.compiler.disable`, without its import of the compiler until there is one.
+    """
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if "torch._dynamo" not in sys.modules:
+            return function(*args, **kwargs)
+        return torch.compiler.disable(function)(*args, **kwargs)
+
+    call._torchdynamo_disable = True  # type: ignore[attr-defined]
+    return call  # type: ignore[return-value]
 
 
 def is_traced() -> bool:

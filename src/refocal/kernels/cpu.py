@@ -18,6 +18,7 @@ from refocal.kernels import cpu_call, cpu_sigmoid, cpu_softmax, eager
 from refocal.kernels.cpu_call import DTYPES, FLOATS, LARGEST_GAMMA
 from refocal.problem import Number, Problem, SoftmaxProblem
 from refocal.reduction import Reduction
+from refocal.torch_state import constant
 
 checks_values = True
 
@@ -28,7 +29,7 @@ _trouble: str | None = None
 _tried = False
 
 
-@torch.compiler.assume_constant_result
+@constant
 def trouble() -> str | None:
     """Why the Numba that is installed cannot be used, or None if it can. Warns the first time.
 
