@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -136,6 +137,55 @@ def test_ragged_sizes_and_the_early_exit_compile(target, tmp_path):
     assert len(launches) == 3
     for launch in launches:
         assert inspected(compiled(launch, target), tmp_path).spills == 0
+
+
+# ---------------------------------------------------------------------------------------------
+# 2**31 logits and more
+
+LARGE = {
+    # one sample, so that the product of classes and pixels is what overflows
+    "pixels": (1, 19, 2**27 + 16),
+    "many pixels": (3, 150, 2**24 + 1),
+    "rows": (2**28, 10),
+    "long rows": (2**16, 2**15 + 3),
+    "two classes": (1, 2, 2**30 + 1),
+}
+
+
+@pytest.mark.parametrize("shape", LARGE.values(), ids=LARGE)
+@pytest.mark.parametrize("targets", ["index", "probabilities", "smoothed"])
+@pytest.mark.parametrize("looped", [False, True])
+def test_no_product_has_32_bits(shape, targets, looped, monkeypatch):
+    if looped:
+        monkeypatch.setattr(gpu, "LARGEST_ROW", {"index": 0, "classes": 0})
+    logits = meta(*shape, dtype=torch.bfloat16)
+    assert logits.numel() > 2**31
+    soft = targets == "probabilities"
+    labels = logits if soft else meta(shape[0], *shape[2:], dtype=torch.int64)
+    smoothing = 0.1 if targets == "smoothed" else 0.0
+    case = problem("softmax", logits, labels, label_smoothing=smoothing)
+    source = compiled(training_launch(case), "sm_90").asm["ttir"]
+    products = [line for line in source.splitlines() if "arith.muli" in line]
+    assert products
+    assert not [line for line in products if re.search(r"[:x<] ?i32", line)]
+
+
+def test_no_product_has_32_bits_for_a_sigmoid():
+    logits = meta(2**21 + 1, 1031, dtype=torch.bfloat16)
+    assert logits.numel() > 2**31
+    case = problem("sigmoid", logits, logits, alpha=meta(1031), sample_weight=meta(2**21 + 1))
+    source = compiled(training_launch(case), "sm_90").asm["ttir"]
+    products = [line for line in source.splitlines() if "arith.muli" in line]
+    assert products
+    assert not [line for line in products if re.search(r"[:x<] ?i32", line)]
+
+
+def test_a_row_too_long_for_32_bits_is_left_to_plain_operations():
+    with torch._subclasses.FakeTensorMode(allow_non_fake_inputs=True):
+        for classes, taken in ((2**31 - 2**16, True), (2**31, False), (2**33, False)):
+            logits = torch.empty(1, classes, device="cuda", dtype=torch.bfloat16)
+            case = problem("softmax", logits, torch.empty(1, device="cuda", dtype=torch.int64))
+            assert (gpu.unsupported(case) is None) == taken
 
 
 # ---------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import os
 import pytest
 import torch
 import triton
+import triton.language as tl
 from launches import problem
 from packaging.version import Version
 from torch.testing import assert_close
@@ -19,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import refocal
 from refocal import sigmoid_focal_loss, softmax_focal_loss
-from refocal.kernels import eager, gpu
+from refocal.kernels import eager, gpu, triton_kernels
 from refocal.problem import SigmoidProblem
 from refocal.reduction import Reduction, reduction_for
 
@@ -388,6 +389,36 @@ def check_canaries(case, size, loss):
         assert_close(now, then, rtol=0, atol=0)
     total = truth(case)[0].sum()
     assert_close(inner[0].double().sum(), total, rtol=1e-5, atol=1e-6)
+
+
+@triton.jit
+def offsets_kernel(out, positions, classes, inner, INNER: tl.constexpr, SIZE: tl.constexpr):
+    """Where the kernels look for the last class of some positions."""
+    lanes = tl.arange(0, SIZE)
+    start = triton_kernels.position_of(tl.load(positions + lanes), classes, inner, INNER)
+    last = tl.full((SIZE,), classes - 1, tl.int32)
+    tl.store(out + lanes, start + triton_kernels.along_row(last, inner, INNER))
+
+
+@pytest.mark.parametrize(
+    ("classes", "inner", "positions"),
+    [
+        (19, 1, [0, 2**27, 2**33]),
+        (2**30, 1, [0, 5, 2**31]),
+        (19, 2**27 + 16, [0, 2**27 + 15, 2**27 + 16]),  # one sample beyond 2**31
+        (2, 2**30 + 1, [0, 2**30, 2**31 + 2]),
+        (2**16, 2**16, [2**16 - 1, 2**16, 2**40 + 3]),
+    ],
+)
+def test_offsets_beyond_32_bits(classes, inner, positions):
+    """The interpreter wraps 32-bit products, as a device does."""
+    positions = torch.tensor(positions + positions[:1])
+    out = torch.zeros(4, dtype=torch.int64)
+    offsets_kernel[(1,)](out, positions, classes, inner, INNER=inner > 1, SIZE=4)
+    expected = [
+        (int(one) // inner * classes + classes - 1) * inner + int(one) % inner for one in positions
+    ]
+    assert out.tolist() == expected
 
 
 # ---------------------------------------------------------------------------------------------

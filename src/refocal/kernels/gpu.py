@@ -43,6 +43,9 @@ LARGEST_ROW = {"index": 16384, "classes": 2048}
 LOOP_WARPS = 8
 SCALE_BLOCK = 8192
 
+# classes are numbered in 32 bits, up to the end of the last block of them; offsets have 64
+MOST_CLASSES = 2**31 - 2**16
+
 
 @cache
 def interpreted() -> bool:
@@ -59,7 +62,7 @@ def installed() -> bool:
 
 
 def unsupported(problem: Problem) -> str | None:
-    """A device without Triton, no Triton, or float64."""
+    """A device without Triton, no Triton, float64, or a row that 32 bits do not number."""
     logits = problem.logits
     if logits.device.type != "cuda" and not (
         logits.device.type == "cpu"
@@ -72,6 +75,10 @@ def unsupported(problem: Problem) -> str | None:
         return "needs Triton, which is not installed."
     if logits.dtype not in DTYPES:
         return f"needs float32, bfloat16 or float16 logits, got {logits.dtype}."
+    if isinstance(problem, SoftmaxProblem):
+        classes = logits.shape[class_axis_of(problem)]
+        if classes > MOST_CLASSES:
+            return f"takes up to {MOST_CLASSES:,} classes, got {classes:,}."
     return None
 
 

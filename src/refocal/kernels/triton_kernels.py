@@ -209,21 +209,29 @@ def finite(top):
 
 
 @helper
-def row_part(logits, start, columns, stride, classes, dead):
+def row_part(logits, start, columns, inner, classes, dead, INNER):
     """Some logits of a long row; 0 if the row does not count, when it may be NaN."""
-    offsets = start + columns.to(tl.int64) * stride
+    offsets = start + along_row(columns, inner, INNER)
     z = tl.load(logits + offsets, mask=columns < classes, other=-float("inf")).to(tl.float32)
     return tl.where(dead, 0.0, z)
 
 
 @helper
 def position_of(positions, classes, inner, INNER):
-    """Where the classes of a position begin."""
+    """Where the classes of a position begin. ``positions`` have 64 bits, and so has every product:
+    ``classes * inner`` by itself would have 32, and one sample of 2**31 logits overflow it.
+    """
     if INNER:
-        start = (positions // inner) * (classes * inner) + positions % inner
+        start = (positions // inner) * classes * inner + positions % inner
     else:
         start = positions * classes
     return start
+
+
+@helper
+def along_row(columns, inner, INNER):
+    """How far some classes are from the first one of their position."""
+    return columns.to(tl.int64) * inner if INNER else columns
 
 
 @helper
@@ -294,8 +302,8 @@ def softmax_index_kernel(
     positions = program * ROWS + tl.arange(0, ROWS)
     here = positions < count
     columns = tl.arange(0, BLOCK)
-    stride = inner if INNER else 1
-    offsets = position_of(positions, classes, inner, INNER)[:, None] + columns[None, :] * stride
+    offsets = position_of(positions, classes, inner, INNER)[:, None]
+    offsets += along_row(columns, inner, INNER)[None, :]
     mask = here[:, None] & (columns < classes)[None, :]
     index, w = index_of(targets, weight, positions, here, classes, ignored, WEIGHT)
     z = tl.load(logits + offsets, mask=mask, other=-float("inf")).to(tl.float32)
@@ -351,11 +359,10 @@ def softmax_index_loop_kernel(
             return
     position = tl.program_id(0).to(tl.int64)
     start = position_of(position, classes, inner, INNER)
-    stride = inner if INNER else 1
     here = position < count
     index, w = index_of(targets, weight, position, here, classes, ignored, WEIGHT)
     dead = w == 0
-    own = tl.load(logits + start + index.to(tl.int64) * stride).to(tl.float32)
+    own = tl.load(logits + start + along_row(index, inner, INNER)).to(tl.float32)
     own = tl.where(dead, 0.0, own)
     # one maximum and sum per lane, brought together after the loop
     tops = tl.full((BLOCK,), -float("inf"), tl.float32)
@@ -363,7 +370,7 @@ def softmax_index_loop_kernel(
     sums = tl.zeros((BLOCK,), tl.float32)
     for first in range(0, classes, BLOCK):
         columns = first + tl.arange(0, BLOCK)
-        z = row_part(logits, start, columns, stride, classes, dead)
+        z = row_part(logits, start, columns, inner, classes, dead, INNER)
         z = tl.where(columns == index, -float("inf"), z)
         tops = tl.maximum(tops, z)
         raised = tl.minimum(tl.maximum(bases, z), LARGEST)
@@ -380,8 +387,8 @@ def softmax_index_loop_kernel(
         for first in range(0, classes, BLOCK):
             columns = first + tl.arange(0, BLOCK)
             mask = columns < classes
-            offsets = start + columns.to(tl.int64) * stride
-            z = row_part(logits, start, columns, stride, classes, dead)
+            offsets = start + along_row(columns, inner, INNER)
+            z = row_part(logits, start, columns, inner, classes, dead, INNER)
             gradient = tl.where(columns == index, slope, held(z, base) * share)
             tl.store(gradients + offsets, gradient.to(gradients.dtype.element_ty), mask=mask)
     if LOSS != "no":
@@ -481,8 +488,8 @@ def softmax_classes_kernel(
     positions = program * ROWS + tl.arange(0, ROWS)
     here = positions < count
     columns = tl.arange(0, BLOCK)[None, :]
-    stride = inner if INNER else 1
-    offsets = position_of(positions, classes, inner, INNER)[:, None] + columns * stride
+    offsets = position_of(positions, classes, inner, INNER)[:, None]
+    offsets += along_row(columns, inner, INNER)
     mask = here[:, None] & (columns < classes)
     if PROBABILITIES:
         index = positions
@@ -569,7 +576,6 @@ def softmax_classes_loop_kernel(
     position = tl.program_id(0).to(tl.int64)
     here = position < count
     start = position_of(position, classes, inner, INNER)
-    stride = inner if INNER else 1
     if PROBABILITIES:
         index = 0
         w = 1.0
@@ -583,7 +589,7 @@ def softmax_classes_loop_kernel(
     firsts = tl.full((BLOCK,), classes, tl.int32)
     for first in range(0, classes, BLOCK):
         columns = first + tl.arange(0, BLOCK)
-        z = row_part(logits, start, columns, stride, classes, dead)
+        z = row_part(logits, start, columns, inner, classes, dead, INNER)
         firsts = tl.where((z > tops) | ((z == tops) & (columns < firsts)), columns, firsts)
         tops = tl.maximum(tops, z)
     top = tl.max(tops, 0)
@@ -597,7 +603,7 @@ def softmax_classes_loop_kernel(
     seconds = tl.full((BLOCK,), -float("inf"), tl.float32)
     for first in range(0, classes, BLOCK):
         columns = first + tl.arange(0, BLOCK)
-        z = row_part(logits, start, columns, stride, classes, dead)
+        z = row_part(logits, start, columns, inner, classes, dead, INNER)
         totals += held(z, base)
         rivals = tl.where(columns == top_column, -float("inf"), z)
         raised = tl.minimum(tl.maximum(bases, rivals), LARGEST)
@@ -616,8 +622,8 @@ def softmax_classes_loop_kernel(
     for first in range(0, classes, BLOCK):
         columns = first + tl.arange(0, BLOCK)
         mask = columns < classes
-        offsets = start + columns.to(tl.int64) * stride
-        z = row_part(logits, start, columns, stride, classes, dead)
+        offsets = start + along_row(columns, inner, INNER)
+        z = row_part(logits, start, columns, inner, classes, dead, INNER)
         weights = class_weights(
             targets,
             alpha,
@@ -646,8 +652,8 @@ def softmax_classes_loop_kernel(
         for first in range(0, classes, BLOCK):
             columns = first + tl.arange(0, BLOCK)
             mask = columns < classes
-            offsets = start + columns.to(tl.int64) * stride
-            z = row_part(logits, start, columns, stride, classes, dead)
+            offsets = start + along_row(columns, inner, INNER)
+            z = row_part(logits, start, columns, inner, classes, dead, INNER)
             weights = class_weights(
                 targets,
                 alpha,
