@@ -20,9 +20,9 @@ if not importlib.util.find_spec("triton"):
     pytest.skip("Triton is not installed", allow_module_level=True)
 
 sys.path.insert(0, str(Path(__file__).parent / "gpu"))
-from launches import compiled, inspected, meta, problem, recorded, training_launch
+from launches import StaysOnTheDevice, compiled, inspected, meta, problem, recorded, training_launch
 
-from refocal.kernels import gpu
+from refocal.kernels import eager, gpu
 from refocal.problem import loss_shape
 from refocal.reduction import Reduction, reduction_for
 
@@ -191,17 +191,22 @@ def test_a_row_too_long_for_32_bits_is_left_to_plain_operations():
 # ---------------------------------------------------------------------------------------------
 # no launch reads a value of a tensor
 
+# 0-d tensors may stay on the CPU, as everywhere in torch; the others here are on a device
+ON_CPU = torch.tensor(0.5)
 KEYWORDS = {
     "sigmoid": {
-        "alpha": [None, 0.25, meta(), meta(5), meta(3, 5)],
-        "gamma": [2.0, 1.5, (1.0, 3.0), meta(), meta(5), (meta(3, 1), 2.0)],
+        "alpha": [None, 0.25, ON_CPU, meta(), meta(5), meta(3, 5)],
+        "gamma": [
+            *(2.0, 1.5, (1.0, 3.0), meta(), meta(5), (meta(3, 1), 2.0), (1, meta())),
+            *(ON_CPU, (ON_CPU, 1.5), (ON_CPU, meta(5)), (2.0, ON_CPU)),
+        ],
         "sample_weight": [None, meta(3), meta(3, 5)],
         "ignore_index": [None, -1],
         "label_smoothing": [0.0, 0.1],
     },
     "softmax": {
         "alpha": [None, meta(5)],
-        "gamma": [2.0, 1.5, meta(), meta(5), meta(3)],
+        "gamma": [2.0, 1.5, ON_CPU, meta(), meta(5), meta(3)],
         "sample_weight": [None, meta(3)],
         "label_smoothing": [0.0, 0.1],
     },
@@ -221,9 +226,11 @@ def test_no_launch_reads_a_value(link, keyword, value, kind, dtype):
     targets = meta(3, 5) if link == "sigmoid" else meta(3, dtype=torch.int64)
     logits = meta(3, 5, dtype=dtype)
     case = problem(link, logits, targets, **{keyword: value})
-    normalizers = ["elements", "weights", 7.0, meta()] if kind == "mean" else ["elements"]
+    normalizers = ["elements"]
+    if kind == "mean":
+        normalizers += ["weights", 7.0, meta(), torch.tensor(7.0)]
     for normalizer in normalizers:
-        with recorded() as launches:
+        with recorded() as launches, StaysOnTheDevice():
             reduction = reduction_for(case, kind, normalizer)
             loss, kept = gpu.evaluate("test", case, reduction, gradient=True)
             slope = gpu.gradient(case, torch.empty_like(loss, dtype=torch.float32))
@@ -239,6 +246,52 @@ def test_no_launch_reads_a_value(link, keyword, value, kind, dtype):
 def test_reading_a_value_would_raise():
     with pytest.raises(RuntimeError, match="meta"):
         meta().item()
+
+
+@pytest.mark.parametrize(
+    ("link", "keywords"),
+    [
+        ("sigmoid", {}),
+        ("sigmoid", {"alpha": ON_CPU, "gamma": ON_CPU, "sample_weight": torch.tensor(2.0)}),
+        ("softmax", {"sample_weight": torch.tensor(2.0)}),
+    ],
+)
+def test_a_single_decision_with_everything_on_the_cpu(link, keywords):
+    """Even targets may be there, and their address would mean nothing to a kernel."""
+    softmax = link == "softmax"
+    logits = meta(7) if softmax else meta()
+    case = problem(link, logits, torch.tensor(1) if softmax else torch.tensor(1.0), **keywords)
+    with recorded() as launches, StaysOnTheDevice():
+        gpu.evaluate("test", case, Reduction("mean", torch.tensor(3.0)), gradient=True)
+        gpu.gradient(case, meta())
+    for launch in launches:
+        found = [one for one in launch.values.values() if isinstance(one, torch.Tensor)]
+        assert {one.device.type for one in found} == {"meta"}
+
+
+@pytest.mark.parametrize("gamma", [2.0, (0.0, 3.0)])
+def test_plain_operations_copy_nothing_to_the_device_either(gamma):
+    """What runs where the kernels do not: float64, and whatever is differentiated."""
+    case = problem("sigmoid", meta(3, 5), meta(3, 5, dtype=torch.bool), gamma=gamma)
+    with StaysOnTheDevice():
+        eager.evaluate("test", case, Reduction("mean", 15.0), gradient=True)
+        eager.losses(case)
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        lambda: torch.as_tensor(2.0, device="meta"),
+        lambda: torch.tensor([2.0, 3.0], device="meta"),
+        lambda: meta(3).new_tensor(2.0),
+        lambda: torch.ones(3).to("meta"),
+        lambda: meta(3).copy_(torch.ones(3)),
+        lambda: meta(3).__setitem__(0, torch.ones(())),
+    ],
+)
+def test_a_copy_to_the_device_would_raise(copy):
+    with pytest.raises(AssertionError, match="from the host"), StaysOnTheDevice():
+        copy()
 
 
 # ---------------------------------------------------------------------------------------------

@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 from unittest import mock
 
 import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from refocal import arguments
 from refocal.kernels import gpu, triton_kernels
@@ -56,6 +58,44 @@ def recorded() -> Iterator[list[Launch]]:
     replaced = {name: Recorder(getattr(triton_kernels, name)) for name in KERNELS}
     with mock.patch.multiple(triton_kernels, **replaced):
         yield launches
+
+
+class StaysOnTheDevice:
+    """Refuses copies from the host's memory to a device: the host waits for them, and they cannot
+    be captured in a graph.
+
+    Two modes, because what a factory function copies is not dispatched. A single value that fills
+    a tensor on the device is no copy, nor is a 0-d tensor of the CPU as an operand: a kernel gets
+    both as numbers.
+    """
+
+    class Factories(TorchFunctionMode):
+        def __torch_function__(self, function, types, arguments=(), keywords=None):
+            result = function(*arguments, **(keywords or {}))
+            made = function in (torch.tensor, torch.as_tensor, torch.Tensor.new_tensor)
+            given = arguments[-1] if made else None
+            assert not made or result.is_cpu or isinstance(given, torch.Tensor), (
+                f"{function} copies from the host"
+            )
+            return result
+
+    class Copies(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+            result = function(*arguments, **(keywords or {}))
+            if function.overloadpacket.__name__ in ("_to_copy", "copy_", "_copy_from"):
+                sources = [one for one in arguments if isinstance(one, torch.Tensor)]
+                assert result.is_cpu or not any(one.is_cpu for one in sources), (
+                    f"{function} copies from the host"
+                )
+            return result
+
+    def __enter__(self) -> None:
+        self.modes = ExitStack()
+        self.modes.enter_context(self.Factories())
+        self.modes.enter_context(self.Copies())
+
+    def __exit__(self, *error: object) -> None:
+        self.modes.close()
 
 
 def problem(link: str, logits: torch.Tensor, targets: torch.Tensor, **keywords: Any) -> Problem:

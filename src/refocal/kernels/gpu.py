@@ -90,6 +90,7 @@ def evaluate(
     That gradient is complete but for upstream, which is usually 1. "none" and float16 compute it in
     backward, where upstream is known and only one rounding is left.
     """
+    problem = present(problem)
     logits = problem.logits
     now = gradient and reduction.kind != "none" and logits.dtype != torch.float16
     gradients = torch.empty_like(logits, memory_format=torch.contiguous_format) if now else None
@@ -97,8 +98,8 @@ def evaluate(
         losses = torch.empty(loss_shape(problem), dtype=logits.dtype, device=logits.device)
         launch(problem, 1.0, losses, gradients, "none")
         return losses, gradients
-    denominator = reduction.denominator
-    factor: Number = 1 / denominator if reduction.kind == "mean" else 1.0
+    reduction = _present_reduction(reduction, logits)
+    factor: Number = 1 / reduction.denominator if reduction.kind == "mean" else 1.0
     sums = torch.empty(programs(problem), dtype=torch.float32, device=logits.device)
     launch(problem, factor, sums, gradients, "sum")
     # one float32 per block: adding them in float64 costs nothing and loses nothing
@@ -108,6 +109,7 @@ def evaluate(
 
 def gradient(problem: Problem, factor: Tensor) -> Tensor:
     """The gradient of the unreduced loss times ``factor``, rounded once."""
+    problem = present(problem)
     gradients = torch.empty_like(problem.logits, memory_format=torch.contiguous_format)
     launch(problem, factor, gradients, gradients, "no")
     return gradients
@@ -121,13 +123,14 @@ def scaled(
     In place, nothing but ``upstream`` is read where that is 1, and the host learns nothing of it. A
     half-precision gradient has been rounded and is formed anew for any other ``upstream``.
     """
+    reduction = _present_reduction(reduction, kept)
     if kept.dtype != torch.float32:
         factor = upstream.float()
         if reduction.kind == "mean":
             factor = factor / reduction.denominator
         if not in_place:
             return gradient(problem, factor)
-        launch(problem, factor, kept, kept, "no", upstream)
+        launch(present(problem), factor, kept, kept, "no", upstream)
     elif not in_place:
         return kept * upstream
     elif kept.numel():
@@ -144,6 +147,14 @@ def scaled(
                 enable_fp_fusion=True,
             )
     return kept
+
+
+def _present_reduction(reduction: Reduction, like: Tensor) -> Reduction:
+    """The reduction with a denominator on the CPU as a number."""
+    denominator = reduction.denominator
+    if not is_elsewhere(denominator, like):
+        return reduction
+    return Reduction(reduction.kind, denominator.item())  # type: ignore[union-attr]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -189,9 +200,49 @@ def spread(value: Number | None, like: Tensor) -> Spread:
 def spread_pair(pair: tuple[Number, Number], like: Tensor) -> tuple[Spread, Spread]:
     """Both of a pair in one layout."""
     if any(isinstance(one, Tensor) for one in pair):
-        tensors = (torch.as_tensor(one, dtype=torch.float32, device=like.device) for one in pair)
+        tensors = (_filled(one, torch.float32, like) for one in pair)
         pair = tuple(torch.broadcast_tensors(*tensors))  # type: ignore[no-untyped-call]
     return spread(pair[0], like), spread(pair[1], like)
+
+
+def _filled(value: Number, dtype: torch.dtype, like: Tensor) -> Tensor:
+    """A number as a tensor on the device. Filled there: `torch.as_tensor` would copy it from the
+    host's memory, which waits for the device and cannot be captured in a graph.
+    """
+    if isinstance(value, Tensor):
+        return value.to(dtype)
+    return torch.full((), value, dtype=dtype, device=like.device)
+
+
+def is_elsewhere(value: Any, like: Tensor) -> bool:
+    """A 0-d tensor on the CPU beside logits on a device. Reading one waits for nothing."""
+    return isinstance(value, Tensor) and value.is_cpu and not like.is_cpu
+
+
+def present(problem: Problem) -> Problem:
+    """The problem with what lies on the CPU, which is 0-d, as numbers or filled on the device."""
+    logits = problem.logits
+    others = (problem.targets, *problem[2:])
+    flat = [one for part in others for one in (part if isinstance(part, tuple) else (part,))]
+    if not any(is_elsewhere(one, logits) for one in flat):
+        return problem
+
+    def number(value: Any) -> Any:
+        return value.item() if is_elsewhere(value, logits) else value
+
+    def filled(value: Any) -> Any:
+        there = is_elsewhere(value, logits)
+        return _filled(value.item(), value.dtype, logits) if there else value
+
+    targets, weight = filled(problem.targets), filled(problem.weight)
+    if isinstance(problem, SoftmaxProblem):
+        return problem._replace(targets=targets, weight=weight, gamma=number(problem.gamma))
+    return problem._replace(
+        targets=targets,
+        weight=weight,
+        alpha=(number(problem.alpha[0]), number(problem.alpha[1])),
+        gamma=(number(problem.gamma[0]), number(problem.gamma[1])),
+    )
 
 
 def modulator_for(gamma: Number | tuple[Number, Number]) -> str:
