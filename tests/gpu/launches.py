@@ -19,10 +19,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from refocal import arguments
-from refocal.kernels import gpu, triton_kernels
+from refocal.kernels import gpu, triton_kernels, triton_softmax
 from refocal.problem import Problem
 
-KERNELS = [name for name in vars(triton_kernels) if name.endswith("_kernel")]
+MODULES = (triton_kernels, triton_softmax)
+KERNELS = [
+    (module, name) for module in MODULES for name in vars(module) if name.endswith("_kernel")
+]
 
 
 class Launch(NamedTuple):
@@ -55,8 +58,10 @@ def recorded() -> Iterator[list[Launch]]:
 
             return launch
 
-    replaced = {name: Recorder(getattr(triton_kernels, name)) for name in KERNELS}
-    with mock.patch.multiple(triton_kernels, **replaced):
+    with ExitStack() as patches:
+        for module, name in KERNELS:
+            recorder = Recorder(getattr(module, name))
+            patches.enter_context(mock.patch.object(module, name, recorder))
         yield launches
 
 
@@ -144,11 +149,11 @@ def compiled(launch: Launch, target: str) -> Any:
             signature[name] = POINTERS[value.dtype]
         elif isinstance(value, float):
             signature[name], divisible = "fp32", False
-        elif value == 1:
+        elif value == 1 and not launch.kernel.params[number].do_not_specialize:
             signature[name], constants[name], divisible = "constexpr", 1, False
         else:
             signature[name] = "i32" if -(2**31) <= value < 2**31 else "i64"
-            divisible = value % 16 == 0
+            divisible = value % 16 == 0 and not launch.kernel.params[number].do_not_specialize
         if divisible:
             hints[number,] = [["tt.divisibility", 16]]
     backend, chip = ("cuda", int(target[3:])) if target.startswith("sm_") else ("hip", target)
@@ -226,10 +231,11 @@ def meta(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
 
 
 def training_launch(case: Problem) -> Launch:
-    """The launch of a mean with its gradient, as training makes it."""
+    """The loss' own launch of a mean with its gradient, as training makes it."""
     from refocal.reduction import reduction_for
 
     with recorded() as launches:
         gpu.evaluate("test", case, reduction_for(case, "mean", 1000.0), gradient=True)
-    (launch,) = launches
+    launch, finish = launches
+    assert finish.kernel is triton_kernels.finish_kernel
     return launch
