@@ -491,18 +491,22 @@ def plan(problem: SoftmaxProblem) -> Plan:
     if inner > 1:
         family = f"{target} pixels"
         choice = choice_of(family)
-        rows = min(choice.rows or PIXELS, power_of_two(inner))
-        # As many threads as read 16 bytes each, so that every one has all classes of its positions.
-        vector = 4 if target == "classes" else 16 // logits.element_size()
+        # As many threads as read 16 bytes each, so that every one has all classes of its positions;
+        # where every class is a target, two positions are what 80 registers hold.
+        soft = target == "classes"
+        rows = min(choice.rows or (PIXELS // 2 if soft else PIXELS), power_of_two(inner))
+        vector = 2 if soft else 16 // logits.element_size()
         warps = choice.warps or max(1, min(WARPS, rows // (LANES * vector)))
-        each = choice.each or (4 if target == "classes" else 16)
+        each = choice.each or (2 if soft else 8)
         columns = max(1, min(columns, warps * LANES * each // rows))
         return Plan(family, rows, columns, warps, inner, positions // inner * blocks(inner, rows))
     if classes > LARGEST_ROW[target]:
         family = f"{target} loop"
         choice = choice_of(family)
         each = choice.each or (4 if target == "classes" else 8)
-        warps, rows = choice.warps or LOOP_WARPS, choice.rows or 1
+        # a row that begins anywhere has loads of two kinds, and eight warps of those spill
+        odd = unit_of(classes) * logits.element_size() < 16
+        warps, rows = choice.warps or max(1, LOOP_WARPS // (2 if odd else 1)), choice.rows or 1
         columns = min(columns, max(1, LANES * each * warps // rows))
         return Plan(family, rows, columns, warps, 1, blocks(positions, rows))
     family = f"{target} tile"
