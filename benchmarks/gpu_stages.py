@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -38,6 +39,7 @@ class Sizes(NamedTuple):
     linear: tuple[tuple[int, int, int], ...]
     chunks: tuple[int, ...]
     checked: int
+    classes: tuple[int, ...]
     beyond: int  # logits, more than 32 bits number
     copied: int
     empty: tuple[int, ...]
@@ -55,6 +57,7 @@ FULL = Sizes(
     linear=((8192, 4096, 32_000), (8192, 4096, 128_000)),
     chunks=(256, 512, 1024, 2048, 4096),
     checked=100_003,
+    classes=gpu_check.Sizes().classes,
     beyond=2**31 + 2**20,
     copied=2**28,
     empty=(1_000, 32_000),
@@ -68,6 +71,7 @@ TINY = Sizes(
     linear=((6, 8, 20),),
     chunks=(2, 4),
     checked=70,
+    classes=(2, 20),
     beyond=2**10,
     copied=2**10,
     empty=(2,),
@@ -264,7 +268,7 @@ def correctness(sizes: Sizes) -> None:
     for name, check in checks(sizes):
         attempt(name, check)
     # last, because these are many
-    gpu_sizes = gpu_check.Sizes(checked=sizes.checked)
+    gpu_sizes = gpu_check.Sizes(checked=sizes.checked, classes=sizes.classes)
     try:
         for row in gpu_check.check(device(), "gpu", gpu_sizes):
             emit(name=row.pop("case"), **row)
@@ -322,7 +326,8 @@ def checks(sizes: Sizes) -> Iterator[tuple[str, Callable[[], Any]]]:
         def special(variant: Variant = variant, dtype: torch.dtype = dtype) -> bool:
             logits = logits_of(variant.shape, dtype)
             flat = logits.view(-1)
-            flat[:3] = torch.tensor([math.inf, -math.inf, math.nan], device=flat.device)
+            for place, value in enumerate((math.inf, -math.inf, math.nan)):
+                flat[place] = value
             targets = targets_for(variant, dtype)
             found, true = (
                 step(variant.loss, logits, targets, {"impl": impl, "reduction": "none"})
@@ -611,7 +616,7 @@ def sweep(sizes: Sizes) -> None:
             tried = [(choice, gpu.LARGEST_ROW) for choice in options_of(family)]
             # the other way to take a row that might be held or not
             tried += [(gpu.Choice(), {**gpu.LARGEST_ROW, **one}) for one in extra]
-            for choice, largest in tried[:: 1 if sizes is FULL else 7]:
+            for choice, largest in tried[:: 1 if sizes is FULL else 11]:
                 row = {
                     "family": family,
                     "shape": list(shape),
@@ -662,48 +667,58 @@ def family_of(
 def linear(sizes: Sizes) -> None:
     for rows, features, classes in sizes.linear:
         hidden = logits_of((rows, features), HALF).requires_grad_()
-        weight = (
-            logits_of((classes, features), HALF).detach() / math.sqrt(features)
-        ).requires_grad_()
+        weight = logits_of((classes, features), HALF) / math.sqrt(features)
+        weight = weight.detach().requires_grad_()
         targets = torch.randint(0, classes, (rows,), device=device())
-        providers: dict[str, Callable[[], Tensor]] = {
-            f"refocal, chunks of {chunk}": (
-                lambda chunk=chunk: refocal.linear_focal_loss(
-                    hidden, weight, targets, chunk_size=chunk
-                )
-            )
-            for chunk in sizes.chunks
-        }
-        providers["refocal, default chunks"] = lambda: refocal.linear_focal_loss(
-            hidden, weight, targets
-        )
-        providers["unfused"] = lambda: SOFTMAX(F.linear(hidden, weight), targets)
-        providers["cross-entropy"] = lambda: F.cross_entropy(F.linear(hidden, weight), targets)
-        if hasattr(F, "linear_cross_entropy"):
-            providers["torch fused"] = lambda: F.linear_cross_entropy(hidden, weight, targets)
-        for provider, loss in providers.items():
+        for provider, loss in linear_losses(sizes).items():
 
-            def run(loss: Callable[[], Tensor] = loss) -> dict[str, Any]:
-                def whole() -> object:
-                    return torch.autograd.grad(loss(), (hidden, weight))
-
-                whole()
-                if on_device():
-                    wait()
-                    held = torch.cuda.memory_allocated()
-                    torch.cuda.reset_peak_memory_stats()
-                times = []
-                for _ in range(min(3, sizes.repeats)):
-                    begun = time.perf_counter()
-                    whole()
-                    wait()
-                    times.append((time.perf_counter() - begun) * 1e3)
-                peak = torch.cuda.max_memory_allocated() - held if on_device() else 0
-                return {"runtime_ms": min(times), "peak_mib": peak / 2**20}
+            def whole(
+                loss: Callable[..., Tensor] = loss,
+                factors: tuple[Tensor, Tensor] = (hidden, weight),
+                targets: Tensor = targets,
+            ) -> object:
+                return torch.autograd.grad(loss(*factors, targets), factors)
 
             attempt(
-                "linear", run, provider=provider, shape=[rows, features, classes], dtype="bfloat16"
+                "linear",
+                lambda whole=whole: time_and_peak(whole, min(3, sizes.repeats)),
+                provider=provider,
+                shape=[rows, features, classes],
+                dtype=name_of(HALF),
             )
+
+
+def linear_losses(sizes: Sizes) -> dict[str, Callable[..., Tensor]]:
+    """Of hidden, weight and targets."""
+    losses: dict[str, Callable[..., Tensor]] = {
+        f"refocal, chunks of {chunk}": partial(refocal.linear_focal_loss, chunk_size=chunk)
+        for chunk in sizes.chunks
+    }
+    losses["refocal, default chunks"] = refocal.linear_focal_loss
+    losses["unfused"] = lambda hidden, weight, targets: SOFTMAX(F.linear(hidden, weight), targets)
+    losses["cross-entropy"] = lambda hidden, weight, targets: F.cross_entropy(
+        F.linear(hidden, weight), targets
+    )
+    if hasattr(F, "linear_cross_entropy"):
+        losses["torch fused"] = F.linear_cross_entropy
+    return losses
+
+
+def time_and_peak(whole: Callable[[], object], repeats: int) -> dict[str, Any]:
+    """The fastest of some runs, and the most memory beyond what was held before."""
+    whole()
+    wait()
+    held = torch.cuda.memory_allocated() if on_device() else 0
+    if on_device():
+        torch.cuda.reset_peak_memory_stats()
+    times = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        whole()
+        wait()
+        times.append((time.perf_counter() - begun) * 1e3)
+    peak = torch.cuda.max_memory_allocated() - held if on_device() else 0
+    return {"runtime_ms": min(times), "peak_mib": peak / 2**20}
 
 
 RUN = {

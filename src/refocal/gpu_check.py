@@ -36,13 +36,15 @@ class Sizes(NamedTuple):
     Attributes:
         elements: of a sigmoid that is timed.
         rows: of a softmax that is timed.
-        checked: elements of a sigmoid, and rows of a softmax, that are checked.
+        checked: elements of a sigmoid, and logits of a softmax, that are checked.
+        classes: of a softmax that is checked.
         repeats: of a timed step.
     """
 
     elements: int = 2**25
     rows: int = 2**14
     checked: int = 100_003
+    classes: tuple[int, ...] = (2, 10, 80, 1000, 5000, 20_000)
     repeats: int = 50
 
 
@@ -51,9 +53,10 @@ class Sizes(NamedTuple):
 
 
 def cases(
-    count: int, generator: torch.Generator
+    sizes: Sizes, generator: torch.Generator
 ) -> Iterator[tuple[str, Loss, Tensor, Tensor, Any]]:
     """Name, loss, float64 logits, targets and keywords of everything that is checked."""
+    count = sizes.checked
     logits = torch.empty(count, dtype=torch.float64).uniform_(-30, 30, generator=generator)
     hard = torch.rand(count, generator=generator) < 0.2
     soft = torch.rand(count, generator=generator)
@@ -73,7 +76,7 @@ def cases(
     yield "detached", sigmoid_focal_loss, logits, hard, {"detach_modulator": True}
     ignored = hard.byte().masked_fill(soft < 0.1, 255)
     yield "ignored", sigmoid_focal_loss, logits, ignored, {"ignore_index": 255}
-    for classes in (2, 10, 80, 1000, 5000, 20_000):
+    for classes in sizes.classes:
         rows = max(2, count // classes)
         scores = torch.randn(rows, classes, dtype=torch.float64, generator=generator) * 5
         index = torch.randint(0, classes, (rows,), generator=generator)
@@ -92,9 +95,7 @@ def cases(
 def check(device: torch.device, impl: str, sizes: Sizes) -> list[dict[str, Any]]:
     """One row per case, dtype and reduction: the largest error of loss and gradient in ulps."""
     rows = []
-    for name, loss, logits, targets, keywords in cases(
-        sizes.checked, torch.Generator().manual_seed(0)
-    ):
+    for name, loss, logits, targets, keywords in cases(sizes, torch.Generator().manual_seed(0)):
         there = {
             key: value.to(device) if isinstance(value, Tensor) else value
             for key, value in keywords.items()
@@ -132,7 +133,12 @@ def errors_of(
     value_type = logits.dtype if settings.get("reduction") == "none" else torch.float32
     errors = (
         ulps(found[0], true[0], value_type, true[0]),
-        ulps(found[1], true[1], logits.dtype, _terms(loss, logits, targets, exact, true[1])),
+        ulps(
+            found[1],
+            true[1],
+            logits.dtype,
+            _terms(loss, logits, targets, exact, true[1], upstream),
+        ),
     )
     allowed = (ALLOWED[value_type], ALLOWED[logits.dtype])
     return {
@@ -173,7 +179,12 @@ def ulps(found: Tensor, true: Tensor, dtype: torch.dtype, scale: Tensor) -> floa
 
 
 def _terms(
-    loss: Loss, logits: Tensor, targets: Tensor, settings: dict[str, Any], slope: Tensor
+    loss: Loss,
+    logits: Tensor,
+    targets: Tensor,
+    settings: dict[str, Any],
+    slope: Tensor,
+    upstream: float,
 ) -> Tensor:
     """How large the terms are that a gradient is the difference of, where targets are soft."""
     certain = not targets.is_floating_point() and not settings.get("label_smoothing")
@@ -182,7 +193,7 @@ def _terms(
     if loss is softmax_focal_loss:
         return slope.abs().amax(min(1, slope.dim() - 1), keepdim=True).expand_as(slope)
     sides = [
-        step(loss, logits.double(), torch.full_like(targets, side), settings)[1].abs()
+        step(loss, logits.double(), torch.full_like(targets, side), settings, upstream)[1].abs()
         for side in (0, 1)
     ]
     return torch.maximum(*sides)

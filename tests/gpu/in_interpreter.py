@@ -317,14 +317,16 @@ def test_softmax_edges(soft, looped, monkeypatch):
             [nan, -inf, inf],
             [big, -big, 0.0],
             [5.0, 5.0, 5.0],
+            [inf, nan, 1.0],
+            [nan, -inf, inf],
         ]
     )
-    targets = torch.tensor([0, 2, 0, 2, 2, 1, 2, -100, 1, 0])
+    targets = torch.tensor([0, 2, 0, 2, 2, 1, 2, -100, 1, 0, 2, 1])
     keywords = {"gamma": 2.0}
     if soft:
         targets, keywords = torch.nn.functional.one_hot(targets.clamp(min=0), 3).float(), {}
         targets[9] = torch.tensor([0.2, 0.3, 0.5])
-        keywords["sample_weight"] = torch.tensor([1.0, 1, 1, 1, 1, 1, 1, 0, 1, 1])
+        keywords["sample_weight"] = torch.tensor([1.0, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1])
     case = problem("softmax", logits, targets, **keywords)
     loss, _ = gpu.evaluate("test", case, Reduction("none", 1.0), gradient=False)
     slope = gpu.gradient(case, torch.ones(()))

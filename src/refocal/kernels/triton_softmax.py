@@ -141,7 +141,8 @@ def margin_of(own, base, rest, top, gap):
     rest = tl.where(alone, 1.0, rest)
     d = own - base
     s = tl.where(alone, own + INFINITY, d - tl.log(rest))
-    s = tl.where(top == INFINITY, gap, s)
+    # the largest of several logits may be one that is beside a NaN; their sum is then NaN, as s is
+    s = tl.where((top == INFINITY) & (rest == rest), gap, s)
     wins = s >= 0
     e = exp(tl.where(wins, -d, d))
     x = tl.where(wins, rest * e, e / rest)
