@@ -318,7 +318,7 @@ class Clock:
         start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         self.cache.zero_()
-        torch.cuda._sleep(int(self.SPIN * spin_ms))
+        torch.cuda._sleep(int(self.SPIN * spin_ms))  # type: ignore[no-untyped-call]
         begun = time.perf_counter()
         start.record()
         run()
