@@ -512,7 +512,8 @@ def plan(problem: SoftmaxProblem) -> Plan:
     family = f"{target} tile"
     choice = choice_of(family)
     # of short rows, what is held per row counts; every class a target has many intermediates
-    each = choice.each or (16 if target == "index" and columns >= 128 else 4)
+    held = 16 if columns > 128 else 8 if columns == 128 else 4
+    each = choice.each or (held if target == "index" else 4)
     rows = choice.rows or max(1, WARPS * LANES * each // columns)
     warps = choice.warps or max(WARPS, columns // (LANES * each))
     return Plan(
