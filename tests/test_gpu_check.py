@@ -10,7 +10,7 @@ import torch
 from refocal import gpu_check, losses
 from refocal.__main__ import main
 
-SMALL = gpu_check.Sizes(elements=64, rows=4, checked=210, repeats=2)
+SMALL = gpu_check.Sizes(elements=64, rows=4, checked=210, classes=(2, 10, 300), repeats=2)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to check")

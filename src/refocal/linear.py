@@ -21,7 +21,7 @@ from torch.distributed import ProcessGroup
 from torch.utils.checkpoint import checkpoint
 
 from refocal import arguments, gate, kernels
-from refocal.kernels import eager
+from refocal.kernels import eager, gpu
 from refocal.kernels.packing import tensors_of, with_tensors, without_tensors
 from refocal.modules import FocalModule
 from refocal.overrides import overridable
@@ -44,6 +44,9 @@ NAME = "linear_focal_loss"
 # classes take more rows: products of a few million logits spread over all cores.
 CHUNK_ROWS = 256
 CHUNK_LOGITS = 2**23
+# A GPU's product outruns that traffic only from thousands of rows on: with 128,000 classes of 4,096
+# features a chunk moves 6 GB for it, however few rows it has.
+DEVICE_CHUNK_ROWS = 2048
 
 
 @overridable
@@ -98,7 +101,8 @@ def linear_focal_loss(
         detach_modulator: no gradient through ``(1 - p_y)**gamma``.
         process_group: ranks that share one batch, for reduction "mean"; as in
             `softmax_focal_loss`. Each passes its local rows, and the whole weight.
-        chunk_size: rows of logits held at a time. None: at least 256, and up to 8 million logits.
+        chunk_size: rows of logits held at a time. None: at least 256, on a GPU 2,048, and up to 8
+            million logits.
 
     Returns:
         The loss in nats.
@@ -148,9 +152,11 @@ def linear_focal_loss(
     positions = tuple(hidden.shape[:-1])
     problem = _as_rows(problem)
     factors = Factors(hidden.reshape(-1, hidden.shape[-1]), weight, bias)
-    rows = chunk_size or max(CHUNK_ROWS, CHUNK_LOGITS // weight.shape[0])
+    rows = chunk_size or _chunk_rows(hidden, weight.shape[0])
     if process_group is None:
-        loss = _run(factors, problem, reduction_for(problem, reduction, normalizer), rows)
+        counter = kernels.counter(problem, "auto")
+        how = reduction_for(problem, reduction, normalizer, counter)
+        loss = _run(factors, problem, how, rows)
         return loss.view(positions) if reduction == "none" else loss
     arguments.check_process_group(NAME, process_group, reduction)
     local = denominator(problem, normalizer)
@@ -160,6 +166,12 @@ def linear_focal_loss(
     total = _run(factors, problem, Reduction("sum", 1.0), rows)
     scale = count.world / at_least(count.result(), normalizer)
     return total * torch.as_tensor(scale, dtype=total.dtype, device=total.device)
+
+
+def _chunk_rows(hidden: Tensor, classes: int) -> int:
+    """Rows of a chunk where the caller has no wish."""
+    least = CHUNK_ROWS if hidden.device.type == "cpu" else DEVICE_CHUNK_ROWS
+    return max(least, CHUNK_LOGITS // classes)
 
 
 def _autocast_dtype(hidden: Any) -> torch.dtype | None:
@@ -237,11 +249,14 @@ class Factors(NamedTuple):
         bias = None if self.bias is None else self.bias.to(dtype)
         return Factors(self.hidden.to(dtype), self.weight.to(dtype), bias)
 
-    def chunk(self, problem: SoftmaxProblem, rows: slice) -> SoftmaxProblem:
+    def chunk(
+        self, problem: SoftmaxProblem, rows: slice, *, widened: bool = True
+    ) -> SoftmaxProblem:
         """The problem of some rows.
 
         Its logits are rounded to the factors' dtype, as the unfused loss has them, and then carried
-        in the computing dtype: carriers return the gradient of such in the same pass.
+        in the computing dtype: carriers return the gradient of such in the same pass. Not
+        ``widened``, they stay as they are, for the GPU kernels compute in float32 anyway.
         """
         logits = F.linear(self.hidden[rows], self.weight, self.bias)
         gamma, weight = problem.gamma, problem.weight
@@ -249,7 +264,7 @@ class Factors(NamedTuple):
             gamma = gamma[rows]
         return _of_rows(
             problem,
-            logits.to(eager.computing_dtype(logits)),
+            logits.to(eager.computing_dtype(logits)) if widened else logits,
             problem.targets[rows],
             gamma,
             None if weight is None else weight[rows],
@@ -283,13 +298,12 @@ class Gradients(NamedTuple):
             self.hidden[rows] = slopes.to(dtype) @ factors.weight
         if self.weight is not None:
             hidden = factors.hidden[rows]
-            if dtype == slopes.dtype or slopes.device.type == "cpu":
-                self.weight.addmm_(slopes.mT, hidden.to(slopes.dtype))
+            if self.weight.dtype == dtype or slopes.device.type == "cpu":
+                self.weight.addmm_(slopes.to(self.weight.dtype).mT, hidden.to(self.weight.dtype))
             else:
-                # matrix units multiply half precision; the device sums a chunk in float32 inside
-                self.weight.add_(slopes.mT.to(dtype) @ hidden)
+                _accumulate(self.weight, slopes.mT.to(dtype), hidden)
         if self.bias is not None:
-            self.bias.add_(slopes.sum(0))
+            self.bias.add_(slopes.sum(0, dtype=self.bias.dtype))
 
     def rounded(self, factors: Factors, factor: Tensor | None) -> tuple[Tensor | None, ...]:
         """What the factors get: times ``factor``, and rounded once to the dtype of each."""
@@ -298,6 +312,18 @@ class Gradients(NamedTuple):
             None if one is None or like is None else one.to(like.dtype)
             for one, like in zip(scaled, factors, strict=True)
         )
+
+
+def _accumulate(sums: Tensor, left: Tensor, right: Tensor) -> None:
+    """Adds the product of two half-precision matrices to a float32 one.
+
+    Matrix units multiply half precision and sum in float32. Where torch hands their sums on as they
+    are, nothing is rounded to half precision in between, and no product is written and read.
+    """
+    if sums.is_cuda and not torch.version.hip and hasattr(torch.ops.aten.addmm, "dtype_out"):
+        torch.ops.aten.addmm.dtype_out(sums, left, right, sums.dtype, out=sums)
+    else:
+        sums.add_(left @ right)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -365,10 +391,14 @@ class Chunked(torch.autograd.Function):
         dtype = problem.logits.dtype
         now = recording and reduction.kind != "none"
         gradients = Gradients.zeros(factors, ctx.needs_input_grad[:3]) if now else None
-        losses = torch.cat(_losses(factors.to(dtype), problem, rows, gradients))
-        ctx.rows = rows
-        ctx.skeleton = without_tensors((factors, problem, reduction, gradients))
-        ctx.save_for_backward(*tensors_of((factors, problem, reduction, gradients)))
+        ours = factors.to(dtype)
+        carrier = kernels.choose(NAME, problem, "auto", tensors_of(problem))
+        if gradients is not None and carrier is gpu:
+            total = _overwritten(ours, problem, reduction, rows, gradients)
+            _remember(ctx, rows, factors, problem, reduction, gradients)
+            return total
+        losses = torch.cat(_losses(ours, problem, rows, gradients))
+        _remember(ctx, rows, factors, problem, reduction, gradients)
         return reduce(losses, reduction, dtype)
 
     @staticmethod
@@ -395,6 +425,46 @@ class Chunked(torch.autograd.Function):
         gradients = Gradients.zeros(factors, learns)
         _pull_back(factors.to(problem.logits.dtype), problem, ctx.rows, factor, gradients)
         return (*gradients.rounded(factors, None), *(None,) * 4)
+
+
+def _remember(ctx: Any, rows: int, *parts: Any) -> None:
+    """Keeps what backward needs."""
+    ctx.rows = rows
+    ctx.skeleton = without_tensors(parts)
+    ctx.save_for_backward(*tensors_of(parts))
+
+
+def _overwritten(
+    factors: Factors,
+    problem: SoftmaxProblem,
+    reduction: Reduction,
+    rows: int,
+    gradients: Gradients,
+) -> Tensor:
+    """The reduced loss by the GPU kernels, one launch a chunk, and its gradients.
+
+    A chunk's logits are nobody else's: they stay in the factors' dtype, and their gradient is
+    written over them.
+    """
+    parts = list(_slices(len(factors.hidden), rows))
+    sizes = [
+        gpu.programs(_of_part(problem, factors.weight, part.stop - part.start)) for part in parts
+    ]
+    device = factors.hidden.device
+    sums = torch.zeros(sum(sizes), dtype=torch.float32, device=device)
+    for part, own in zip(parts, torch.split(sums, sizes), strict=True):
+        chunk = gpu.present(factors.chunk(problem, part, widened=False))
+        gpu.sums_over(chunk, own, overwrite=True)
+        gradients.add(factors, part, chunk.logits)
+    total = torch.empty((), dtype=torch.float32, device=device)
+    gpu.finish(sums, total, gpu.denominator_of(reduction, factors.hidden))
+    return total
+
+
+def _of_part(problem: SoftmaxProblem, weight: Tensor, rows: int) -> SoftmaxProblem:
+    """A problem of so many rows, as far as its size goes."""
+    targets = problem.targets[:rows]
+    return problem._replace(logits=weight.new_empty(()).expand(rows, len(weight)), targets=targets)
 
 
 def _losses(

@@ -206,7 +206,9 @@ def _loss(
     arguments.check_normalizer_device(name, normalizer, problem.logits)
     arguments.check_implementation(name, impl)
     if process_group is None:
-        return kernels.run(name, problem, reduction_for(problem, reduction, normalizer), impl)
+        counter = kernels.counter(problem, impl)
+        how = reduction_for(problem, reduction, normalizer, counter)
+        return kernels.run(name, problem, how, impl)
     arguments.check_process_group(name, process_group, reduction)
     local = denominator(problem, normalizer)
     arguments.check_constant_denominator(name, local)

@@ -28,7 +28,8 @@ class RankSum:
         if isinstance(local, Tensor):
             self._total = local.detach().to(device, dtype, copy=True)
         else:
-            self._total = torch.tensor(local, dtype=dtype, device=device)
+            # filled on the device: torch.tensor would copy it there, and wait
+            self._total = torch.full((), local, dtype=dtype, device=device)
         # torch.compile traces the blocking form only
         work = dist.all_reduce(self._total, group=group, async_op=not torch.compiler.is_compiling())
         self._work = work

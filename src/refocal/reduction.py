@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -32,10 +33,23 @@ class Reduction(NamedTuple):
     denominator: Number
 
 
-def reduction_for(problem: Problem, kind: str, normalizer: str | float | Tensor) -> Reduction:
-    """The reduction with its denominator, which depends on targets and weights, not on logits."""
+def reduction_for(
+    problem: Problem,
+    kind: str,
+    normalizer: str | float | Tensor,
+    count: Callable[[Problem], Tensor | None] | None = None,
+) -> Reduction:
+    """The reduction with its denominator, which depends on targets and weights, not on logits.
+
+    ``count`` is a faster way to the number of targets that are not ignored, at least 1; it says
+    None where all are kept.
+    """
     if kind != "mean":
         return Reduction(kind, 1.0)
+    if count is not None and isinstance(normalizer, str) and normalizer == "elements":
+        counted = count(problem)
+        if counted is not None:
+            return Reduction(kind, counted)
     return Reduction(kind, at_least(denominator(problem, normalizer), normalizer))
 
 

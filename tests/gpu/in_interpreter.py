@@ -7,11 +7,14 @@ there are few programs, and every case is one call of the carrier.
 
 from __future__ import annotations
 
+import importlib
+import math
 import os
 
 import pytest
 import torch
 import triton
+import triton.language as tl
 from launches import problem
 from packaging.version import Version
 from torch.testing import assert_close
@@ -19,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import refocal
 from refocal import sigmoid_focal_loss, softmax_focal_loss
-from refocal.kernels import eager, gpu
+from refocal.kernels import eager, gpu, triton_softmax
 from refocal.problem import SigmoidProblem
 from refocal.reduction import Reduction, reduction_for
 
@@ -316,14 +319,16 @@ def test_softmax_edges(soft, looped, monkeypatch):
             [nan, -inf, inf],
             [big, -big, 0.0],
             [5.0, 5.0, 5.0],
+            [inf, nan, 1.0],
+            [nan, -inf, inf],
         ]
     )
-    targets = torch.tensor([0, 2, 0, 2, 2, 1, 2, -100, 1, 0])
+    targets = torch.tensor([0, 2, 0, 2, 2, 1, 2, -100, 1, 0, 2, 1])
     keywords = {"gamma": 2.0}
     if soft:
         targets, keywords = torch.nn.functional.one_hot(targets.clamp(min=0), 3).float(), {}
         targets[9] = torch.tensor([0.2, 0.3, 0.5])
-        keywords["sample_weight"] = torch.tensor([1.0, 1, 1, 1, 1, 1, 1, 0, 1, 1])
+        keywords["sample_weight"] = torch.tensor([1.0, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1])
     case = problem("softmax", logits, targets, **keywords)
     loss, _ = gpu.evaluate("test", case, Reduction("none", 1.0), gradient=False)
     slope = gpu.gradient(case, torch.ones(()))
@@ -390,6 +395,192 @@ def check_canaries(case, size, loss):
     assert_close(inner[0].double().sum(), total, rtol=1e-5, atol=1e-6)
 
 
+@triton.jit
+def offsets_kernel(
+    out, blocks, count, classes, inner, spans, ROWS: tl.constexpr, INNER: tl.constexpr
+):
+    """Where the kernels look for the last class of the last position of some blocks."""
+    block = tl.load(blocks + tl.program_id(0))
+    base, end = triton_softmax.span_of(block, count, inner, spans, ROWS, INNER)
+    origin = triton_softmax.origin_of(block, base, classes, inner, spans, INNER)
+    lane = tl.minimum(end - base, ROWS) - 1
+    last = origin + (lane if INNER else lane.to(tl.int64) * classes)
+    number = tl.full((1,), classes - 1, tl.int32)
+    lanes = tl.arange(0, 1)
+    tl.store(out + tl.program_id(0) + lanes, last + triton_softmax.along_row(number, inner, INNER))
+
+
+@pytest.mark.parametrize(
+    ("samples", "classes", "inner"),
+    [
+        (2**30, 19, 1),
+        (2, 2**31 - 2**16, 1),
+        (1, 19, 2**27 + 16),  # one sample beyond 2**31
+        (3, 2, 2**30 + 1),
+        (2**20, 2**16, 2**16),
+        (5, 150, 513 * 513),
+    ],
+)
+@pytest.mark.parametrize("rows", [1, 512])
+def test_offsets_beyond_32_bits(samples, classes, inner, rows):
+    """The interpreter wraps 32-bit products, as a device does."""
+    count, spans = samples * inner, -(-inner // rows)
+    whole = samples * spans if inner > 1 else -(-samples // rows)
+    blocks = torch.tensor([0, whole // 2, whole - 1])
+    out = torch.zeros(3, dtype=torch.int64)
+    offsets_kernel[(3,)](out, blocks, count, classes, inner, spans, ROWS=rows, INNER=inner > 1)
+    expected = []
+    for block in blocks.tolist():
+        if inner > 1:
+            sample, part = divmod(block, spans)
+            position = sample * inner + min((part + 1) * rows, inner) - 1
+        else:
+            position = min((block + 1) * rows, samples) - 1
+        sample, pixel = divmod(position, inner)
+        expected.append((sample * classes + classes - 1) * inner + pixel)
+    assert out.tolist() == expected
+    assert expected[-1] == samples * classes * inner - 1
+
+
+# ---------------------------------------------------------------------------------------------
+# the launches around the kernels
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8, torch.float32])
+@pytest.mark.parametrize("size", [1, 4095, 4096, 16384, 16385, 300_000])
+def test_counts(dtype, size):
+    link = "sigmoid" if dtype == torch.float32 else "softmax"
+    targets = (draw(size) * 5).to(dtype)
+    shape = (size,) if link == "sigmoid" else (size, 5)
+    logits = torch.zeros(()).expand(shape)
+    for ignored in (3, -1):
+        case = problem(link, logits, targets, ignore_index=ignored)
+        count = gpu.count(case)
+        assert (count.shape, count.dtype) == ((), torch.int64)
+        assert count == (targets != ignored).sum().clamp(min=1)
+    everything = problem(link, logits, torch.full_like(targets, 2), ignore_index=2)
+    assert gpu.count(everything) == 1
+    if link == "sigmoid":
+        assert gpu.count(problem(link, logits, targets)) is None
+    else:
+        assert gpu.count(problem(link, logits, logits)) is None
+
+
+def test_an_ignored_value_as_the_targets_hold_it():
+    targets = torch.tensor([0.0, -9999.0, 1.0]).bfloat16()  # -9984
+    keywords = {"ignore_index": -9999, "reduction": "none"}
+    compare(sigmoid_focal_loss, torch.randn(3), targets, keywords)
+    compare(sigmoid_focal_loss, torch.randn(3), targets, {"ignore_index": -9999})
+    missing = torch.tensor([0.0, torch.nan, 1.0])
+    compare(sigmoid_focal_loss, torch.randn(3), missing, {"ignore_index": math.nan})
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("looped", [False, True])
+def test_labels_that_rounding_put_outside(dtype, looped, monkeypatch):
+    """Taken for 0 and 1; what is further out stays, as a device does not check it."""
+    if looped:
+        monkeypatch.setattr(gpu, "LARGEST_ROW", {"index": 0, "classes": 0})
+    slack = refocal.problem.rounding_of(dtype)
+    inside = (draw(3, 4) < 0.5).to(dtype)
+    outside = torch.where(inside == 1, 1 + slack, -slack).to(dtype)
+    for function in (sigmoid_focal_loss, softmax_focal_loss):
+        z = torch.randn(3, 4)
+        right = function(z, inside, impl="gpu", reduction="none")
+        assert_close(function(z, outside, impl="gpu", reduction="none"), right, rtol=0, atol=0)
+        compare(function, z, outside, {"reduction": "none"})
+
+
+@pytest.mark.parametrize("size", [1, 2048, 2049, 10_000])
+@pytest.mark.parametrize("denominator", [None, 3.0, torch.tensor(7), torch.tensor(0.3)])
+def test_sums_are_added_in_float64(size, denominator):
+    sums = draw(size) * 1e8
+    total = torch.empty(())
+    gpu.finish(sums, total, denominator)
+    expected = sums.double().sum() / (1.0 if denominator is None else denominator)
+    assert_close(total.double(), expected, rtol=EPS / 2, atol=0)
+
+
+@pytest.mark.parametrize("persistent", [1, 3])
+@pytest.mark.parametrize("rescale", ["lane", "chunk"])
+@pytest.mark.parametrize(
+    ("link", "shape"),
+    [("sigmoid", (9000, 3)), ("tile", (200, 10)), ("loop", (27, 300)), ("pixels", (3, 5, 600))],
+)
+@pytest.mark.parametrize("soft", [False, True])
+def test_other_choices_give_the_same(link, shape, soft, rescale, persistent, monkeypatch):
+    """What `python -m benchmarks.gpu` varies: no choice changes more than last bits."""
+    if link == "sigmoid" and rescale == "chunk":
+        pytest.skip("it has no running sums")
+    family = "sigmoid" if link == "sigmoid" else f"{'classes' if soft else 'index'} {link}"
+    if link == "loop":
+        monkeypatch.setattr(gpu, "LARGEST_ROW", {"index": 0, "classes": 0})
+    choice = gpu.Choice(
+        each=4,
+        warps=1,
+        rows=2 if link in ("tile", "loop") else 64 if link == "pixels" else None,
+        stages=2,
+        hints=True,
+        rescale=rescale,
+        persistent=persistent,
+    )
+    monkeypatch.setitem(gpu.CHOICES, family, choice)
+    generator = torch.Generator().manual_seed(11)
+    logits = torch.randn(shape, generator=generator) * 4
+    if soft or link == "sigmoid":
+        targets = torch.rand(shape, generator=generator)
+    else:
+        positions = (shape[0], *shape[2:])
+        targets = torch.randint(0, shape[1], positions, generator=generator)
+    case = problem("sigmoid" if link == "sigmoid" else "softmax", logits, targets, gamma=1.5)
+    assert gpu.programs(case) == 4 * persistent
+    loss, slope = gpu.evaluate("test", case, Reduction("sum", 1.0), gradient=True)
+    true_loss, true_slope = truth(case)
+    assert_close(loss.double(), true_loss.sum(), rtol=1e-5, atol=0)
+    assert_close(slope.double(), true_slope, rtol=1e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("classes", [40, 3000])
+def test_a_linear_loss_overwrites_its_logits(classes, reduction, dtype, monkeypatch):
+    """One launch a chunk, in the factors' dtype, and one that adds up."""
+    monkeypatch.setattr(refocal.kernels, "FASTEST", ("gpu",))
+    if classes > 1000:
+        monkeypatch.setattr(gpu, "LARGEST_ROW", {"index": 1024, "classes": 1024})
+    launches = []
+    launch = gpu.launch
+    monkeypatch.setattr(
+        gpu, "launch", lambda *parts, **named: launches.append(parts) or launch(*parts, **named)
+    )
+    generator = torch.Generator().manual_seed(12)
+    factors = [
+        torch.randn(size, generator=generator).to(dtype).requires_grad_()
+        for size in ((7, 6), (classes, 6), (classes,))
+    ]
+    hidden, weight, bias = factors
+    targets = torch.randint(0, classes, (7,), generator=generator)
+    targets[2] = -100
+    keywords = {"reduction": reduction, "gamma": 1.5, "alpha": draw(classes)}
+    loss = refocal.linear_focal_loss(hidden, weight, targets, bias, chunk_size=3, **keywords)
+    assert loss.dtype == torch.float32
+    assert len(launches) == 3
+    for chunk, _, _, gradients, kind in launches:
+        assert gradients is chunk.logits
+        assert (kind, gradients.dtype) == ("sum", dtype)
+    slopes = torch.autograd.grad(2 * loss, factors)
+    wide = [one.detach().double().requires_grad_() for one in factors]
+    logits = torch.nn.functional.linear(*wide)
+    rounded = torch.nn.functional.linear(*factors).detach().double()
+    logits = logits + (rounded - logits.detach())
+    true = softmax_focal_loss(logits, targets, impl="eager", **keywords)
+    assert_close(loss.double(), true, rtol=1e-5, atol=0)
+    for found, expected in zip(slopes, torch.autograd.grad(2 * true, wide), strict=True):
+        scale = expected.abs().max().item()
+        close = 1e-5 if dtype == torch.float32 else 4 * HALF_ULP[dtype]
+        assert_close(found.double(), expected, rtol=close, atol=close * scale)
+
+
 # ---------------------------------------------------------------------------------------------
 # the way from the public function to the kernel
 
@@ -453,16 +644,22 @@ class NoReading(TorchDispatchMode):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_forward_and_backward_read_no_value(link, reduction, dtype, monkeypatch):
     """With the checks of values off, as they are on a device."""
-    for reader in (refocal.arguments.inspection, refocal.arguments.problems):
-        monkeypatch.setattr(reader, "values_checked_on", lambda tensor: False)
-    # the interpreter itself may read what it likes
-    whole = gpu.launch
+    for reader in ("problems", "tensors", "settings"):
+        module = importlib.import_module(f"refocal.arguments.{reader}")
+        monkeypatch.setattr(module, "readable", lambda tensor: False)
+    # whatever watches operations gets operations; here it is to watch what the kernels' host does
+    monkeypatch.setattr(refocal.kernels, "is_watched", lambda: False)
 
-    def launch(*arguments):
-        with torch.utils._python_dispatch._disable_current_modes():
-            whole(*arguments)
+    def unwatched(launch):
+        # the interpreter itself may read what it likes
+        def run(*arguments, **keywords):
+            with torch.utils._python_dispatch._disable_current_modes():
+                return launch(*arguments, **keywords)
 
-    monkeypatch.setattr(gpu, "launch", launch)
+        return run
+
+    for name in ("launch", "finish", "count", "_scaled"):
+        monkeypatch.setattr(gpu, name, unwatched(getattr(gpu, name)))
     logits = torch.randn(12, 5).to(dtype).requires_grad_()
     if link == "sigmoid":
         function, targets, count = sigmoid_focal_loss, draw(12, 5), torch.tensor(7.0)
@@ -497,12 +694,12 @@ def test_a_kept_gradient_is_scaled_once_or_left_alone(case, dtype, looped, monke
     reduction = reduction_for(case, "mean", "elements")
     _, kept = gpu.evaluate("test", case, reduction, gradient=True)
     marked = torch.full_like(kept, 7.0)
-    one = gpu.scaled(case, reduction, marked.clone(), torch.tensor(1.0), in_place=True)
+    one = gpu.pulled_back(case, reduction, marked.clone(), torch.tensor(1.0), in_place=True)
     assert_close(one, marked, rtol=0, atol=0)
     upstream = torch.tensor(0.3)
-    beside = gpu.scaled(case, reduction, kept, upstream, in_place=False)
+    beside = gpu.pulled_back(case, reduction, kept, upstream, in_place=False)
     assert beside is not kept
-    inside = gpu.scaled(case, reduction, kept, upstream, in_place=True)
+    inside = gpu.pulled_back(case, reduction, kept, upstream, in_place=True)
     assert inside is kept
     assert_close(inside, beside, rtol=0, atol=0)
     wide = truth(case)[1] * 0.3 / reduction.denominator

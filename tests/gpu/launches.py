@@ -10,17 +10,22 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 from unittest import mock
 
 import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from refocal import arguments
-from refocal.kernels import gpu, triton_kernels
+from refocal.kernels import gpu, triton_kernels, triton_softmax
 from refocal.problem import Problem
 
-KERNELS = [name for name in vars(triton_kernels) if name.endswith("_kernel")]
+MODULES = (triton_kernels, triton_softmax)
+KERNELS = [
+    (module, name) for module in MODULES for name in vars(module) if name.endswith("_kernel")
+]
 
 
 class Launch(NamedTuple):
@@ -53,9 +58,49 @@ def recorded() -> Iterator[list[Launch]]:
 
             return launch
 
-    replaced = {name: Recorder(getattr(triton_kernels, name)) for name in KERNELS}
-    with mock.patch.multiple(triton_kernels, **replaced):
+    with ExitStack() as patches:
+        for module, name in KERNELS:
+            recorder = Recorder(getattr(module, name))
+            patches.enter_context(mock.patch.object(module, name, recorder))
         yield launches
+
+
+class StaysOnTheDevice:
+    """Refuses copies from the host's memory to a device: the host waits for them, and they cannot
+    be captured in a graph.
+
+    Two modes, because what a factory function copies is not dispatched. A single value that fills
+    a tensor on the device is no copy, nor is a 0-d tensor of the CPU as an operand: a kernel gets
+    both as numbers.
+    """
+
+    class Factories(TorchFunctionMode):
+        def __torch_function__(self, function, types, arguments=(), keywords=None):
+            result = function(*arguments, **(keywords or {}))
+            made = function in (torch.tensor, torch.as_tensor, torch.Tensor.new_tensor)
+            given = arguments[-1] if made else None
+            assert not made or result.is_cpu or isinstance(given, torch.Tensor), (
+                f"{function} copies from the host"
+            )
+            return result
+
+    class Copies(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+            result = function(*arguments, **(keywords or {}))
+            if function.overloadpacket.__name__ in ("_to_copy", "copy_", "_copy_from"):
+                sources = [one for one in arguments if isinstance(one, torch.Tensor)]
+                assert result.is_cpu or not any(one.is_cpu for one in sources), (
+                    f"{function} copies from the host"
+                )
+            return result
+
+    def __enter__(self) -> None:
+        self.modes = ExitStack()
+        self.modes.enter_context(self.Factories())
+        self.modes.enter_context(self.Copies())
+
+    def __exit__(self, *error: object) -> None:
+        self.modes.close()
 
 
 def problem(link: str, logits: torch.Tensor, targets: torch.Tensor, **keywords: Any) -> Problem:
@@ -104,11 +149,11 @@ def compiled(launch: Launch, target: str) -> Any:
             signature[name] = POINTERS[value.dtype]
         elif isinstance(value, float):
             signature[name], divisible = "fp32", False
-        elif value == 1:
+        elif value == 1 and not launch.kernel.params[number].do_not_specialize:
             signature[name], constants[name], divisible = "constexpr", 1, False
         else:
             signature[name] = "i32" if -(2**31) <= value < 2**31 else "i64"
-            divisible = value % 16 == 0
+            divisible = value % 16 == 0 and not launch.kernel.params[number].do_not_specialize
         if divisible:
             hints[number,] = [["tt.divisibility", 16]]
     backend, chip = ("cuda", int(target[3:])) if target.startswith("sm_") else ("hip", target)
@@ -186,10 +231,11 @@ def meta(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
 
 
 def training_launch(case: Problem) -> Launch:
-    """The launch of a mean with its gradient, as training makes it."""
+    """The loss' own launch of a mean with its gradient, as training makes it."""
     from refocal.reduction import reduction_for
 
     with recorded() as launches:
         gpu.evaluate("test", case, reduction_for(case, "mean", 1000.0), gradient=True)
-    (launch,) = launches
+    launch, finish = launches
+    assert finish.kernel is triton_kernels.finish_kernel
     return launch

@@ -129,6 +129,18 @@ def choose(function: str, problem: Problem, impl: str, held: list[Tensor]) -> Ca
     return carrier
 
 
+def counter(problem: Problem, impl: str) -> Callable[[Problem], Tensor | None] | None:
+    """What counts the targets that are kept in fewer launches than plain operations, if anything.
+
+    Asked before the reduction, which needs the count, is there.
+    """
+    if problem.logits.is_cpu or impl == "eager":
+        return None
+    if not runs_plainly([problem.logits, problem.targets]) or gpu.unsupported(problem) is not None:
+        return None
+    return gpu.count
+
+
 def _differentiable(problem: Problem, reduction: Reduction) -> Tensor:
     return reduce(eager.losses(problem), reduction, problem.logits.dtype)
 
@@ -171,8 +183,8 @@ class OnePass(torch.autograd.Function):
             # create_graph: the gradient must itself be differentiable
             loss = _differentiable(problem, reduction)
             (gradient,) = torch.autograd.grad(loss, problem.logits, upstream, create_graph=True)
-        elif gradient is not None and carrier is gpu:
-            gradient = gpu.scaled(
+        elif carrier is gpu:
+            gradient = gpu.pulled_back(
                 problem, reduction, gradient, upstream, in_place=not _graph_is_kept()
             )
         elif gradient is None or gradient.dtype in (torch.float16, torch.bfloat16):

@@ -203,8 +203,16 @@ def _expand_sigmoid(problem: SigmoidProblem) -> Expansion:
 
 
 def _pair(pair: tuple[Number, Number], like: Tensor) -> tuple[Tensor, Tensor]:
-    """Both of a pair as tensors of ``like``'s dtype: ``where`` of two numbers is float32."""
-    first, second = (torch.as_tensor(one, dtype=like.dtype, device=like.device) for one in pair)
+    """Both of a pair as tensors of ``like``'s dtype: ``where`` of two numbers is float32.
+
+    Numbers are filled in on the device: `torch.as_tensor` copies them there, and waits.
+    """
+    first, second = (
+        one.to(like)
+        if isinstance(one, Tensor)
+        else torch.full((), one, dtype=like.dtype, device=like.device)
+        for one in pair
+    )
     return first, second
 
 

@@ -1,8 +1,8 @@
 """The formula over Triton blocks, bound for Triton's compiler or for its interpreter.
 
-The compiler takes the copies as `triton.jit` functions and the constants as `tl.constexpr`; the
-interpreter takes plain functions and plain numbers. Which of the two runs is decided by the
-environment (``TRITON_INTERPRET=1``) when the functions are made.
+The compiler takes the copies as `triton.jit` functions whose constants are literals; the
+interpreter takes plain functions. Which of the two runs is decided by the environment
+(``TRITON_INTERPRET=1``) when the functions are made.
 
 The operations are built from what a GPU has as instructions: 2**x, fused multiply-add, a
 reciprocal square root. The sigmoid kernels go one step further: `Margin` below orders the
@@ -13,15 +13,22 @@ tests/gpu/in_interpreter.py holds both to the formula's tolerance.
 
 from __future__ import annotations
 
+import ast
+import inspect
+import linecache
+import math
+import textwrap
+from collections.abc import Callable, Mapping
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+import torch
 import triton
 import triton.language as tl
 from triton.runtime.interpreter import InterpretedFunction
 
-from refocal import formula
+from refocal import formula, problem
 
 
 @triton.jit
@@ -33,39 +40,88 @@ def _probe():  # type: ignore[no-untyped-def]
 INTERPRETED = isinstance(_probe, InterpretedFunction)
 
 
-def constant(value: float) -> Any:
-    """A number as the running binding wants it among a function's globals."""
-    return value if INTERPRETED else tl.constexpr(value)
+class Literals(ast.NodeTransformer):
+    """Writes numbers in place of the names of constants, and drops annotations of values.
+
+    Triton compares every global that a kernel reaches with what it was at compilation, at every
+    launch: twenty constants of a polynomial take longer than the launch itself.
+    """
+
+    def __init__(self, names: Mapping[str, Any]) -> None:
+        self.names = names
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        value = self.names.get(node.id)
+        if not isinstance(node.ctx, ast.Load) or type(value) not in (float, int):
+            return node
+        return ast.copy_location(ast.Constant(value), node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.decorator_list = []
+        node.returns = None
+        for argument in node.args.args:
+            kind = argument.annotation
+            if not (isinstance(kind, ast.Attribute) and kind.attr == "constexpr"):
+                argument.annotation = None
+        return self.generic_visit(node)
+
+
+def with_literals(function: Any) -> Any:
+    """The same function with its constants written out in the source, which Triton reads."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    source = (
+        ast.unparse(ast.fix_missing_locations(Literals(function.__globals__).visit(tree))) + "\n"
+    )
+    file = f"<{function.__module__}.{function.__name__} with literals>"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    made: dict[str, Any] = {}
+    exec(compile(source, file, "exec"), function.__globals__, made)
+    written = made[function.__name__]
+    written.__module__ = function.__module__
+    return written
 
 
 def helper(function: Any) -> Any:
     """A function that kernels and copies of the formula may call."""
-    return function if INTERPRETED else triton.jit(function)
+    return function if INTERPRETED else triton.jit(with_literals(function))
 
 
-INFINITY = constant(float("inf"))
-LARGEST = constant(3.4028234663852886e38)
-FAR = constant(formula.FAR)
-LOG2E = constant(1.4426950408889634)
-LN2 = constant(0.6931471824645996)  # ln 2 as float32, and what that leaves of it
-LN2_LOW = constant(-1.904654299957768e-09)
-LOWEST = constant(-200.0)  # exp of it is 0 in float32
+def kernel(*unspecialised: str) -> Callable[[Any], Any]:
+    """A kernel. It is not compiled anew for other values of the ``unspecialised`` arguments."""
+
+    def wrap(function: Any) -> Any:
+        text = function if INTERPRETED else with_literals(function)
+        return triton.jit(text, do_not_specialize=list(unspecialised))
+
+    return wrap
+
+
+INFINITY = math.inf
+LARGEST = 3.4028234663852886e38
+FAR = formula.FAR
+ROUNDING_OF_SINGLES = problem.ROUNDING_OF_SINGLES
+ROUNDING_OF_HALF = problem.ROUNDING[torch.float16]
+ROUNDING_OF_BRAIN = problem.ROUNDING[torch.bfloat16]
+LOG2E = 1.4426950408889634
+LN2 = 0.6931471824645996  # ln 2 as float32, and what that leaves of it
+LN2_LOW = -1.904654299957768e-09
+LOWEST = -200.0  # exp of it is 0 in float32
 
 # log1p(x) = x + x**2 Q(x) on [0, 1], minimax of the relative error by Remez exchange: 3.3e-8
-Q0 = constant(-0.499996479738)
-Q1 = constant(0.333213228442)
-Q2 = constant(-0.248571655345)
-Q3 = constant(0.191536626622)
-Q4 = constant(-0.137538198632)
-Q5 = constant(0.0792047562179)
-Q6 = constant(-0.0300659366261)
-Q7 = constant(0.0053648625214)
+Q0 = -0.499996479738
+Q1 = 0.333213228442
+Q2 = -0.248571655345
+Q3 = 0.191536626622
+Q4 = -0.137538198632
+Q5 = 0.0792047562179
+Q6 = -0.0300659366261
+Q7 = 0.0053648625214
 # the same for results that are rounded to half precision: 9.6e-6
-H0 = constant(-0.499539454686)
-H1 = constant(0.326225933936)
-H2 = constant(-0.212403807647)
-H3 = constant(0.103592203832)
-H4 = constant(-0.0247343736159)
+H0 = -0.499539454686
+H1 = 0.326225933936
+H2 = -0.212403807647
+H3 = 0.103592203832
+H4 = -0.0247343736159
 
 
 @helper
@@ -126,8 +182,7 @@ OPERATIONS = {
     "log1p": log1p,
     "where": where,
     "fma": fma,
-    "Real": tl.tensor,  # the compiler looks annotations up
-    **{name: constant(value) for name, value in formula.CONSTANTS.items()},
+    **formula.CONSTANTS,
 }
 
 
