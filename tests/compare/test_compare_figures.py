@@ -28,7 +28,7 @@ from refocal.compare.measure import (
 )
 from refocal.compare.models import Fit
 from refocal.compare.plan import Costs
-from refocal.compare.prepare import Prepared
+from refocal.compare.data.prepare import Prepared
 from refocal.compare.ranking import Ranking
 from refocal.compare.results import Estimate
 from refocal.compare.splits import splits

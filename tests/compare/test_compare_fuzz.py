@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from refocal import compare
 from refocal.__main__ import main
 from refocal.compare import CompareError
-from refocal.compare.prepare import Prepared
+from refocal.compare.data.prepare import Prepared
 from refocal.compare.splits import splits
 
 ENOUGH = "as far as the training."

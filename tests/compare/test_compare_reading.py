@@ -17,11 +17,11 @@ from tables import csv_file, customers, made_table
 from refocal import compare
 from refocal.compare import CompareError, Plan, by_name, experiment, reading
 from refocal.compare.candidates import focal
-from refocal.compare.columns import clean
+from refocal.compare.data.columns import clean
 from refocal.compare.estimate import estimate
-from refocal.compare.findings import check
+from refocal.compare.data.findings import check
 from refocal.compare.plan import Training
-from refocal.compare.prepare import Prepared
+from refocal.compare.data.prepare import Prepared
 from refocal.compare.splits import splits
 
 # --- files ---------------------------------------------------------------------------------------

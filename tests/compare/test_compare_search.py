@@ -18,7 +18,7 @@ from refocal import compare
 from refocal.compare import CompareError, Plan, by_name, search, workplace
 from refocal.compare.folder import STUDY
 from refocal.compare.networks import Network
-from refocal.compare.prepare import Prepared
+from refocal.compare.data.prepare import Prepared
 from refocal.compare.splits import splits
 
 optuna = pytest.importorskip("optuna")

@@ -12,7 +12,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from refocal.compare.data import frame_table, read_table
+from refocal.compare.data.sources import frame_table, read_table
+from refocal.compare.data.table import Bools, Kind, Table, one_hot
 from refocal.compare.errors import CompareError
 from refocal.compare.experiment import run
 from refocal.compare.folder import workplace
@@ -21,7 +22,6 @@ from refocal.compare.networks import Network
 from refocal.compare.plan import Plan
 from refocal.compare.report import write
 from refocal.compare.results import Results
-from refocal.compare.table import Bools, Kind, Table, one_hot
 
 ModelLike: TypeAlias = str | Callable[[int, int], nn.Module] | Sequence[Any]
 

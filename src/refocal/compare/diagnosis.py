@@ -16,9 +16,9 @@ from torch import Tensor
 from refocal.budget import GradientBudget, Suggestion, gradient_budget, suggest
 from refocal.compare import calibrate
 from refocal.compare.candidates import Candidate
+from refocal.compare.data.table import Bools, Floats, one_hot
 from refocal.compare.errors import CompareError
 from refocal.compare.links import log_odds, log_probabilities
-from refocal.compare.table import Bools, Floats, one_hot
 from refocal.probabilities import TemperatureFit, fit_temperature
 
 _FEWEST = 10
@@ -233,11 +233,12 @@ def _from_npz(path: Path) -> tuple[Any, Any]:
 
 
 def _from_parquet(path: Path) -> tuple[Any, Any]:
-    from refocal.compare.reading import PARQUET, read_frame
+    from refocal.compare.data.columnar_files import PARQUET
+    from refocal.compare.data.files import read_file
 
     if path.suffix.lower() not in PARQUET:
         raise CompareError(f"{path} must be an .npz or a .parquet file.")
-    frame = read_frame(path)
+    frame = read_file(path).frame
     several = [name for name in frame.columns if name.startswith("logits_")]
     several.sort(key=lambda name: (len(name), name))
     columns = ["logits"] if "logits" in frame.columns else several

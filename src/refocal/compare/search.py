@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from refocal.compare.candidates import Candidate, Link
+from refocal.compare.data.prepare import Prepared
 from refocal.compare.errors import CompareError
 from refocal.compare.folder import STUDY
 from refocal.compare.models import Fit, Model
 from refocal.compare.plan import Plan, Training
-from refocal.compare.prepare import Prepared
 from refocal.compare.progress import Progress
 from refocal.compare.schedule import side_by_side
 from refocal.compare.store import FitStore, key_of

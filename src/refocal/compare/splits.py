@@ -9,8 +9,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from refocal.compare.data.table import Integers, Table
 from refocal.compare.errors import CompareError
-from refocal.compare.table import Integers, Table
 
 FOLDS = 5  # one for test, one for validation, three for training
 FEWEST = 10  # examples of each class: below, no split can measure anything
