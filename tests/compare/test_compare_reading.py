@@ -15,8 +15,9 @@ from pyarrow import feather, ipc
 from tables import csv_file, customers, made_table
 
 from refocal import compare
-from refocal.compare import CompareError, Plan, by_name, experiment, reading
+from refocal.compare import CompareError, Plan, by_name, experiment
 from refocal.compare.candidates import focal
+from refocal.compare.data import memory
 from refocal.compare.data.columns import clean
 from refocal.compare.estimate import estimate
 from refocal.compare.data.findings import check
@@ -62,7 +63,7 @@ def test_a_file_larger_than_memory_is_refused_with_an_estimate(
     else:
         write(path, frame)
     compare.read_table(path, target="churn")
-    monkeypatch.setattr(reading, "available_bytes", lambda: 1e4)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1e4)
     with pytest.raises(CompareError, match=r"would take about \d+\.\d GB of memory and 0\.0 GB"):
         compare.read_table(path, target="churn")
 
@@ -70,8 +71,8 @@ def test_a_file_larger_than_memory_is_refused_with_an_estimate(
 def test_the_estimate_is_near_what_a_file_takes(tmp_path: Path) -> None:
     frame = customers(20_000)
     taken = pd.read_csv(csv_file(tmp_path, frame)).memory_usage(deep=True).sum()
-    assert_allclose(reading.estimate_bytes(tmp_path / "customers.csv"), taken, rtol=0.1)
-    assert reading.available_bytes() is None or reading.available_bytes() > 0
+    assert_allclose(memory.estimate_bytes(tmp_path / "customers.csv"), taken, rtol=0.1)
+    assert memory.available_bytes() is None or memory.available_bytes() > 0
 
 
 def test_a_missing_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

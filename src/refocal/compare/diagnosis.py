@@ -17,7 +17,7 @@ from refocal.budget import GradientBudget, Suggestion, gradient_budget, suggest
 from refocal.compare import calibrate
 from refocal.compare.candidates import Candidate
 from refocal.compare.data.table import Bools, Floats, one_hot
-from refocal.compare.errors import CompareError
+from refocal.compare.errors import CompareError, argument
 from refocal.compare.links import log_odds, log_probabilities
 from refocal.probabilities import TemperatureFit, fit_temperature
 
@@ -186,11 +186,13 @@ def _checked(
         raise CompareError(f"targets must be whole numbers from 0 to {classes - 1}.")
     softmax = z.shape[1] > 1
     if softmax and alpha is not None:
-        raise CompareError("--alpha belongs to one column of logits; several take none.")
+        raise CompareError(
+            f"{argument('alpha')} belongs to one column of logits; several take none."
+        )
     if alpha is not None and not 0 < alpha < 1:
-        raise CompareError(f"--alpha must be between 0 and 1, got {alpha:g}.")
+        raise CompareError(f"{argument('alpha')} must be between 0 and 1, got {alpha:g}.")
     if gamma is not None and not 0 <= gamma < math.inf:
-        raise CompareError(f"--gamma must be 0 or more, got {gamma:g}.")
+        raise CompareError(f"{argument('gamma')} must be 0 or more, got {gamma:g}.")
     labels = one_hot(y.long().numpy(), classes)
     if not softmax:
         labels = labels[:, 1:]

@@ -68,6 +68,8 @@ def run(
         for rate in grids[model.name, candidate.name]
     ]
     progress = Progress(len(found) * len(trainings))
+    for finding in table.findings:
+        progress.note(f"{table.name}: {finding.message}")
     if len(found[0].split.train) * len(trainings) * len(found) > _LONG:
         seconds, step_us = estimate(trainings, found[0], plan, len(found))
         steps = ", ".join(f"{name} {step:.2g} µs" for name, step in step_us.items())

@@ -31,8 +31,8 @@ def read_columnar(path: Path, kind: str) -> pd.DataFrame:
         raise CompareError(f"{path} cannot be read: {reason}.") from error
     if not isinstance(frame.index, pd.RangeIndex):
         names = [name or f"index {k}" for k, name in enumerate(frame.index.names)]
-        kept = frame.index.to_frame(index=False, name=names)
-        kept = kept[[name for name in kept.columns if name not in frame.columns]]
+        kept = frame.index.to_frame(index=False).set_axis(names, axis=1)
+        kept = kept[[name for name in names if name not in frame.columns]]
         frame = pd.concat([kept, frame.reset_index(drop=True)], axis=1)
     return frame
 

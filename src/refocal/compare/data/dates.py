@@ -119,7 +119,7 @@ def as_dates(column: pd.Series[Any], *, day_first: bool | None = None) -> Dates 
         return None
     taken = values[codes]
     taken[codes < 0] = np.datetime64("NaT")
-    rest = {str(uniques[k]): int(counts[k]) for k in odd if cells[k]}
+    rest = {str(uniques[int(k)]): int(counts[k]) for k in odd if cells[k]}
     return Dates(pd.Series(taken, index=column.index), order, rest, unsure, parts.zones)
 
 

@@ -71,9 +71,9 @@ def _read(path: Path, kind: str, names: Sequence[str]) -> Contents:
     if kind in ("Parquet", "Arrow"):
         return as_contents(read_columnar(path, kind))
     header: Sequence[Any]
+    decimal: Mark | None = None
     if kind == "Excel":
         frame, header, notes = read_excel(path)
-        decimal = None
     else:
         text = read_text(path, names=names)
         frame, header, notes = text.frame, text.dialect.names, list(text.findings)

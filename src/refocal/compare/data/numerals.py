@@ -192,19 +192,22 @@ def _mark(
     forms: Sequence[_Form], counts: npt.NDArray[np.int64], decimal: Mark | None
 ) -> tuple[Mark, bool]:
     """The decimal mark of a column, and whether the cells left it open."""
-    only_dot = only_comma = either = money = 0
+    only_dot = only_comma = 0
+    either: set[str] = set()
+    money = False
     for form in forms:
         dot, comma, here = form.fits("."), form.fits(","), counts[form.shape.rows]
         only_dot += int(here[dot & ~comma].sum())
         only_comma += int(here[comma & ~dot].sum())
-        open_ = (dot & comma).any() and ("." in form.body or "," in form.body)
-        either |= ("," in form.body) + 2 * ("." in form.body) if open_ else 0
-        money |= open_ and bool(form.found["before"] or form.found["after"])
+        marks = {".", ","} & set(form.body)
+        if marks and (dot & comma).any():
+            either |= marks
+            money |= bool(form.found["before"] or form.found["after"])
     if only_dot or only_comma:
         return ("," if only_comma > only_dot else "."), False
-    if either in (1, 2) and money:  # three digits behind a mark are no cents
-        return ("." if either == 1 else ","), False
-    return decimal or ".", decimal is None and either > 0
+    if money and len(either) == 1:  # three digits behind a mark are no cents
+        return ("." if either == {","} else ","), False
+    return decimal or ".", decimal is None and bool(either)
 
 
 def _percent(

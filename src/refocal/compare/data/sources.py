@@ -15,7 +15,7 @@ from refocal.compare.data.columns import clean, without_zone
 from refocal.compare.data.dates import as_dates
 from refocal.compare.data.files import Contents, as_contents, read_file
 from refocal.compare.data.identifiers import repeated_ids, row_numbers, say_left_out
-from refocal.compare.data.numerals import as_numbers
+from refocal.compare.data.numerals import Mark, as_numbers
 from refocal.compare.data.table import Floats, Integers, Table
 from refocal.compare.data.targets import targets
 from refocal.compare.errors import CompareError, argument
@@ -24,7 +24,7 @@ from refocal.compare.errors import CompareError, argument
 def read_table(
     path: Path,
     *,
-    target: str,
+    target: str | Sequence[str],
     positive: Any = None,
     group: Any = None,
     time: Any = None,
@@ -35,7 +35,8 @@ def read_table(
     Args:
         path: CSV and its relatives (any separator and encoding; also .gz, .bz2, .xz, .zip), Excel
             or OpenDocument, Parquet or Arrow.
-        target: the column to predict, or several separated by commas, each of two values.
+        target: the column to predict; or several, of two values each, as a list or separated by
+            commas.
         positive: the value that counts as positive, against all the others. Without it the rarer
             of two values is positive, and more than two are classes that exclude each other.
         group: a column, or an array of one value a row; rows with the same value stay on one side
@@ -50,7 +51,8 @@ def read_table(
         raise CompareError(
             f"{argument('group')} and {argument('time')} are two ways to split: choose one."
         )
-    named = [one for one in (target, group, time, *drop) if isinstance(one, str)]
+    named = [one for one in (group, time, *drop) if isinstance(one, str)]
+    named += [target] if isinstance(target, str) else list(target)
     contents = read_file(path, names=named)
     return _table(contents, path, target, positive, group, time, drop)
 
@@ -59,7 +61,7 @@ def frame_table(
     frame: pd.DataFrame,
     *,
     name: Path,
-    target: str,
+    target: str | Sequence[str],
     positive: Any = None,
     group: Any = None,
     time: Any = None,
@@ -72,7 +74,7 @@ def frame_table(
 def _table(
     contents: Contents,
     path: Path,
-    target: str,
+    target: str | Sequence[str],
     positive: Any,
     group: Any,
     time: Any,
@@ -86,12 +88,13 @@ def _table(
     found = targets(contents.frame[columns], positive)
     grouped = None if group is None else _values(contents, path, group, "group")
     timed = None if time is None else _values(contents, path, time, "time")
-    groups = None if grouped is None else _groups(grouped, found.known)
-    times = None if timed is None else _times(timed, found.known, contents)
+    groups = None if grouped is None else as_groups(grouped, found.known)
+    times = None if timed is None else as_times(timed, found.known, contents.decimal)
     split_by = [one.name for one in (grouped, timed) if one is not None and one.name is not None]
     frame = contents.frame.drop(columns=list({*columns, *dropped, *split_by}))
     if frame.shape[1] == 0:
-        raise CompareError(f"{path} has no column besides the target {target!r}.")
+        several = ", ".join(map(repr, columns))
+        raise CompareError(f"{path} has no column besides the target {several}.")
     numbering = row_numbers(frame)
     frame = frame.drop(columns=numbering)
     cleaned = clean(
@@ -137,7 +140,9 @@ def _about(group: Any, time: Any, drop: Sequence[Any]) -> tuple[str, ...]:
 # --- columns by name -----------------------------------------------------------------------------
 
 
-def _target_names(contents: Contents, target: str) -> list[str]:
+def _target_names(contents: Contents, target: str | Sequence[str]) -> list[str]:
+    if not isinstance(target, str):
+        return list(target)
     if tidy(target) in contents.frame.columns:
         return [target]
     return [one.strip() for one in target.split(",")]
@@ -184,7 +189,12 @@ def _group_name(group: Any) -> str:
     return f"value of {group!r}" if isinstance(group, str) else "group"
 
 
-def _groups(values: pd.Series[Any], known: npt.NDArray[np.bool_]) -> Integers:
+def as_groups(values: pd.Series[Any], known: npt.NDArray[np.bool_]) -> Integers:
+    """One number for each group, of the rows that are used.
+
+    Raises:
+        CompareError: a row has none, or there are fewer than a split needs.
+    """
     values = values[known]
     say = argument("group", values.name)
     if values.isna().any():
@@ -199,10 +209,17 @@ def _groups(values: pd.Series[Any], known: npt.NDArray[np.bool_]) -> Integers:
     return groups
 
 
-def _times(values: pd.Series[Any], known: npt.NDArray[np.bool_], contents: Contents) -> Floats:
+def as_times(
+    values: pd.Series[Any], known: npt.NDArray[np.bool_], decimal: Mark | None = None
+) -> Floats:
+    """A number that rises with time, of the rows that are used.
+
+    Raises:
+        CompareError: a row has none, or these are no numbers or dates.
+    """
     values = values[known]
     say = argument("time", values.name)
-    times = _since(values, contents)
+    times = _since(values, decimal)
     if times is None:
         raise CompareError(f"{say} must be numbers or dates like 2013-01-31 or 2013-01-31T23:59.")
     if not np.isfinite(times).all():
@@ -213,22 +230,25 @@ def _times(values: pd.Series[Any], known: npt.NDArray[np.bool_], contents: Conte
     return times
 
 
-def _since(values: pd.Series[Any], contents: Contents) -> Floats | None:
+def _since(values: pd.Series[Any], decimal: Mark | None) -> Floats | None:
     """Numbers as they are, dates as seconds since the first."""
     if pd.api.types.is_numeric_dtype(values):
-        return values.to_numpy(dtype=np.float64, na_value=np.nan)
+        times: Floats = values.to_numpy(dtype=np.float64, na_value=np.nan)
+        return times
     if pd.api.types.is_datetime64_any_dtype(values):
         dates = without_zone(values)
     elif pd.api.types.is_timedelta64_dtype(values):
-        return values.dt.total_seconds().to_numpy(dtype=np.float64)
+        spans: Floats = values.dt.total_seconds().to_numpy(dtype=np.float64)
+        return spans
     elif is_text(values):
-        numbers = as_numbers(values, decimal=contents.decimal)
+        numbers = as_numbers(values, decimal=decimal)
         if numbers is not None:
             return numbers.values
-        read = as_dates(values, day_first=contents.decimal == "," or None)
+        read = as_dates(values, day_first=decimal == "," or None)
         if read is None:
             return None
         dates = read.values
     else:
         return None
-    return ((dates - dates.min()).dt.total_seconds()).to_numpy(dtype=np.float64)
+    since: Floats = (dates - dates.min()).dt.total_seconds().to_numpy(dtype=np.float64)
+    return since

@@ -73,7 +73,7 @@ def _read(path: Path, sample: bytes, encoding: str, rows: int | None) -> TextTab
     kept = encoding == FALLBACK
     errors = "refocal-keep" if kept else "strict"
     text = _decoded(sample, encoding, errors)
-    _check_text(path, text)
+    _check_text(path, text, encoding)
     found = dialect(text)
     if found is None:
         raise CompareError(f"{path} is empty.")
@@ -91,10 +91,12 @@ def _decoded(sample: bytes, encoding: str, errors: str) -> str:
     return text if whole or end == 0 else text[:end]
 
 
-def _check_text(path: Path, text: str) -> None:
+def _check_text(path: Path, text: str, encoding: str) -> None:
     """Refuse what is no text, and text that is no rows."""
     if sum(one < " " and not one.isspace() for one in text) > _CONTROLS * len(text):
         raise _no_text(path)
+    if encoding.startswith(("utf-16", "utf-32")) and not re.search(r"[\r\n]", text):
+        raise _no_text(path)  # bytes that happen to begin with its mark
     other = _OTHER_TEXT.match(text)
     if other:
         kind = "a web page or XML" if other[1] else "JSON"
@@ -185,10 +187,14 @@ def _parsed(
     bad += sum(str(one.message).count("Skipping line") for one in caught)
     if bad > max(1, _BAD * len(frame)) or bad >= len(frame) > 0:
         raise CompareError(
-            f"{path} has {len(names)} columns but {bad:,} of its rows have more fields. Quote what"
-            f" holds {NAMES.get(found.separator, found.separator)} that do not separate."
+            f"{path} has {len(names)} columns but {bad:,} of its rows {_have(bad)} more fields."
+            f" Quote what holds {NAMES.get(found.separator, found.separator)} that do not separate."
         )
     return frame, bad
+
+
+def _have(count: int) -> str:
+    return "has" if count == 1 else "have"
 
 
 def _notes(found: Dialect, encoding: str, kept: bool, bad: int) -> Iterator[Finding]:
