@@ -21,10 +21,10 @@ from torch import nn
 from refocal import compare
 from refocal.compare import CompareError, Plan, by_name
 from refocal.compare.candidates import Candidate, candidates, focal
+from refocal.compare.data.prepare import Prepared
 from refocal.compare.models import Effort, Fit
 from refocal.compare.networks import Network, hidden_layers, start_from_base_rates
 from refocal.compare.plan import Training
-from refocal.compare.data.prepare import Prepared
 from refocal.compare.splits import splits
 from refocal.compare.store import FitStore
 from refocal.posterior import sigmoid_posterior, softmax_posterior

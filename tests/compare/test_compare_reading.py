@@ -19,10 +19,10 @@ from refocal.compare import CompareError, Plan, by_name, experiment
 from refocal.compare.candidates import focal
 from refocal.compare.data import memory
 from refocal.compare.data.columns import clean
-from refocal.compare.estimate import estimate
 from refocal.compare.data.findings import check
-from refocal.compare.plan import Training
 from refocal.compare.data.prepare import Prepared
+from refocal.compare.estimate import estimate
+from refocal.compare.plan import Training
 from refocal.compare.splits import splits
 
 # --- files ---------------------------------------------------------------------------------------
@@ -98,7 +98,8 @@ def test_dates_become_days_and_their_parts() -> None:
     dates = pd.Series(pd.date_range("2013-01-30 22:00", periods=60, freq="h"))
     text = dates.dt.strftime("%Y-%m-%d %H:%M").copy()  # older pandas: else a view
     text[3] = None
-    found = clean(pd.DataFrame({"at": text, "zone": dates.dt.tz_localize("Europe/Berlin")}))
+    frame = pd.DataFrame({"at": text, "zone": dates.dt.tz_localize("Europe/Berlin")})
+    found = clean(frame).features
     parts = [
         f"{name}: {part}" for name in ("at", "zone") for part in ("day", "month", "weekday", "hour")
     ]
@@ -112,7 +113,7 @@ def test_dates_become_days_and_their_parts() -> None:
 
 def test_a_date_without_hours_has_no_hour() -> None:
     text = pd.Series(pd.date_range("2013-01-01", periods=50)).astype(str)
-    assert [name for name in clean(pd.DataFrame({"at": text})) if "hour" in name] == []
+    assert [name for name in clean(pd.DataFrame({"at": text})).features if "hour" in name] == []
 
 
 def test_categories_that_look_like_text_or_dates_stay() -> None:
@@ -121,19 +122,24 @@ def test_categories_that_look_like_text_or_dates_stay() -> None:
         {
             "few": generator.choice(["a longer name of a product", "another long name"], 100),
             "code": [f"X{k:05}" for k in range(100)],
-            "nearly": ["2013-01-01"] * 99 + ["soon"],
+            "often": ["2013-01-01"] * 80 + ["soon"] * 20,
             "flag": generator.random(100) < 0.5,
         }
     )
-    found = clean(frame)
-    assert list(found.columns) == ["few", "code", "nearly", "flag"]
+    found = clean(frame).features
+    assert list(found.columns) == ["few", "code", "often", "flag"]
     assert found["flag"].dtype == float
 
 
-def test_free_text_is_refused_by_name_with_the_way_out() -> None:
+def test_free_text_is_left_out_by_name_with_the_way_out() -> None:
     frame = pd.DataFrame({"note": [f"this is note number {k}" for k in range(50)], "x": range(50)})
-    with pytest.raises(CompareError, match=r"'note'\. Leave it out with --drop note, or replace"):
-        clean(frame)
+    found = clean(frame)
+    assert list(found.features.columns) == ["x"]
+    (told,) = found.findings
+    assert (told.code, told.severity) == ("free-text", "warning")
+    assert "'note' is free text" in told.message
+    with pytest.raises(CompareError, match="'note' is free text"):
+        clean(frame[["note"]])
 
 
 def test_several_targets_are_labels(tmp_path: Path) -> None:
@@ -145,7 +151,7 @@ def test_several_targets_are_labels(tmp_path: Path) -> None:
     assert_array_equal(table.targets[:, 0], frame["churn"] == "yes")
     assert_array_equal(table.targets[:, 1], frame["late"] == 1)
     assert "income" not in table.features
-    with pytest.raises(CompareError, match="--positive belongs to a single --target"):
+    with pytest.raises(CompareError, match="positive= belongs to a single target="):
         compare.read_table(path, target="churn,late", positive="1")
 
 

@@ -16,9 +16,9 @@ from tables import csv_file, customers, made_table
 
 from refocal import compare
 from refocal.compare import CompareError, Plan, by_name, search, workplace
+from refocal.compare.data.prepare import Prepared
 from refocal.compare.folder import STUDY
 from refocal.compare.networks import Network
-from refocal.compare.data.prepare import Prepared
 from refocal.compare.splits import splits
 
 optuna = pytest.importorskip("optuna")

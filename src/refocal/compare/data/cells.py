@@ -19,17 +19,19 @@ MISSING_WORDS = frozenset(
 )
 # The hyphens and apostrophes that typesetting puts in the place of the plain ones; zero-width marks
 # that come with copied text stand for nothing at all.
+_UNSEEN = str.maketrans(dict.fromkeys("\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"))
 _PLAIN = str.maketrans(
     {
         **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212\ufe63\uff0d", "-"),
         **dict.fromkeys("\u2018\u2019\u02bc\u2032\u00b4`", "'"),
-        **dict.fromkeys("\u200b\u200c\u200d\u200e\u200f\u2060\ufeff", None),
     }
 )
 
 
 def tidy(text: str) -> str:
-    """Without spaces at the ends, and with one plain space for every run of them inside."""
+    """Without spaces at the ends, with one plain space for every run of them inside."""
+    if not text.isascii():
+        text = text.translate(_UNSEEN)
     return " ".join(text.split())
 
 

@@ -86,7 +86,7 @@ def clean(frame: pd.DataFrame, *, typed: bool = True, decimal: Mark | None = Non
     Raises:
         CompareError: no column can be used.
     """
-    habits = _habits(frame, decimal)
+    habits = _habits(frame, decimal, typed)
     told = _Told()
     columns: dict[str, npt.NDArray[Any]] = {}
     for name in frame.columns:
@@ -103,24 +103,23 @@ def clean(frame: pd.DataFrame, *, typed: bool = True, decimal: Mark | None = Non
     return Cleaned(features, tuple(_findings(told)))
 
 
-def _habits(frame: pd.DataFrame, decimal: Mark | None) -> _Habits:
+def _habits(frame: pd.DataFrame, decimal: Mark | None, typed: bool) -> _Habits:
     """From the columns that leave no doubt."""
     marks: Counter[Mark] = Counter()
     orders: Counter[str] = Counter()
-    doubts = False
     for name in frame.columns:
         column = frame[name].head(_LOOKED_AT)
+        if not typed and pd.api.types.is_float_dtype(column):
+            marks["."] += bool((column.dropna() % 1 != 0).any())  # read as it was written
         if not is_text(column) or _is_nested(column):
             continue
         numbers = as_numbers(column)
         if numbers is not None:
-            doubts |= numbers.unsure
             if numbers.decimal is not None and not numbers.unsure:
                 marks[numbers.decimal] += 1
             continue
         dates = as_dates(column)
         if dates is not None:
-            doubts |= dates.unsure
             orders[dates.order] += not dates.unsure
     if decimal is None and marks:
         decimal = "," if marks[","] > marks["."] else "."

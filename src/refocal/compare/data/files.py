@@ -143,7 +143,7 @@ def _kind(path: Path) -> str:
 
 def _is_text(start: bytes) -> bool:
     """Exports called .xls are often text or web pages."""
-    return start.isascii() and start.decode("ascii").isprintable()
+    return start.isascii() and all(32 <= one < 127 or chr(one).isspace() for one in start)
 
 
 def _is_workbook(path: Path, start: bytes) -> bool:

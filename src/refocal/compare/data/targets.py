@@ -87,9 +87,10 @@ def _single(labels: _Labels) -> Targets:
     if positive is None and len(values) > 2:
         values, known = _common(labels, values, known, findings)
     if positive is None and len(values) == 2:
-        positive = values[0]
-        if positive.lower() in _NO and values[1].lower() in _YES:
-            findings.append(_rarer_no(positive, values[1]))
+        positive = _rarer(labels, values)
+        other = values[1] if positive == values[0] else values[0]
+        if positive.lower() in _NO and other.lower() in _YES:
+            findings.append(_rarer_no(positive, other))
     used = labels.values[known].to_numpy(dtype=object)
     keep = known.to_numpy(dtype=bool)
     if positive is not None:
@@ -132,6 +133,14 @@ def _common(
         )
     )
     return kept, known
+
+
+def _rarer(labels: _Labels, values: list[str]) -> str:
+    """The rarer of two values; of equally many the one that says yes."""
+    counts = labels.values.value_counts()
+    if counts[values[0]] == counts[values[1]] and values[1].lower() in _YES:
+        return values[1]
+    return values[0]
 
 
 def _rarer_no(positive: str, other: str) -> Finding:
