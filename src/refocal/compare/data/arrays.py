@@ -109,7 +109,7 @@ def _stacked(values: Any) -> Tensor | npt.NDArray[Any]:
 
 def _features(features: Any, known: Bools) -> tuple[pd.DataFrame | Tensor, tuple[Finding, ...]]:
     if isinstance(features, Tensor):
-        features = features.float()[torch.from_numpy(known)]
+        features = features.float()[torch.from_numpy(np.flatnonzero(known))]
         if bool(features.isfinite().all()):
             return features, ()
         if features.ndim != 2:

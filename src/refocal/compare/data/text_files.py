@@ -21,6 +21,7 @@ from refocal.compare.data.opening import BROKEN, unpacked
 from refocal.compare.errors import CompareError
 from refocal.compare.results import Finding
 
+_MARK = "\ufeff"  # of an encoding; some exports write it twice
 _SAMPLE = 1 << 18  # bytes that encoding and dialect are found from
 _BAD = 0.05  # share of rows of another width from which on the file is not one table
 _CONTROLS = 0.002  # share of control characters that text may have
@@ -72,7 +73,7 @@ def read_text(path: Path, *, names: Sequence[str] = (), rows: int | None = None)
 def _read(path: Path, sample: bytes, encoding: str, rows: int | None) -> TextTable:
     kept = encoding == FALLBACK
     errors = "refocal-keep" if kept else "strict"
-    text = _decoded(sample, encoding, errors)
+    text = _decoded(sample, encoding, errors).lstrip(_MARK)
     _check_text(path, text, encoding)
     found = dialect(text)
     if found is None:
@@ -134,7 +135,8 @@ def _behind_the_header(stream: io.TextIOWrapper, found: Dialect) -> tuple[_Rest,
     line: list[str] = []
 
     def lines() -> Iterator[str]:
-        for one in stream:
+        for k, one in enumerate(stream):
+            one = one if k else one.lstrip(_MARK)
             line.append(one)
             yield one
 
