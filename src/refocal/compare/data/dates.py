@@ -51,6 +51,9 @@ _NAME_DAY = re.compile(
     rf"(?P<year>[0-9]{{4}}){_TIME}",
     re.IGNORECASE,
 )
+_ISO = re.compile(
+    r"^\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?P<zone>Z|[+-]\d{2}:?\d{2})?)?$"
+)
 _CLOCK = re.compile(
     r"^(?P<sign>-)?(?:(?P<days>[0-9]+) days?,? ?\+?)?(?P<hour>[0-9]{1,4}):(?P<minute>[0-5][0-9])"
     r"(?::(?P<second>[0-5][0-9](?:[.,][0-9]+)?))?\s?(?P<half>[ap]\.?m\.?)?$"
@@ -106,6 +109,9 @@ def as_dates(column: pd.Series[Any], *, day_first: bool | None = None) -> Dates 
     there = [one for one in head if not is_missing_word(one)]
     if not there or sum(_match(one) is not None for one in there) < 0.5 * len(there):
         return None
+    quick = _iso_dates(column, there)
+    if quick is not None:
+        return quick
     codes, uniques = pd.factorize(column)
     counts = np.bincount(codes[codes >= 0], minlength=len(uniques))
     cells = [plain(str(one)) for one in uniques]
@@ -121,6 +127,22 @@ def as_dates(column: pd.Series[Any], *, day_first: bool | None = None) -> Dates 
     taken[codes < 0] = np.datetime64("NaT")
     rest = {str(uniques[int(k)]): int(counts[k]) for k in odd if cells[k]}
     return Dates(pd.Series(taken, index=column.index), order, rest, unsure, parts.zones)
+
+
+def _iso_dates(column: pd.Series[Any], head: list[str]) -> Dates | None:
+    """Dates as the standard has them, which pandas reads faster; None where one cell is not."""
+    found = [_ISO.match(one) for one in head]
+    if not all(found):
+        return None
+    try:
+        dates = pd.to_datetime(column, errors="raise", format="ISO8601", utc=True)
+    except (ValueError, OverflowError):
+        return None
+    dates = dates.dt.tz_localize(None)
+    years = dates.dt.year
+    if years.min() < _FIRST_YEAR or years.max() > _LAST_YEAR:
+        return None
+    return Dates(dates, "year first", {}, False, any(one["zone"] for one in found if one))
 
 
 def is_date(cell: str) -> bool:

@@ -66,10 +66,13 @@ def leaks(table: Table, split: Split, precisions: Sequence[float] | None) -> Ite
 def _judged(
     found: list[_Reach], model: float, label: str, precisions: Sequence[float] | None, k: int
 ) -> Iterator[Finding]:
-    rest = next((one.share for one in found if one.share < _OF_MODEL * found[0].share), 0.0)
+    # Copies of one leak lie beside each other; where most columns do, the task is easy.
+    beside = [one for one in found if one.share >= _OF_MODEL * found[0].share]
+    behind = found[len(beside)].share if len(beside) < len(found) else found[0].share
+    few = len(beside) <= max(1, len(found) // 3)
     for one in found:
         nearly_all = one.share >= _OF_MODEL * model
-        ahead = rest <= _AHEAD * one.share
+        ahead = few and behind <= _AHEAD * one.share
         leak = one.share >= _PERFECT or (one.share >= _STRONG and nearly_all and ahead)
         if not leak and not (one.share >= _DOMINATES and nearly_all and ahead):
             continue
