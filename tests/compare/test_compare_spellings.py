@@ -807,3 +807,85 @@ def test_objects_of_several_kinds(tmp_path: Path) -> None:
     assert isinstance(features, pd.DataFrame)
     assert_allclose(features["mixed"], [k if k % 2 else k + 0.5 for k in range(60)])
     assert features["bytes"].nunique() == 4
+
+
+# --- what is nearly another thing ----------------------------------------------------------------
+
+
+def test_decimal_commas_in_every_column_separate_nothing(tmp_path: Path) -> None:
+    body = "".join(f"{k % 7},5;{k % 2},0\n" for k in range(60))
+    table = read(tmp_path, "x;y\n" + body, target="y")
+    assert list(table.features.columns) == ["x"]
+    assert_allclose(table.features["x"][:3], [0.5, 1.5, 2.5])  # type: ignore[index]
+
+
+def test_decimal_commas_that_nothing_tells_from_separators_are_refused(tmp_path: Path) -> None:
+    body = "".join(f"{k % 7},5,{k % 2}\n" for k in range(60))
+    with pytest.raises(CompareError, match="has 2 columns but 60 of its rows have more fields"):
+        read(tmp_path, "x,y\n" + body, target="y")
+
+
+def test_rows_that_lack_their_last_fields(tmp_path: Path) -> None:
+    body = "".join(f"{k},{k % 2}\n" for k in range(3, 90, 2))
+    table = read(tmp_path, "x,y,note,who\n" + body, target="x", positive="3")
+    assert list(table.features.columns) == ["y", "note", "who"]
+    assert table.features["note"].isna().all()  # type: ignore[index]
+
+
+def test_a_header_of_thousands_of_columns(tmp_path: Path) -> None:
+    names = [f"a_rather_long_column_name_{k:05}" for k in range(12_000)]
+    rows = "".join("1.5," * len(names) + f"{k % 2}\n" for k in range(12))
+    table = read(tmp_path, ",".join([*names, "y"]) + "\n" + rows, target="y")
+    assert list(table.features.columns) == names
+
+
+def test_the_last_row_of_a_category_called_total_is_a_row(tmp_path: Path) -> None:
+    body = "".join(f"{('total', 'part')[k % 2]},{k * k},{k % 3 == 0}\n" for k in range(61))
+    table = read(tmp_path, "kind,x,y\n" + body, target="y")
+    assert (table.rows, codes(table)) == (61, [])
+
+
+def test_a_row_of_units_below_the_header_costs_one_row(tmp_path: Path) -> None:
+    body = "".join(f"{3 * k}.5,{k * k},{k % 3 == 0}\n" for k in range(60))
+    table = read(tmp_path, "x,z,y\nkg,cm,\n" + body, target="y")
+    assert (table.rows, table.rows_without_target) == (60, 1)
+    assert_allclose(table.features["z"], np.arange(60) ** 2)  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["{k}.{k}.0.7", "1.{k}.3", "{k}-25", "+49 171 {k}", "{k}/7", "A{k}", "{k}°30'N", "{k}:99:99"],
+)
+def test_what_only_looks_like_numbers_or_dates_stays_text(tmp_path: Path, cell: str) -> None:
+    body = "".join(f"{cell.format(k=k % 9 + 10)},{k * k},{k % 3 == 0}\n" for k in range(60))
+    table = read(tmp_path, "x,z,y\n" + body, target="y")
+    features = table.features
+    assert isinstance(features, pd.DataFrame)
+    assert list(features.columns) == ["x", "z"]
+    assert features["x"].nunique() == 9
+    assert not pd.api.types.is_numeric_dtype(features["x"])
+
+
+def test_groups_are_one_whatever_spaces_stand_around_them(tmp_path: Path) -> None:
+    body = "".join(f"{k * k},G{k % 7}{' ' * (k % 2)},{k % 3 == 0}\n" for k in range(60))
+    table = read(tmp_path, "x,g,y\n" + body, target="y", group="g")
+    assert table.groups is not None
+    assert len(np.unique(table.groups)) == 7
+    with pytest.raises(CompareError, match=r"group='g': 9 rows have no value"):
+        read(tmp_path, ("x,g,y\n" + body).replace("G3", "?"), target="y", group="g")
+
+
+def test_how_times_were_read_is_said(tmp_path: Path) -> None:
+    body = "".join(f"{k * k},{k % 28 + 1:02}.02.2024,{k % 3 == 0}\n" for k in range(60))
+    table = read(tmp_path, "x,t,y\n" + body, target="y", time="t")
+    assert "'t' was read as dates: day first" in told(table, "dates")
+    assert table.time is not None
+    assert_allclose(table.time[:2], [0, 86_400])
+
+
+def test_lists_in_a_named_column_are_one_clear_line() -> None:
+    frame = plain_frame()
+    frame["lists"] = [[1]] * len(frame)
+    for named in ({"target": "lists"}, {"group": "lists"}, {"time": "lists"}):
+        with pytest.raises(CompareError, match="lists or records in the column 'lists'"):
+            compare.frame_table(frame, name=Path("f"), **({"target": "ended"} | named))

@@ -111,7 +111,7 @@ def _habits(frame: pd.DataFrame, decimal: Mark | None, typed: bool) -> _Habits:
         column = frame[name].head(_LOOKED_AT)
         if not typed and pd.api.types.is_float_dtype(column):
             marks["."] += bool((column.dropna() % 1 != 0).any())  # read as it was written
-        if not is_text(column) or _is_nested(column):
+        if not is_text(column) or is_nested(column):
             continue
         numbers = as_numbers(column)
         if numbers is not None:
@@ -147,11 +147,11 @@ def _one(name: str, column: pd.Series[Any], typed: bool, habits: _Habits, told: 
         return date_parts(name, column.dt.to_timestamp())
     if isinstance(kind, pd.CategoricalDtype) or not is_text(column):
         return [(name, _categories(name, column.astype(object), told))]
-    if column.isna().all():
-        return [(name, np.full(len(column), np.nan))]
-    if _is_nested(column):
+    if is_nested(column):
         told.unusable.append(name)
         return []
+    if column.isna().all():
+        return [(name, np.full(len(column), np.nan))]
     return _text(name, column, typed, habits, told)
 
 
@@ -235,10 +235,9 @@ def _is_code(column: pd.Series[Any]) -> bool:
     return len(values) <= _FEW and all(isinstance(x, str) and x.strip().isdigit() for x in values)
 
 
-def _is_nested(column: pd.Series[Any]) -> bool:
-    if column.dtype != object:
-        return False
-    return any(isinstance(one, _NESTED) for one in column.dropna().head(_LOOKED_AT))
+def is_nested(column: pd.Series[Any]) -> bool:
+    """Whether cells hold lists or records."""
+    return column.dtype == object and any(isinstance(one, _NESTED) for one in column)
 
 
 def _categories(name: str, column: pd.Series[Any], told: _Told) -> npt.NDArray[Any]:
@@ -285,6 +284,15 @@ def date_parts(name: str, dates: pd.Series[Any]) -> Parts:
             text[dates.isna().to_numpy()] = MISSING
             parts.append((f"{name}: {part}", text))
     return parts
+
+
+def read_as(column: pd.Series[Any], *, decimal: Mark | None = None) -> tuple[Finding, ...]:
+    """How a column of times that is no feature was read, where that is not plain."""
+    told = _Told()
+    if is_text(column):
+        habits = _Habits(decimal, True if decimal == "," else None)
+        _text(str(column.name), column, False, habits, told)
+    return tuple(_findings(told))
 
 
 # --- what is said --------------------------------------------------------------------------------

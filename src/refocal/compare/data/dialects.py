@@ -62,8 +62,11 @@ def dialect(sample: str) -> Dialect | None:
         start, width = 0, len(records[0])
     names, rows = [one.strip() for one in records[start]], records[start + 1 :]
     if len(names) == width - 1:
-        behind = all(not one[-1].strip() for one in rows if len(one) == width)
-        names = [*names, ""] if behind else ["rownames", *names]
+        wide = [one for one in rows if len(one) == width]
+        if not any(one[-1].strip() for one in wide):
+            names = [*names, ""]
+        elif len({one[0] for one in wide}) == len(wide):  # R's; unquoted decimal commas are others
+            names = ["rownames", *names]
     header = not _is_data(names, rows)
     if not header:
         names = [f"column {k}" for k in range(1, len(names) + 1)]
@@ -105,15 +108,20 @@ def _width(records: Sequence[list[str]]) -> int:
     return max(widths, key=lambda width: (widths[width], width))
 
 
-def _worth(separator: str, records: list[list[str]]) -> tuple[bool, bool, float, int]:
+def _worth(separator: str, records: list[list[str]]) -> tuple[int, bool, float, int]:
+    """How well a separator explains the records; the decimal commas of a row make no header."""
     width = _width(records)
     share = sum(len(one) == width for one in records) / len(records)
-    headed = _header(records, width) is not None and width > 1
+    start = _header(records, width) if width > 1 else None
+    headed = 0 if start is None else 1 if any(map(_is_number, records[start])) else 2
     return headed, separator != " ", round(share, 1), width
 
 
 def _header(records: Sequence[list[str]], width: int) -> int | None:
     """The first record that is as wide as the rows, or one narrower where rows have names."""
+    first = records[0]
+    if len(first) > width > 1 and all(one.strip() and not _is_number(one) for one in first):
+        return 0  # rows that lack their last fields
     for k, record in enumerate(records[:_PREAMBLE]):
         filled = sum(bool(field.strip()) for field in record)
         if len(record) == width and filled > width / 2:

@@ -14,7 +14,8 @@ from refocal.compare.results import Finding
 
 _FEWEST = 20  # rows from which on 1, 2, 3, ... is no accident
 _ROW_NAME = re.compile(
-    r"^(unnamed: ?\d+|index( \d+)?|__index_level_\d+__|level_0|row[ _.]?(names?|id|nr|no|num"
+    r"^(unnamed: ?\d+(\.\d+)?|index( \d+)?"
+    r"|__index_level_\d+__|level_0|row[ _.]?(names?|id|nr|no|num"
     r"|number|index)?|lfd\.? ?nr\.?|#|n[or]\.?|id)$",
     re.IGNORECASE,
 )

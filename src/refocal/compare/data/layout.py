@@ -22,7 +22,7 @@ _FOOTER = 5  # rows at most
 
 def unique_names(names: Sequence[Any]) -> list[str]:
     """Names without spaces around them, each once: a, a.1, Unnamed: 2."""
-    found: list[str] = []
+    found: dict[str, None] = {}
     for k, name in enumerate(names):
         one = tidy(str(name)) if name is not None else ""
         one = one or f"Unnamed: {k}"
@@ -30,8 +30,8 @@ def unique_names(names: Sequence[Any]) -> list[str]:
         while again in found:
             n += 1
             again = f"{one}.{n}"
-        found.append(again)
-    return found
+        found[again] = None
+    return list(found)
 
 
 def renamed(names: Sequence[Any]) -> Iterator[Finding]:
@@ -64,7 +64,8 @@ def trimmed(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Finding]]:
         first = plain(cells[0]).lower().rstrip(":. ") if cells else ""
         alone = len(cells) == 1 and frame.shape[1] >= 3 and row.index[0] == frame.columns[0]
         # a lone word below a column of numbers, or numbers beside the word for their sum
-        if not cells or first in _TOTALS or (alone and not _usual(frame, cells[0])):
+        below_all = first in _TOTALS or alone
+        if not cells or (below_all and not _usual(frame, cells[0])):
             below = len(tail) - k
             lowest += cells[:1]
         else:
@@ -86,6 +87,6 @@ def trimmed(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Finding]]:
 
 
 def _usual(frame: pd.DataFrame, cell: str) -> bool:
-    """Whether the first column holds such a cell elsewhere, so that it is a sparse row."""
-    column = frame.iloc[:, 0].iloc[:-_FOOTER]
+    """Whether the first column holds such a cell elsewhere, so that it is a row like others."""
+    column = frame.iloc[:-_FOOTER, 0]
     return bool((column.astype(str).map(tidy) == cell).any())

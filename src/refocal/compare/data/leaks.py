@@ -115,6 +115,9 @@ def single_score(column: pd.Series[Any], labels: Bools, train: Integers, rows: I
             return np.zeros(len(rows))
         # float32, in which trees are grown, holds no more than this
         numbers = np.clip(numbers, -1e38, 1e38)
+        # missing ones below all others: scikit-learn 1.6 cuts no column of one value and missing
+        low = float(np.nanmin(numbers))
+        numbers = np.where(np.isnan(numbers), low - max(1.0, abs(low)), numbers)
         tree = DecisionTreeClassifier(max_leaf_nodes=32, min_samples_leaf=5, random_state=0)
         tree.fit(numbers[train], labels[train])
         scores = tree.predict_proba(numbers[rows])[:, -1]

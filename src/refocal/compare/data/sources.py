@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from refocal.compare.data.cells import is_text, tidy
-from refocal.compare.data.columns import clean, without_zone
+from refocal.compare.data.cells import is_missing_word, is_text, tidy
+from refocal.compare.data.columns import clean, is_nested, read_as, without_zone
 from refocal.compare.data.dates import as_dates
 from refocal.compare.data.files import Contents, as_contents, read_file
 from refocal.compare.data.identifiers import repeated_ids, row_numbers, say_left_out
@@ -85,6 +85,8 @@ def _table(
         column(contents, path, one, "target").name for one in _target_names(contents, target)
     ]
     dropped = [column(contents, path, one, "drop").name for one in drop]
+    for one in columns:
+        _check_flat(contents.frame[one], path)
     found = targets(contents.frame[columns], positive)
     grouped = None if group is None else _values(contents, path, group, "group")
     timed = None if time is None else _values(contents, path, time, "time")
@@ -117,6 +119,7 @@ def _table(
             *contents.findings,
             *found.findings,
             *say_left_out(numbering),
+            *(() if timed is None else read_as(timed, decimal=contents.decimal)),
             *cleaned.findings,
             *ids,
         ),
@@ -135,6 +138,13 @@ def _about(group: Any, time: Any, drop: Sequence[Any]) -> tuple[str, ...]:
     if drop:
         about.append(f"Left out: {', '.join(map(str, drop))}.")
     return tuple(about)
+
+
+def _check_flat(values: pd.Series[Any], path: Path) -> None:
+    if is_nested(values):
+        raise CompareError(
+            f"{path} has lists or records in the column {values.name!r}. Name a column of values."
+        )
 
 
 # --- columns by name -----------------------------------------------------------------------------
@@ -175,7 +185,9 @@ def column(contents: Contents, path: Path, name: str, option: str) -> pd.Series[
 def _values(contents: Contents, path: Path, given: Any, option: str) -> pd.Series[Any]:
     """A column by its name, or the values themselves as a series without a name."""
     if isinstance(given, str):
-        return column(contents, path, given, option)
+        named = column(contents, path, given, option)
+        _check_flat(named, path)
+        return named
     values = pd.Series(np.asarray(given).ravel() if np.ndim(given) else [given])
     if len(values) != len(contents.frame):
         raise CompareError(
@@ -195,14 +207,17 @@ def as_groups(values: pd.Series[Any], known: npt.NDArray[np.bool_]) -> Integers:
     Raises:
         CompareError: a row has none, or there are fewer than a split needs.
     """
-    values = values[known]
+    tidied = values[known]
+    if is_text(tidied):  # "A " is the group of "A", and "?" none
+        text = tidied.map(lambda one: tidy(str(one)), na_action="ignore").astype(object)
+        tidied = text.mask(text.map(is_missing_word, na_action="ignore").eq(True))
     say = argument("group", values.name)
-    if values.isna().any():
+    if tidied.isna().any():
         raise CompareError(
-            f"{say}: {int(values.isna().sum())} rows have no value. Fill them in, or leave these"
+            f"{say}: {int(tidied.isna().sum())} rows have no value. Fill them in, or leave these"
             " rows out."
         )
-    codes, names = pd.factorize(values)
+    codes, names = pd.factorize(tidied)
     if len(names) < 5:
         raise CompareError(f"{say} has {len(names)} values; a split needs 5.")
     groups: Integers = codes.astype(np.int64)

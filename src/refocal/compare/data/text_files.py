@@ -23,6 +23,7 @@ from refocal.compare.results import Finding
 
 _MARK = "\ufeff"  # of an encoding; some exports write it twice
 _SAMPLE = 1 << 18  # bytes that encoding and dialect are found from
+_LINES, _LARGEST = 10, 1 << 26
 _BAD = 0.05  # share of rows of another width from which on the file is not one table
 _CONTROLS = 0.002  # share of control characters that text may have
 _OTHER_TEXT = re.compile(r"^\s*(?:(<[!?a-zA-Z])|([{\[]\s*[{\[\"\]}]))")
@@ -61,6 +62,11 @@ def read_text(path: Path, *, names: Sequence[str] = (), rows: int | None = None)
     """
     with unpacked(path) as file:
         sample = file.read(_SAMPLE)
+        # a header of thousands of columns, and rows to see below it
+        while (
+            sample.count(b"\n") < _LINES and len(sample) < _LARGEST and (more := file.read(_SAMPLE))
+        ):
+            sample += more
     encoding = guess(sample)
     try:
         return _read(path, sample, encoding, rows)
@@ -86,7 +92,7 @@ def _read(path: Path, sample: bytes, encoding: str, rows: int | None) -> TextTab
 
 def _decoded(sample: bytes, encoding: str, errors: str) -> str:
     """The sample; its last line, which may end inside a letter, only if the file ends there."""
-    whole = len(sample) < _SAMPLE
+    whole = len(sample) % _SAMPLE != 0 or not sample
     text = codecs.getincrementaldecoder(encoding)(errors).decode(sample, final=whole)
     end = max(text.rfind("\n"), text.rfind("\r")) + 1
     return text if whole or end == 0 else text[:end]
