@@ -84,7 +84,7 @@ COMPARE = [
     ("lonely.csv --target fault", "lonely.csv has no column besides the target 'fault'."),
     (
         "semicolons.csv --target fault",
-        "semicolons.csv has 1 positive examples (fault is 'no'); training, validation and "
+        "semicolons.csv has 1 positive examples (fault is 'yes'); training, validation and "
         "test together need at least 10.",
     ),
     (

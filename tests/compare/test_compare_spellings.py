@@ -889,3 +889,12 @@ def test_lists_in_a_named_column_are_one_clear_line() -> None:
     for named in ({"target": "lists"}, {"group": "lists"}, {"time": "lists"}):
         with pytest.raises(CompareError, match="lists or records in the column 'lists'"):
             compare.frame_table(frame, name=Path("f"), **({"target": "ended"} | named))
+
+
+def test_a_total_below_a_column_with_missing_values(tmp_path: Path) -> None:
+    frame = plain_frame()
+    frame.loc[::5, "amount"] = np.nan
+    expected = read(tmp_path, text(frame))
+    table = read(tmp_path, text(frame, below="Total\n"))
+    assert_same(table, expected)
+    assert codes(table) == ["footer"]

@@ -89,4 +89,4 @@ def trimmed(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Finding]]:
 def _usual(frame: pd.DataFrame, cell: str) -> bool:
     """Whether the first column holds such a cell elsewhere, so that it is a row like others."""
     column = frame.iloc[:-_FOOTER, 0]
-    return bool((column.astype(str).map(tidy) == cell).any())
+    return any(tidy(str(one)) == cell for one in column.dropna())
