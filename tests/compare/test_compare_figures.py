@@ -16,6 +16,7 @@ from tables import made_table
 from refocal.compare import calibrate
 from refocal.compare.candidates import Candidate, focal
 from refocal.compare.curves import _curve
+from refocal.compare.data.prepare import Prepared
 from refocal.compare.gradient import gradient_shares
 from refocal.compare.intervals import bootstrap_estimate, bootstrap_weights, repeated_estimate
 from refocal.compare.links import sigmoid
@@ -28,7 +29,6 @@ from refocal.compare.measure import (
 )
 from refocal.compare.models import Fit
 from refocal.compare.plan import Costs
-from refocal.compare.prepare import Prepared
 from refocal.compare.ranking import Ranking
 from refocal.compare.results import Estimate
 from refocal.compare.splits import splits

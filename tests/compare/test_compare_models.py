@@ -21,10 +21,10 @@ from torch import nn
 from refocal import compare
 from refocal.compare import CompareError, Plan, by_name
 from refocal.compare.candidates import Candidate, candidates, focal
+from refocal.compare.data.prepare import Prepared
 from refocal.compare.models import Effort, Fit
 from refocal.compare.networks import Network, hidden_layers, start_from_base_rates
 from refocal.compare.plan import Training
-from refocal.compare.prepare import Prepared
 from refocal.compare.splits import splits
 from refocal.compare.store import FitStore
 from refocal.posterior import sigmoid_posterior, softmax_posterior
@@ -248,7 +248,7 @@ def test_a_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
-    with pytest.raises(CompareError, match=r"No space left on device\. .* --resume"):
+    with pytest.raises(CompareError, match=r"No space left on device\. .* resume=True"):
         FitStore(tmp_path).put("k", FIT)
     assert list((tmp_path / "fits").iterdir()) == []
 

@@ -16,9 +16,9 @@ from tables import csv_file, customers, made_table
 
 from refocal import compare
 from refocal.compare import CompareError, Plan, by_name, search, workplace
+from refocal.compare.data.prepare import Prepared
 from refocal.compare.folder import STUDY
 from refocal.compare.networks import Network
-from refocal.compare.prepare import Prepared
 from refocal.compare.splits import splits
 
 optuna = pytest.importorskip("optuna")
@@ -137,7 +137,7 @@ def test_two_processes_share_one_study(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["nonsense://x", "sqlite:////nowhere/at/all.db"])
 def test_a_storage_out_of_reach_is_one_line(url: str) -> None:
-    with pytest.raises(CompareError, match=r"--storage .* cannot be used"):
+    with pytest.raises(CompareError, match=r"storage=.* cannot be used"):
         found(plan=Plan(quick=True, trials=2, storage=url))
 
 

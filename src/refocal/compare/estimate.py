@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from refocal.compare.data.prepare import Prepared
+from refocal.compare.data.table import Integers
 from refocal.compare.models import Effort
 from refocal.compare.plan import Plan, Training
-from refocal.compare.prepare import Prepared
 from refocal.compare.splits import Split
-from refocal.compare.table import Integers
 
 _TASTE = 131_072  # rows, from which on batches of a network are as large as they become
 _OF_EACH = 20  # rows of a class

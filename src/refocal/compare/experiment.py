@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from refocal.compare.candidates import Candidate, candidates
+from refocal.compare.data.findings import best_precisions, check
+from refocal.compare.data.prepare import Prepared
+from refocal.compare.data.table import Table
 from refocal.compare.errors import CompareError
 from refocal.compare.estimate import estimate
 from refocal.compare.explore import explore
-from refocal.compare.findings import check
 from refocal.compare.measure import Scored
 from refocal.compare.models import Model
 from refocal.compare.plan import Plan, Training
-from refocal.compare.prepare import Prepared
 from refocal.compare.progress import Progress, duration
 from refocal.compare.recommend import recommend
 from refocal.compare.results import Data, PartResult, Protocol, Results
@@ -24,7 +25,6 @@ from refocal.compare.search import search
 from refocal.compare.splits import protocol, splits
 from refocal.compare.store import FitStore
 from refocal.compare.summarise import summarise
-from refocal.compare.table import Table
 
 # Rows times trainings from which on an estimate is worth its second.
 _LONG = 5_000_000
@@ -68,6 +68,8 @@ def run(
         for rate in grids[model.name, candidate.name]
     ]
     progress = Progress(len(found) * len(trainings))
+    for finding in table.findings:
+        progress.note(f"{table.name}: {finding.message}")
     if len(found[0].split.train) * len(trainings) * len(found) > _LONG:
         seconds, step_us = estimate(trainings, found[0], plan, len(found))
         steps = ", ".join(f"{name} {step:.2g} µs" for name, step in step_us.items())
@@ -95,7 +97,7 @@ def run(
         progress.close()
     names = [model.name for model in models for _ in losses[model.name]]
     measured = summarise(names, scored, rates, plan)
-    described = _data(table, found[0], inputs)
+    described = _data(table, found[0], inputs, best_precisions(measured, table.classes))
     how = Protocol(
         split=protocol(table),
         repeats=len(found),
@@ -157,7 +159,7 @@ def _candidates(model: Model, data: Prepared, plan: Plan) -> list[Candidate]:
     return found
 
 
-def _data(table: Table, first: Prepared, inputs: int) -> Data:
+def _data(table: Table, first: Prepared, inputs: int, precisions: list[float]) -> Data:
     rates = np.array(first.base_rates)
     test = first.labels("test").mean(0)
     surprise = -test * np.log(rates)
@@ -180,5 +182,5 @@ def _data(table: Table, first: Prepared, inputs: int) -> Data:
             for name, rows in first.split.parts().items()
         ],
         base_rate_log_loss=float(loss),
-        findings=check(table, first.split),
+        findings=check(table, first.split, precisions),
     )

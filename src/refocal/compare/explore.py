@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from refocal.compare.candidates import Candidate
+from refocal.compare.data.table import Bools, Floats
 from refocal.compare.gradient import example_kinds, gradient_sizes
 from refocal.compare.links import sigmoid
-from refocal.compare.table import Bools, Floats
 from refocal.probabilities import sigmoid_logit
 
 GAMMAS = tuple(round(0.25 * step, 2) for step in range(21))

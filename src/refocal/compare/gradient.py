@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from refocal.compare.candidates import Candidate
+from refocal.compare.data.table import Bools, Floats
 from refocal.compare.results import Share
-from refocal.compare.table import Bools, Floats
 
 # The kinds are shares of this data's own examples. By a fixed threshold on p_t nearly every
 # negative of a rare class would be easy and the other kinds next to empty.

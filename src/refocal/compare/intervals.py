@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.stats import t as student  # type: ignore[import-untyped]
 
+from refocal.compare.data.table import Bools, Floats, Integers
 from refocal.compare.results import Estimate
-from refocal.compare.table import Bools, Floats, Integers
 
 LEVEL = 0.95
 

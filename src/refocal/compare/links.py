@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from refocal.compare.candidates import Candidate
-from refocal.compare.table import Floats, Kind
+from refocal.compare.data.table import Floats, Kind
 from refocal.posterior import sigmoid_posterior, softmax_posterior
 
 _TINY = float(np.finfo(np.float64).tiny)

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from refocal.compare import calibrate
 from refocal.compare.candidates import Candidate
+from refocal.compare.data.prepare import Prepared
+from refocal.compare.data.table import Bools, Floats
 from refocal.compare.links import log_odds, log_probabilities
 from refocal.compare.models import Fit
 from refocal.compare.plan import Costs
-from refocal.compare.prepare import Prepared
 from refocal.compare.ranking import Ranking
-from refocal.compare.table import Bools, Floats
 from refocal.probabilities import fit_temperature
 
 READINGS = ("raw", "posterior", "temperature", "platt")

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from refocal.compare.candidates import Candidate
+from refocal.compare.data.prepare import Prepared
+from refocal.compare.data.table import Bools, Floats
 from refocal.compare.errors import CompareError
 from refocal.compare.links import log_odds
-from refocal.compare.prepare import Prepared
-from refocal.compare.table import Bools, Floats
 from refocal.digits import average_precision
 
 NAMES = ("mlp", "logistic", "xgboost", "lightgbm", "catboost")

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from refocal.compare.candidates import Candidate
+from refocal.compare.data.prepare import Prepared
+from refocal.compare.data.table import Bools, Floats
 from refocal.compare.errors import CompareError
 from refocal.compare.models import NAMES, Effort, Fit, Report, validation_score
-from refocal.compare.prepare import Prepared
-from refocal.compare.table import Bools, Floats
 from refocal.parameters import prior_bias, prior_biases
 
 _WEIGHT_DECAY = 1e-4

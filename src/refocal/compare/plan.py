@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, replace
 
 from refocal import __version__
 from refocal.compare.candidates import Candidate
+from refocal.compare.data.prepare import Prepared
 from refocal.compare.models import QUICK, Effort, Model
-from refocal.compare.prepare import Prepared
 from refocal.compare.store import key_of
 
 # Five splits for tables whose trainings take a second, one where a training takes many.

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import torch
 
+from refocal.compare.data.prepare import Prepared
 from refocal.compare.models import Fit
 from refocal.compare.plan import Plan, Training
-from refocal.compare.prepare import Prepared
 from refocal.compare.progress import Progress
 from refocal.compare.store import FitStore
 

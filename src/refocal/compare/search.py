@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from refocal.compare.candidates import Candidate, Link
-from refocal.compare.errors import CompareError
+from refocal.compare.data.prepare import Prepared
+from refocal.compare.errors import CompareError, argument
 from refocal.compare.folder import STUDY
 from refocal.compare.models import Fit, Model
 from refocal.compare.plan import Plan, Training
-from refocal.compare.prepare import Prepared
 from refocal.compare.progress import Progress
 from refocal.compare.schedule import side_by_side
 from refocal.compare.store import FitStore, key_of
@@ -292,4 +292,4 @@ def open_storage(optuna: Any, url: str | None, folder: Path | None) -> Any:
             return optuna.storages.RDBStorage(url)
     except Exception as error:  # each database driver has errors of its own
         reason = " ".join(str(error).split())[:200]
-        raise CompareError(f"--storage {url} cannot be used: {reason}") from error
+        raise CompareError(f"{argument('storage', url)} cannot be used: {reason}") from error

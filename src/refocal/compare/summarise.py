@@ -8,12 +8,12 @@ import numpy as np
 from sklearn.metrics import precision_recall_curve
 
 from refocal.compare import calibrate
+from refocal.compare.data.table import Bools, Floats
 from refocal.compare.gradient import gradient_shares
 from refocal.compare.intervals import bootstrap_estimate, bootstrap_weights, repeated_estimate
 from refocal.compare.measure import MEANS, MEASURED, READINGS, SLOPES, Scored
 from refocal.compare.plan import Plan
 from refocal.compare.results import Curve, Estimate, LossResult, Probabilities
-from refocal.compare.table import Bools, Floats
 
 _POINTS = 200  # of a drawn curve
 

@@ -10,9 +10,9 @@ import numpy as np
 from refocal import boosting
 from refocal.boosting import arguments
 from refocal.compare.candidates import Candidate
+from refocal.compare.data.prepare import Prepared
+from refocal.compare.data.table import Bools, Floats
 from refocal.compare.models import Effort, Fit, Report, validation_score
-from refocal.compare.prepare import Prepared
-from refocal.compare.table import Bools, Floats
 
 _CLASSES = {
     "xgboost": "FocalXGBClassifier",
