@@ -16,12 +16,12 @@ from refocal.compare.data import frame_table, read_table
 from refocal.compare.errors import CompareError
 from refocal.compare.experiment import run
 from refocal.compare.folder import workplace
-from refocal.compare.models import Model, by_name
-from refocal.compare.networks import Network
 from refocal.compare.plan import Plan
-from refocal.compare.report import write
+from refocal.compare.report.files import write
 from refocal.compare.results import Results
 from refocal.compare.table import Bools, Kind, Table, one_hot
+from refocal.compare.training.models import Model, by_name
+from refocal.compare.training.networks import Network
 
 ModelLike: TypeAlias = str | Callable[[int, int], nn.Module] | Sequence[Any]
 
@@ -56,7 +56,7 @@ def compare(
         time_order: `(n,)`, or a column: no split trains on the future.
         name: of array data, for the report.
         plan: how much work; or give its fields as keywords: ``seed``, ``repeats``, ``epochs``,
-            ``quick``, ``resamples``, ``costs``, ``trials``, ``storage``.
+            ``quick``, ``margin``, ``costs``, ``trials``, ``storage``.
         out: folder for the report and for what `resume` needs; None to write nothing.
         resume: continue or extend what is in the folder.
         **options: fields of `Plan`.

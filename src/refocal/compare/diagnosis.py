@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from refocal.budget import GradientBudget, Suggestion, gradient_budget, suggest
-from refocal.compare import calibrate
-from refocal.compare.candidates import Candidate
+from refocal.compare.measuring import calibrate
+from refocal.compare.training.losses import Loss
 from refocal.compare.errors import CompareError
 from refocal.compare.links import log_odds, log_probabilities
 from refocal.compare.table import Bools, Floats, one_hot
@@ -127,7 +127,7 @@ def diagnose(
         CompareError: shapes or values that do not belong together.
     """
     z, labels, softmax = _checked(logits, targets, alpha, gamma)
-    told = Candidate("", alpha, gamma or 0.0, "softmax" if softmax else "sigmoid")
+    told = Loss("", alpha, gamma or 0.0, "softmax" if softmax else "sigmoid")
     index = torch.from_numpy(labels.argmax(1) if softmax else labels[:, 0].astype(np.float32))
     shaped = z if softmax else z[:, 0]
     held: Tensor = torch.arange(len(z)) % 2 == 1
@@ -136,7 +136,7 @@ def diagnose(
     )
     rates = labels.mean(0)
     every = rates if softmax else np.append(rates, 1 - rates)
-    asked = told if not told.plain else Candidate("", None if softmax else 0.25, 2.0, told.link)
+    asked = told if not told.plain else Loss("", None if softmax else 0.25, 2.0, told.link)
     trained = None if told.plain else told.settings
     raw = log_odds(told, z, closed_form=False)
     closed = log_odds(told, z)

@@ -45,7 +45,7 @@ class Design:
 
     @property
     def correction(self) -> float:
-        """c = 1/R + n_test/n_train: what of one split's training variance is in the mean of R.
+        """The c of `spread`, 1/R + n_test/n_train: how much of one split's variance their mean has.
 
         References:
             Nadeau, Bengio, "Inference for the Generalization Error", Machine Learning 52, 2003.

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from refocal.compare.errors import CompareError
-from refocal.compare.models import Fit
+from refocal.compare.training.models import Fit
 
 FITS = "fits"
 
@@ -53,6 +53,7 @@ class FitStore:
                     test_logits=file["test_logits"],
                     curve=tuple(file["curve"].tolist()),
                     steps=int(file["steps"]),
+                    converged=bool(file["converged"]),
                 )
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None  # not there, or cut off when the machine went down: train it again
@@ -75,6 +76,7 @@ class FitStore:
                         test_logits=fit.test_logits,
                         curve=np.array(fit.curve),
                         steps=np.array(fit.steps),
+                        converged=np.array(fit.converged),
                     )
                     file.flush()
                     os.fsync(file.fileno())
