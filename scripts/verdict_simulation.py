@@ -110,7 +110,8 @@ RULES: dict[str, Callable[[Split, int], Estimate]] = {
 def draws(size: int, gain: float, count: int, seed: int, *, deals: int = 1) -> list[list[Split]]:
     """For each deal of each table: differences and row variances on five test parts, untrained.
 
-    The rows of a table are drawn once; another deal sends them to other parts, as another seed does.
+    The rows of a table are drawn once; another deal sends them to other parts, as another seed
+    does.
     """
     generator = np.random.default_rng([seed, size])
     shift = shift_for(gain)
@@ -179,8 +180,8 @@ def main() -> None:
     margin = margin_of(precision, 1 / (NEGATIVES + 1))
     lines = [
         f"Average precision {precision:.3f}, margin {margin:.4f}, {options.draws:,} draws of each."
-        " In each cell: false *better* at κ 1 / at κ 4 / a gain of two margins found at κ 1 / equals"
-        " called *equivalent* at κ 1, in %.",
+        " In each cell: false *better* at κ 1 / at κ 4 / a gain of two margins found at κ 1 /"
+        " equals called *equivalent* at κ 1, in %.",
         "",
         "| positives | " + " | ".join(RULES) + " |",
         "|--:|" + "---|" * len(RULES),

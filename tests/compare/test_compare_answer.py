@@ -9,11 +9,11 @@ import re
 import numpy as np
 import pytest
 import torch
+from refocal.compare.recommend import recommend
 from tables import made_table
 
 from refocal import compare
 from refocal.compare import Plan, Results, by_name
-from refocal.compare.recommend import recommend
 from refocal.compare.results import (
     Curve,
     Data,

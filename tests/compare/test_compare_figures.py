@@ -8,17 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy import stats
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import average_precision_score, log_loss, precision_score, roc_auc_score
-from tables import made_table
-
-from refocal.compare import calibrate
 from refocal.compare.candidates import Candidate, focal
-from refocal.compare.curves import _curve
-from refocal.compare.gradient import gradient_shares
 from refocal.compare.intervals import bootstrap_estimate, bootstrap_weights, repeated_estimate
-from refocal.compare.links import sigmoid
 from refocal.compare.measure import (
     MEASURED,
     Scored,
@@ -27,12 +18,21 @@ from refocal.compare.measure import (
     recall_threshold,
 )
 from refocal.compare.models import Fit
+from refocal.compare.summarise import _precision_recall
+from scipy import stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score, log_loss, precision_score, roc_auc_score
+from tables import made_table
+
+from refocal.compare import calibrate
+from refocal.compare.curves import _curve
+from refocal.compare.gradient import gradient_shares
+from refocal.compare.links import sigmoid
 from refocal.compare.plan import Costs
 from refocal.compare.prepare import Prepared
 from refocal.compare.ranking import Ranking
 from refocal.compare.results import Estimate
 from refocal.compare.splits import splits
-from refocal.compare.summarise import _precision_recall
 
 PLAIN = Candidate("ce", None, 0.0)
 

@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from refocal.compare.networks import Network
 from tables import csv_file, customers
 
 from refocal import compare
 from refocal.__main__ import main
 from refocal.compare import CompareError, Plan, by_name, check_folder, workplace
 from refocal.compare.folder import write_files
-from refocal.compare.networks import Network
 
 OURS = {
     "results.json": '{"schema": "refocal.compare/3"}',

@@ -14,19 +14,19 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from refocal.compare.candidates import Candidate, candidates, focal
+from refocal.compare.models import Effort, Fit
+from refocal.compare.networks import Network, hidden_layers, start_from_base_rates
+from refocal.compare.store import FitStore
 from sklearn.metrics import average_precision_score, roc_auc_score
 from tables import made_table
 from torch import nn
 
 from refocal import compare
 from refocal.compare import CompareError, Plan, by_name
-from refocal.compare.candidates import Candidate, candidates, focal
-from refocal.compare.models import Effort, Fit
-from refocal.compare.networks import Network, hidden_layers, start_from_base_rates
 from refocal.compare.plan import Training
 from refocal.compare.prepare import Prepared
 from refocal.compare.splits import splits
-from refocal.compare.store import FitStore
 from refocal.posterior import sigmoid_posterior, softmax_posterior
 
 

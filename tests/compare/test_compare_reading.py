@@ -12,13 +12,13 @@ import pyarrow as pa
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from pyarrow import feather, ipc
+from refocal.compare.candidates import focal
+from refocal.compare.estimate import estimate
 from tables import csv_file, customers, made_table
 
 from refocal import compare
 from refocal.compare import CompareError, Plan, by_name, experiment, reading
-from refocal.compare.candidates import focal
 from refocal.compare.columns import clean
-from refocal.compare.estimate import estimate
 from refocal.compare.findings import check
 from refocal.compare.plan import Training
 from refocal.compare.prepare import Prepared

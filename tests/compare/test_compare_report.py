@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
+from refocal.compare.page import html
 from tables import made_table
 
 from refocal import compare
 from refocal.compare import Plan, Results, by_name
 from refocal.compare.drawing import COLOURS, axes, to_svg
-from refocal.compare.page import html
 from refocal.compare.progress import Progress, duration
 from refocal.compare.report import report_files
 

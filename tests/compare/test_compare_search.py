@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from refocal.compare.networks import Network
 from tables import csv_file, customers, made_table
 
 from refocal import compare
 from refocal.compare import CompareError, Plan, by_name, search, workplace
 from refocal.compare.folder import STUDY
-from refocal.compare.networks import Network
 from refocal.compare.prepare import Prepared
 from refocal.compare.splits import splits
 

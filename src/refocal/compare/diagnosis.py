@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from refocal.budget import GradientBudget, Suggestion, gradient_budget, suggest
-from refocal.compare.measuring import calibrate
-from refocal.compare.training.losses import Loss
 from refocal.compare.errors import CompareError
 from refocal.compare.links import log_odds, log_probabilities
+from refocal.compare.measuring import calibrate
 from refocal.compare.table import Bools, Floats, one_hot
+from refocal.compare.training.losses import Loss
 from refocal.probabilities import TemperatureFit, fit_temperature
 
 _FEWEST = 10

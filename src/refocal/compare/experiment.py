@@ -168,9 +168,7 @@ def _searched(
     found = search(models, data, plan, store, progress, split=number, folder=folder)
     roles = {"baseline": 0, "focal": 1}
     return [
-        [found[one.model.name][roles[one.family.role]].training]
-        if one.family.role in roles
-        else []
+        [found[one.model.name][roles[one.family.role]].training] if one.family.role in roles else []
         for one in contests
     ]
 

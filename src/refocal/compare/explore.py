@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from refocal.compare.training.losses import Loss
 from refocal.compare.gradient import example_kinds, gradient_sizes
 from refocal.compare.links import sigmoid
 from refocal.compare.table import Bools, Floats
+from refocal.compare.training.losses import Loss
 from refocal.probabilities import sigmoid_logit
 
 GAMMAS = tuple(round(0.25 * step, 2) for step in range(21))

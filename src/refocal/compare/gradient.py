@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from refocal.compare.training.losses import Loss
 from refocal.compare.results import Share
 from refocal.compare.table import Bools, Floats
+from refocal.compare.training.losses import Loss
 
 # The kinds are shares of this data's own examples. By a fixed threshold on p_t nearly every
 # negative of a rare class would be easy and the other kinds next to empty.
@@ -25,9 +25,7 @@ KINDS_OF_ROWS = tuple(
 )
 
 
-def gradient_shares(
-    loss: Loss, labels: Bools, *, reference: Floats, fitted: Floats
-) -> list[Share]:
+def gradient_shares(loss: Loss, labels: Bools, *, reference: Floats, fitted: Floats) -> list[Share]:
     """The gradient budget of one loss.
 
     Shares read off one set of logits speak of the start of training alone: on its own fitted

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refocal.compare.training.losses import Loss
 from refocal.compare.table import Floats, Kind
+from refocal.compare.training.losses import Loss
 from refocal.posterior import sigmoid_posterior, softmax_posterior
 
 _TINY = float(np.finfo(np.float64).tiny)

@@ -145,5 +145,5 @@ def _share_below(scores: Floats, others: Floats) -> Floats:
     """The share of others that lie below each score, ties half."""
     ordered = np.sort(others)
     below = np.searchsorted(ordered, scores, side="left")
-    shares: Floats = (below + np.searchsorted(ordered, scores, side="right")) / (2 * len(others))
-    return shares
+    up_to = np.searchsorted(ordered, scores, side="right")
+    return np.asarray((below + up_to) / (2.0 * len(others)))

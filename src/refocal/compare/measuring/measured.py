@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 
@@ -75,10 +76,9 @@ def measure(trained: Sequence[Trained], figures: Sequence[Figure]) -> SplitFigur
             if figure.compared:
                 gains[index][figure.name] = _sample(one, found[base[index]], groups)
         if figure.name == MAIN:
-            for one in range(len(found)):
-                for other in range(len(found)):
-                    if one != other and base[one] == base[other]:
-                        pairs[one, other] = _sample(found[one], found[other], groups)
+            for pair in permutations(range(len(found)), 2):
+                if base[pair[0]] == base[pair[1]]:
+                    pairs[pair] = _sample(found[pair[0]], found[pair[1]], groups)
     return SplitFigures(values, gains, pairs)
 
 
@@ -91,9 +91,7 @@ def baselines(trained: Sequence[Trained]) -> list[int]:
 def _sample(one: Measure, other: Measure | None, groups: Integers | None) -> Sample:
     if other is None:
         return Sample(one.value, row_variance(one.influence, groups))
-    return Sample(
-        one.value - other.value, row_variance(one.influence - other.influence, groups)
-    )
+    return Sample(one.value - other.value, row_variance(one.influence - other.influence, groups))
 
 
 def columns(samples: Sequence[Sample]) -> tuple[Floats, Floats]:

@@ -76,9 +76,7 @@ class Scored:
                 self._said(part, closed_form=False).numpy() for part in ("valid", "test")
             )
             known = self.data.labels("valid")
-            columns = [
-                fitted(known[:, k], valid[:, k])(test[:, k]) for k in range(test.shape[1])
-            ]
+            columns = [fitted(known[:, k], valid[:, k])(test[:, k]) for k in range(test.shape[1])]
             said, softmax = torch.from_numpy(np.stack(columns, axis=1)), False
         else:
             said = self._said("test", closed_form=name != "raw")

@@ -67,5 +67,5 @@ def positives_needed(difference: float, variance: float, positives: int, margin:
 
 def one_digit(number: float) -> int:
     """Rounded up to one digit, since the variance behind it is known no better."""
-    power = 10 ** math.floor(math.log10(number))
-    return math.ceil(round(number / power, 9)) * power
+    power = 10.0 ** math.floor(math.log10(number))
+    return int(math.ceil(round(number / power, 9)) * power)

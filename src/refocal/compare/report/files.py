@@ -96,9 +96,7 @@ def summary(results: Results) -> str:
     ]
     answer = results.recommendation
     text = [answer.headline, *answer.reasons, f"The loss: {answer.call}", answer.probabilities]
-    picked = [
-        f"{loss.title}: {picks(loss)}" for loss in results.losses if loss.role != "baseline"
-    ]
+    picked = [f"{loss.title}: {picks(loss)}" for loss in results.losses if loss.role != "baseline"]
     return "\n".join([*lines, "", *picked, "", *text])
 
 

@@ -85,9 +85,7 @@ def recommend(
     )
 
 
-def _headline(
-    best: LossResult, losses: list[LossResult], asked: list[Question], data: Data
-) -> str:
+def _headline(best: LossResult, losses: list[LossResult], asked: list[Question], data: Data) -> str:
     """The answer with its uncertainty."""
     if best.role != "remedy":
         return _answer(about_focal(asked), data, losses)
@@ -172,9 +170,7 @@ def _reasons(
         texts = [
             f"{x.against} by {_interval(x.difference, x.level)} ({x.verdict})" for x in against
         ]
-        found.append(
-            f"{_capital(one.name)} ({picks(one)}) differ from {' and from '.join(texts)}."
-        )
+        found.append(f"{_capital(one.name)} ({picks(one)}) differ from {' and from '.join(texts)}.")
     return found
 
 

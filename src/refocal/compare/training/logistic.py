@@ -203,7 +203,9 @@ class _Problem:
         slopes, curvatures = torch.from_numpy(slope), torch.from_numpy(curvature)
         return weight * slopes, weight * curvatures.clamp(min=0.0)
 
-    def newton(self, weights: Tensor, penalty: Tensor, floor: float) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    def newton(
+        self, weights: Tensor, penalty: Tensor, floor: float
+    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """The gradient, and what solves the clipped Newton system for a right-hand side."""
         gradient = penalty * weights
         unknowns, classes = weights.numel(), weights.shape[1]

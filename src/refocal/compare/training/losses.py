@@ -149,9 +149,7 @@ def weightings(base_rates: list[float], link: Link) -> tuple[Alpha, Alpha]:
         balanced = tuple(inverse_frequency_weights(base_rates))
         return balanced, tuple(inverse_frequency_weights([rate**0.5 for rate in base_rates]))
     whole = tuple(1.0 - rate for rate in base_rates)
-    half = tuple(
-        (1.0 - rate) ** 0.5 / ((1.0 - rate) ** 0.5 + rate**0.5) for rate in base_rates
-    )
+    half = tuple((1.0 - rate) ** 0.5 / ((1.0 - rate) ** 0.5 + rate**0.5) for rate in base_rates)
     return (whole[0], half[0]) if len(whole) == 1 else (whole, half)
 
 

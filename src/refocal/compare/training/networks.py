@@ -1,4 +1,4 @@
-"""Training a torch network to the end: rates that decay to 0, weights averaged over the last quarter.
+"""Training a torch network to the end: rates decay to 0, the last quarter of weights is averaged.
 
 What is kept is neither the moment at which a validation figure happened to be best nor the last
 step's noise, so that two losses are compared and not two moments on the way.
@@ -10,7 +10,7 @@ import copy
 import hashlib
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
@@ -157,8 +157,8 @@ def schedule(step: int, steps: int) -> float:
 class _Average:
     """The mean of the weights over the last steps."""
 
-    def __init__(self, parameters: list[Tensor], first: int) -> None:
-        self.parameters, self.first, self.count = parameters, first, 0
+    def __init__(self, parameters: Sequence[Tensor], first: int) -> None:
+        self.parameters, self.first, self.count = list(parameters), first, 0
         self.sums = [torch.zeros_like(one) for one in parameters]
 
     def add(self, step: int) -> None:
@@ -179,9 +179,7 @@ def _settle_batch_norm(model: nn.Module, features: Tensor) -> None:
     """Running statistics belong to the last step's weights: measure those of the averaged ones."""
     kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
     if any(isinstance(one, kinds) for one in model.modules()):
-        torch.optim.swa_utils.update_bn(
-            torch.split(features, batch_size(len(features))), model
-        )
+        torch.optim.swa_utils.update_bn(torch.split(features, batch_size(len(features))), model)
 
 
 @contextmanager

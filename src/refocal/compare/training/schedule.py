@@ -111,9 +111,7 @@ def train_all(
         store: where fits are kept.
         progress: counts them; None where they were counted already.
     """
-    names = [
-        training.name(one.axes) for one, training in zip(contests, trainings, strict=True)
-    ]
+    names = [training.name(one.axes) for one, training in zip(contests, trainings, strict=True)]
     keys = [training.key(data, plan) for training in trainings]
     found = [store.get(key) for key in keys]
     counted = progress or Progress(max(1, len(keys)), quiet=True)

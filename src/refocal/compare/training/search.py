@@ -1,9 +1,9 @@
 """Searches alpha, gamma and the settings with Optuna; cross-entropy searches its own settings.
 
-Both families get the same number of trials on every split, whose validation rows decide: what judges
-a split was seen by no search of it. The study
-lives in a file of the output folder, or in any storage that Optuna reaches, where several machines
-work on it together: each runs the same command.
+Both families get the same number of trials on every split, whose validation rows decide: what
+judges a split was seen by no search of it. The studies live in a file of the output folder, or in
+any storage that Optuna reaches, where several machines work on them together: each runs the same
+command.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from refocal.compare.folder import STUDY
 from refocal.compare.plan import Plan
 from refocal.compare.prepare import Prepared
 from refocal.compare.progress import Progress
-from refocal.compare.training.losses import Loss
+from refocal.compare.training.losses import Link, Loss
 from refocal.compare.training.models import Fit, Model
 from refocal.compare.training.schedule import side_by_side
 from refocal.compare.training.settings import Setting, central

@@ -157,6 +157,7 @@ class Trees:
             "min_sum_hessian_in_leaf": 1e-3 * scale,
         }
 
+
 def scale_of(loss: Loss, alpha: Any, classes: Any) -> float:
     """The mean curvature of a loss where boosting starts, against cross-entropy's there."""
     counts = np.bincount(classes)

@@ -27,7 +27,8 @@ OPENING, SECOND = 12, 6  # trainings of a family: the first look, and around the
 SECOND_LINEAR = 12  # a converged linear model is cheap, and its ridge is all there is to tune
 WIDENINGS = 3
 # A part of the training rows is looked at first where it is this many rows and positives at least.
-_PART_ROWS, _PART_POSITIVES, _STEP = 4096, 200, 4
+_PART_ROWS, _PART_POSITIVES, _PART = 4096, 200, 32  # the last: one in so many
+_LARGER = 8  # one row in so many, on the way to all of them
 _KEPT = (2, 1)  # of a family, on a larger part and on all rows
 
 
@@ -199,13 +200,12 @@ def rungs(data: Prepared, seed: int, *, quick: bool) -> list[Prepared]:
     """
     train = data.split.train
     rarest = min(data.base_rates)
-    first = max(_PART_ROWS, round(_PART_POSITIVES / rarest), len(train) // _STEP**2)
-    if quick or first * _STEP > len(train):
+    first = max(_PART_ROWS, round(_PART_POSITIVES / rarest), len(train) // _PART)
+    if quick or 4 * first > len(train):
         return [data]
     order = np.random.default_rng([seed, 1]).permutation(len(train))
-    sizes = [first]
-    while sizes[-1] * _STEP * _STEP <= len(train):
-        sizes.append(sizes[-1] * _STEP)
+    larger = len(train) // _LARGER
+    sizes = [first, larger] if larger >= 2 * first else [first]
     return [*(_part(data, np.sort(order[:size])) for size in sizes), data]
 
 
