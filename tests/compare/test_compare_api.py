@@ -22,7 +22,7 @@ from refocal.compare import CompareError
 from refocal.compare.links import sigmoid
 from refocal.probabilities import sigmoid_logit
 
-OPTIONS: dict[str, Any] = {"quick": True, "resamples": 20, "epochs": 2}
+OPTIONS: dict[str, Any] = {"quick": True, "epochs": 2}
 
 
 def small(inputs: int, outputs: int) -> nn.Module:
@@ -52,12 +52,14 @@ def test_the_package_is_the_function_and_what_the_command_calls(tmp_path: Path) 
 
 def test_your_own_network_and_arrays(tmp_path: Path) -> None:
     x, y = arrays()
-    results = compare.compare([small, "logistic"], (x, y), out=tmp_path / "out", **OPTIONS)
+    options = {"repeats": 1, "quick": True, "epochs": 60}
+    results = compare.compare([small, "logistic"], (x, y), out=tmp_path / "out", **options)
     assert results.models == ["small", "logistic"]
-    # a linear network is a logistic regression
-    pairs = zip(results.of_model("small"), results.of_model("logistic"), strict=True)
-    for own, ours in pairs:
-        assert own.figures == ours.figures
+    # a linear network that is trained to the end is a logistic regression
+    for own, ours in zip(results.of_model("small"), results.of_model("logistic"), strict=True):
+        assert own.figures["roc_auc"].value == pytest.approx(
+            ours.figures["roc_auc"].value, abs=0.01
+        )
     assert (tmp_path / "out" / "report.html").exists()
 
 
@@ -260,7 +262,7 @@ def test_digits_prints_its_ablation(
     assert "focal gamma 2, alpha 0.25" in text
     assert "±" in text
     found = json.loads((out / "results.json").read_text())
-    assert found["schema"] == "refocal.compare/3-digits"
+    assert found["schema"] == "refocal.compare/4-digits"
     assert "seconds" not in found
     assert len(found["outcomes"]) == len(digits.SETTINGS)
     assert main(command) == 0  # the folder is known as ours

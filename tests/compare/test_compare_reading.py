@@ -12,7 +12,6 @@ import pyarrow as pa
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from pyarrow import feather, ipc
-from refocal.compare.candidates import focal
 from refocal.compare.estimate import estimate
 from tables import csv_file, customers, made_table
 
@@ -23,6 +22,7 @@ from refocal.compare.findings import check
 from refocal.compare.plan import Training
 from refocal.compare.prepare import Prepared
 from refocal.compare.splits import splits
+from refocal.compare.training.losses import focal
 
 # --- files ---------------------------------------------------------------------------------------
 
@@ -257,7 +257,7 @@ def test_a_long_run_begins_with_its_estimate(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(experiment, "_LONG", 0)
-    compare.run(made_table(), by_name(["logistic"]), Plan(quick=True, resamples=20))
+    compare.run(made_table(), by_name(["logistic"]), Plan(quick=True))
     first = capsys.readouterr().err.splitlines()[0]
     told = (
         r"3 trainings on [\d,]+ rows: about .+ \(a row in one epoch or round: logistic [\d.]+ µs\)"

@@ -12,22 +12,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from refocal.compare.networks import Network
 from tables import csv_file, customers, made_table
 
 from refocal import compare
-from refocal.compare import CompareError, Plan, by_name, search, workplace
+from refocal.compare import CompareError, Plan, by_name, workplace
 from refocal.compare.folder import STUDY
 from refocal.compare.prepare import Prepared
 from refocal.compare.splits import splits
+from refocal.compare.training import search
+from refocal.compare.training.networks import Network
 
 optuna = pytest.importorskip("optuna")
 
-PLAN = Plan(quick=True, resamples=10, trials=5, epochs=4)
+PLAN = Plan(quick=True, trials=5, epochs=4)
 
 
 def found(folder: Path | None = None, plan: Plan = PLAN) -> compare.Results:
-    return compare.run(made_table(rows=400), by_name(["logistic"]), plan, folder=folder)
+    return compare.run(made_table(rows=400), by_name(["mlp"]), plan, folder=folder)
 
 
 def test_a_search_adds_one_focal_loss_and_a_rate_for_cross_entropy() -> None:
@@ -70,7 +71,7 @@ def test_a_search_that_is_stopped_goes_on_as_if_it_had_not_been(
 def test_a_search_is_extended(tmp_path: Path) -> None:
     with workplace(tmp_path / "out") as folder:
         found(folder)
-        longer = Plan(quick=True, resamples=10, trials=7, epochs=4)
+        longer = Plan(quick=True, trials=7, epochs=4)
         assert found(folder, longer).protocol.trials == 7
         studies = _studies(folder / STUDY)
     assert [len(one.trials) for one in studies] == [7, 7]
@@ -114,7 +115,7 @@ def storage_of(kind: str, folder: Path) -> Iterator[str]:
 def test_two_processes_share_one_study(kind: str, tmp_path: Path) -> None:
     path = csv_file(tmp_path, customers(400))
     command = [sys.executable, "-m", "refocal", "compare", str(path), "--target", "churn"]
-    command += ["--quick", "--model", "logistic", "--trials", "12"]
+    command += ["--quick", "--model", "mlp", "--trials", "12"]
     with storage_of(kind, tmp_path) as url:
         runs = [
             subprocess.Popen(
@@ -143,7 +144,7 @@ def test_a_storage_out_of_reach_is_one_line(url: str) -> None:
 
 def test_classes_that_exclude_each_other_are_weighed_by_a_power_of_their_frequency() -> None:
     table = made_table("multiclass", rows=400)
-    results = compare.run(table, by_name(["logistic"]), PLAN)
+    results = compare.run(table, by_name(["mlp"]), PLAN)
     searched = results.losses[-1]
     assert searched.name.startswith("focal, searched: α ∝ rate^−")
     assert searched.link == "softmax"
@@ -159,7 +160,7 @@ def test_classes_that_exclude_each_other_are_weighed_by_a_power_of_their_frequen
 
 
 def test_labels_that_may_hold_together_share_one_alpha() -> None:
-    results = compare.run(made_table("multilabel", rows=400), by_name(["logistic"]), PLAN)
+    results = compare.run(made_table("multilabel", rows=400), by_name(["mlp"]), PLAN)
     searched = results.losses[-1]
     assert searched.name.startswith("focal, searched: α 0.")
     assert isinstance(searched.alpha, float)
