@@ -132,7 +132,7 @@ def row_variance(influence: Floats, groups: Integers | None) -> float:
     """
     if groups is not None:
         index = np.unique(groups, return_inverse=True)[1]
-        influence = np.bincount(index, weights=influence)
+        return float(np.square(np.bincount(index, weights=influence)).sum())
     return float(np.square(influence).sum())
 
 

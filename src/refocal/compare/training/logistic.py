@@ -26,7 +26,7 @@ from refocal.compare.training.settings import Axis, Setting
 _ROWS = 32_768  # of a block in float64
 _STEPS = 200
 _HALVINGS = 40
-_CLOSE = 1e-9  # of the expected gain, against the loss
+_CLOSE = 1e-12  # of the expected gain, against the loss
 _DENSE = 600  # unknowns up to which the system is solved, and beyond which it is approached
 _CONJUGATE = 200
 
