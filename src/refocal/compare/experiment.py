@@ -25,7 +25,7 @@ from refocal.compare.table import Table
 from refocal.compare.training.forecast import forecast
 from refocal.compare.training.losses import Family, families
 from refocal.compare.training.models import Model
-from refocal.compare.training.schedule import contested
+from refocal.compare.training.schedule import contested, one_thread
 from refocal.compare.training.search import search
 from refocal.compare.training.store import FitStore
 from refocal.compare.training.tuning import Contest, Training, planned, rungs
@@ -90,14 +90,16 @@ def run(
                     for contest, one in zip(contests, picked, strict=True)
                 ]
             )
-            measured.append(measure(trained[-1], figures))
+            with one_thread():
+                measured.append(measure(trained[-1], figures))
             inputs = inputs or data.inputs
             data.forget()
     finally:
         progress.close()
     design = _design(table, found)
     described = _data(table, found[0], inputs)
-    results = summarise(trained, measured, figures, design)
+    with one_thread():
+        results = summarise(trained, measured, figures, design)
     described.findings.extend(_ends(results, described.findings))
     how = Protocol(
         split=protocol(table),
@@ -127,7 +129,8 @@ def run(
     shown = None
     if plain.loss.link == "sigmoid":
         rate = float(np.mean(found[0].base_rates))
-        shown = explore(plain.labels, plain.scores, rate)
+        with one_thread():
+            shown = explore(plain.labels, plain.scores, rate)
     return Results(described, how, results, asked, answer, shown)
 
 

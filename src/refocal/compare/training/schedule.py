@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
@@ -159,9 +160,7 @@ def side_by_side(
 
     The first that fails stops the others, and so does an interrupt.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread() as threads:
         with ThreadPoolExecutor(threads) as pool:
             runs = [pool.submit(work, job) for job in jobs]
             try:
@@ -173,5 +172,18 @@ def side_by_side(
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return [run.result() for run in runs]
+
+
+@contextmanager
+def one_thread() -> Iterator[int]:
+    """Torch computes on one thread here; gives how many it had.
+
+    On arrays as small as a test part threads wait for each other more than they work, and sums
+    depend on how many there are.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
     finally:
         torch.set_num_threads(threads)
