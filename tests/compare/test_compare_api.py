@@ -52,7 +52,7 @@ def test_the_package_is_the_function_and_what_the_command_calls(tmp_path: Path) 
 
 
 def test_your_own_network_and_arrays(tmp_path: Path) -> None:
-    x, y = arrays()
+    x, y = arrays(1500)
     options = {"repeats": 1, "quick": True, "epochs": 60}
     results = compare.compare([small, "logistic"], (x, y), out=tmp_path / "out", **options)
     assert results.models == ["small", "logistic"]
@@ -166,6 +166,7 @@ def test_logits_too_large_by_a_fifth_are_noticed(rows: int, least: float) -> Non
     found = draws(rows, -4, 1.2, 100)
     assert np.mean([one.miscalibrated for one in found]) >= least
     assert np.mean([one.temperature_is_enough for one in found]) >= 0.95
+    assert all(one.temperature_helps for one in found if one.miscalibrated)
     assert np.mean([one.slope for one in found]) == pytest.approx(1 / 1.2, abs=0.03)
 
 
@@ -182,7 +183,8 @@ def test_a_shift_is_no_temperature() -> None:
     found = compare.diagnose(odds + 1.0, y.double())
     assert found.test is not None
     assert found.test.intercept == pytest.approx(-1.0, abs=0.2)
-    assert "A line through the log-odds (Platt scaling) does better" in found.verdict
+    assert "Platt scaling" in found.verdict
+    assert not found.test.temperature_is_enough
 
 
 @pytest.mark.parametrize("scale", [1.0, 1.3])

@@ -115,15 +115,19 @@ class Diagnosis:
         if min(best.log_loss, self.tempered.log_loss) >= self.base_rate_log_loss:
             return "None of these probabilities beats the base rate: do not use them."
         if self.test is not None and self.test.miscalibrated:
-            cure = (
-                "A temperature does better"
-                if self.test.temperature_is_enough
-                else "A line through the log-odds (Platt scaling) does better"
-            )
+            line = f"line through the log-odds (Platt scaling) by {self.test.gain:.2g} nats a row"
+            cure = f"A {line} does better than {name}"
+            if self.test.temperature_helps:
+                cure = (
+                    f"A temperature does better than {name}, by {self.test.slope_gain:.2g} nats a"
+                    " row"
+                )
+                if not self.test.temperature_is_enough:
+                    cure += f", and a {line}"
             return (
-                f"{cure} than {name}, by {self.test.gain:.2g} nats a row: the model is not at the"
-                " optimum of its loss (overfit, or trained too little), or it was trained with"
-                " another alpha and gamma than was told. Fit it on held-out data."
+                f"{cure}: the model is not at the optimum of its loss (overfit, or trained too"
+                " little), or it was trained with another alpha and gamma than was told. Fit it on"
+                " held-out data."
             )
         return f"Use {name}: a temperature would not improve it."
 

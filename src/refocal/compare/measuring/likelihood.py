@@ -40,6 +40,7 @@ class CalibrationTest:
         gain: in log loss, nats a row.
         slope_gain: of a slope alone, a temperature.
         p: of the likelihood-ratio test of slope and intercepts.
+        p_slope: of the test of a slope alone.
         p_beyond_slope: of the intercepts, given a slope: whether a temperature is enough.
         share: the gain as a share of what the line's probabilities gain over the base rate.
     """
@@ -49,6 +50,7 @@ class CalibrationTest:
     gain: float
     slope_gain: float
     p: float
+    p_slope: float
     p_beyond_slope: float
     share: float
 
@@ -56,6 +58,11 @@ class CalibrationTest:
     def miscalibrated(self) -> bool:
         """Whether a line would do better than chance explains, and enough to be worth naming."""
         return self.p < LEVEL and self.share > WORTH_NAMING
+
+    @property
+    def temperature_helps(self) -> bool:
+        """Whether a slope alone gains more than chance explains, or all that there is to gain."""
+        return self.p_slope < LEVEL or self.temperature_is_enough
 
     @property
     def temperature_is_enough(self) -> bool:
@@ -134,6 +141,7 @@ def _tested(
         gain=gain,
         slope_gain=max(told - sloped, 0.0),
         p=float(chi2.sf(2 * rows * gain, 1 + intercepts)),
+        p_slope=float(chi2.sf(2 * rows * max(told - sloped, 0.0), 1)),
         p_beyond_slope=float(chi2.sf(2 * rows * beyond, intercepts)) if intercepts else 1.0,
         # of probabilities that tell nothing every gain is large
         share=gain / skill if skill > gain else 1.0,
