@@ -1,6 +1,7 @@
 # Two commands: `make demo` runs the main job, `make test` runs lint, types, the build of the site
 # and every test. Both install what they need into .venv with pip (a plain uv resolve pulls 3 GB of
 # CUDA torch).
+# `make test-oldest` and `make test-newest` run with the oldest and newest versions of what refocal needs.
 # `make docs` builds the site; `make test-hosts` runs the hosts that need another torch (7 GB).
 
 PYTHON ?= python3
@@ -22,16 +23,21 @@ OLDEST := .venv-oldest
 OLDEST_TESTS := tests/test_accuracy.py tests/test_errors.py tests/test_linear.py \
   tests/test_losses.py tests/test_modules.py tests/test_posterior.py tests/test_probabilities.py \
   tests/test_parameters.py tests/test_transforms.py tests/test_boosting_hosts.py \
-  tests/test_boosting_classifiers.py tests/compare
+  tests/test_boosting_classifiers.py tests/test_boosting_metrics.py tests/compare
 
-.PHONY: demo test test-hosts test-oldest docs lint types bench bench-linear exhaustive mutation clean
+# The newest of everything, as a plain `pip install` gives it: what meets torch, NumPy, Numba, pandas
+# and the boosters. Its torch is the CUDA build, 5.5 GB unpacked.
+NEWEST := .venv-newest
+NEWEST_TESTS := $(OLDEST_TESTS) tests/test_boosting_parameters.py tests/test_operator.py tests/test_threads.py tests/test_distributed.py
+
+.PHONY: demo test test-hosts test-oldest test-newest docs lint types bench bench-linear exhaustive mutation clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/refocal compare --out refocal-compare
 	$(BIN)/refocal plot --out refocal-compare/focal.svg
 
 test: lint types docs
-	$(PYTEST) -n 2 --cov=refocal --cov-report=term:skip-covered --cov-fail-under=95
+	$(PYTEST) -n 2 $(if $(filter true,$(CI)),-p tests.ci_skips) --cov=refocal --cov-report=term:skip-covered --cov-fail-under=95
 
 # A skip is a failure here: everything that a host could be missing is installed.
 test-hosts: $(HOSTS)/.installed
@@ -40,6 +46,10 @@ test-hosts: $(HOSTS)/.installed
 # The lower bounds of the dependencies; old versions may warn of each other.
 test-oldest: $(OLDEST)/.installed
 	$(OLDEST)/bin/python -m pytest -n 2 -W ignore::DeprecationWarning -W ignore::FutureWarning $(OLDEST_TESTS)
+
+test-newest: $(NEWEST)/.installed
+	$(NEWEST)/bin/python -m pip list | grep -iE '^(torch|numpy|numba|pandas|scikit-learn|xgboost|lightgbm|catboost) '
+	$(NEWEST)/bin/python -m pytest -n 2 $(NEWEST_TESTS)
 
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir build/site
@@ -85,7 +95,7 @@ mutation: $(VENV)/.installed-test
 	$(BIN)/python -m trust.mutation table
 
 clean:
-	rm -rf $(VENV) $(HOSTS) $(OLDEST) $(BENCH) build dist .coverage .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(HOSTS) $(OLDEST) $(NEWEST) $(BENCH) build dist .coverage .mypy_cache .pytest_cache .ruff_cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -108,6 +118,13 @@ $(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt \
+	  --editable '.[cpu,compare,parquet,xgboost,lightgbm,catboost]' --group test
+	touch $@
+
+$(NEWEST)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(NEWEST)/bin/python -m pip install --quiet --upgrade \
 	  --editable '.[cpu,compare,parquet,xgboost,lightgbm,catboost]' --group test
 	touch $@
 

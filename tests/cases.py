@@ -193,7 +193,7 @@ class Loss:
         return {**self.fixed, **self.settings(shape)}
 
     def fits(self, shape: Shape) -> bool:
-        return self.link == SIGMOID or shape.sizes != ()
+        return self.link == SIGMOID or (shape.sizes != () and shape.classes > 1)
 
     @property
     def is_gradient_of_value(self) -> bool:

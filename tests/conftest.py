@@ -29,7 +29,8 @@ settings.load_profile("refocal")
 
 def pytest_configure(config: pytest.Config) -> None:
     # torch's own: forward mode loads its decompositions, and inductor itself, through torch.jit
-    config.addinivalue_line("filterwarnings", r"ignore:`torch.jit.\w+` is dep:DeprecationWarning")
+    for kind in ("DeprecationWarning", "FutureWarning"):  # the latter since torch 2.15
+        config.addinivalue_line("filterwarnings", rf"ignore:`torch.jit.\w+` is dep:{kind}")
 
 
 @pytest.fixture(autouse=True)

@@ -285,3 +285,109 @@ def test_a_missing_or_unknown_host_names_the_extra(monkeypatch):
         arguments.host("f", "lightgbm")
     with pytest.raises(AttributeError, match="no attribute 'FocalCat'"):
         refocal.boosting.FocalCat  # noqa: B018
+
+
+# ---------------------------------------------------------------------------------------------
+# files
+
+NUMPY = {
+    FocalXGBClassifier: {"max_depth": np.int64(3), "learning_rate": np.float32(0.25)},
+    FocalLGBMClassifier: {"num_leaves": np.int32(8), "learning_rate": np.float32(0.25)},
+    FocalCatBoostClassifier: {"depth": np.int64(3), "learning_rate": np.float32(0.25)},
+}
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_numpy_scalars_are_saved(host, table, tmp_path):
+    X, y = table
+    scalars = {
+        "alpha": np.float32(0.25),
+        "gamma": np.float64(1.5),
+        "detach_modulator": np.bool_(False),
+        "start": np.float16(-0.5),
+        "n_estimators": np.int16(5),
+        "early_stopping_rounds": np.int64(3),
+        "class_weight": {np.int64(0): np.float32(1), np.int64(1): np.float64(2)},
+    }
+    model = host(**ONE_THREAD[host] | scalars | NUMPY[host])
+    model.fit(X, y, eval_set=(X, y)).save(tmp_path / "model.json")
+    loaded = host.load(tmp_path / "model.json")
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    assert loaded.get_params() == model.get_params()
+    assert json.dumps(loaded.objective_.settings) == json.dumps(model.objective_.settings)
+    again = clone(loaded).fit(X, y, eval_set=(X, y))
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+
+
+@pytest.mark.parametrize("host", [FocalXGBClassifier, FocalLGBMClassifier])
+def test_a_flag_and_a_pair_of_a_grid_search_are_saved(host, table, tmp_path):
+    X, y = table
+    grid = {"detach_modulator": np.array([True]), "gamma": [(np.float32(1), np.int64(2))]}
+    search = GridSearchCV(small(host, n_estimators=3), grid, cv=2).fit(X, y)
+    search.best_estimator_.save(tmp_path / "model.json")
+    loaded = host.load(tmp_path / "model.json")
+    np.testing.assert_array_equal(loaded.predict_proba(X), search.predict_proba(X))
+    assert loaded.get_params() == search.best_estimator_.get_params()
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_save_that_fails_leaves_the_old_file(host, table, tmp_path):
+    X, y = table
+    path = tmp_path / "model.json"
+    model = small(host, n_estimators=3).fit(X, y)
+    model.save(path)
+    before = path.read_bytes()
+    model.something = object()
+    with pytest.raises(TypeError, match=r": something must be a number.* got object\. Pickle"):
+        model.save(path)
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["model.json"]
+
+
+def test_files_of_the_first_format_are_read(table, tmp_path):
+    """Before tuples and classes that are numbers were kept apart from lists and texts."""
+    X, y = table
+    path = tmp_path / "model.json"
+    model = small(FocalXGBClassifier, gamma=(1.0, 2.0), n_estimators=3).fit(X, y)
+    model.save(path)
+    content = json.loads(path.read_text())
+    content["parameters"]["gamma"] = [1.0, 2.0]
+    path.write_text(json.dumps(content))
+    loaded = FocalXGBClassifier.load(path)
+    assert loaded.gamma == (1.0, 2.0)
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+
+
+# ---------------------------------------------------------------------------------------------
+# starts of XGBoost's own wrapper
+
+
+@pytest.mark.parametrize("base_score", [0, 0.0, 1e-9, 1, [0.0]])
+def test_a_start_that_xgboost_clips_is_refused(base_score, table):
+    import xgboost
+
+    objective = refocal.boosting.SigmoidFocalObjective()
+    model = xgboost.XGBClassifier(
+        objective=objective, base_score=base_score, n_estimators=1, n_jobs=1
+    )
+    with pytest.raises(ValueError, match=r"start must be .*base_score is a probability.*=0\.5"):
+        model.fit(*table)
+    parameters, data = {"objective": "binary:logistic", "base_score": 0}, xgboost.DMatrix(*table)
+    with pytest.raises(ValueError, match=r"got -13\.816 in every row"):
+        xgboost.train(parameters, data, 1, obj=objective)
+
+
+@pytest.mark.parametrize("base_score", [None, 0.5, 0.05])
+def test_a_start_that_xgboost_can_train_from_is_taken(base_score, table):
+    import xgboost
+
+    X, y = table
+    objective = refocal.boosting.SigmoidFocalObjective()
+    model = xgboost.XGBClassifier(objective=objective, base_score=base_score, n_jobs=1)
+    p = objective.posterior(model.fit(X, y).predict(X, output_margin=True))[:, 1]
+    np.testing.assert_allclose(p.mean(), y.mean(), atol=0.02)
+
+
+def test_a_metric_of_ones_own_is_told_where_to_go(table):
+    with pytest.raises(TypeError, match="eval_metric must be a name or several, got function"):
+        small(FocalXGBClassifier, eval_metric=lambda y, z: 0).fit(*table)

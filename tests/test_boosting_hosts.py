@@ -298,4 +298,4 @@ with ThreadPoolExecutor(2) as pool:
 
 def test_lightgbm_predicts_beside_a_training() -> None:
     """With more threads than the training has, it would crash, in another process than pytest's."""
-    subprocess.run([sys.executable, "-c", SIDE_BY_SIDE], check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", SIDE_BY_SIDE], check=True, timeout=1800)

@@ -41,7 +41,7 @@ def bits(number):
 """
 
 
-def run(script: str, tmp_path: Path, *, timeout: float = 60) -> str:
+def run(script: str, tmp_path: Path, *, timeout: float = 1800) -> str:
     """What a script prints, in a process that must end well and complain of nothing."""
     path = tmp_path / "script.py"
     path.write_text(PROBLEMS + script)

@@ -12,27 +12,29 @@ import torch.distributed as dist
 from torch.testing import assert_close
 
 from refocal import SigmoidFocalLoss, SoftmaxFocalLoss, sigmoid_focal_loss
+from refocal.integrations.join import JoinedDenominator
 
-WORKER = Path(__file__).parent / "ranks" / "worker.py"
+RANKS = Path(__file__).parent / "ranks"
+HANG = 1800  # seconds: against ranks that wait for each other, not for a machine that is slow
 
 
-def run_ranks(world: int, tmp_path: Path) -> dict:
-    """Runs the worker on every rank and returns what rank 0 found."""
+def run_ranks(script: str, world: int, tmp_path: Path) -> None:
+    """Runs a script on every rank."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     ranks = [
         subprocess.Popen(
-            [sys.executable, WORKER, str(rank), str(world), str(tmp_path)], env=environment
+            [sys.executable, RANKS / script, str(rank), str(world), str(tmp_path)], env=environment
         )
         for rank in range(world)
     ]
-    codes = [rank.wait(timeout=240) for rank in ranks]
+    codes = [rank.wait(timeout=HANG) for rank in ranks]
     assert codes == [0] * world
-    return json.loads((tmp_path / "found.json").read_text())
 
 
 @pytest.mark.parametrize("world", [2, 4])
 def test_every_rank_sees_the_gradient_of_the_whole_batch(world, tmp_path):
-    found = run_ranks(world, tmp_path)
+    run_ranks("worker.py", world, tmp_path)
+    found = json.loads((tmp_path / "found.json").read_text())
     assert len(found) == 5 * 3 * 4  # losses, splits, ways of averaging
     for case, result in found.items():
         assert_close(
@@ -43,6 +45,27 @@ def test_every_rank_sees_the_gradient_of_the_whole_batch(world, tmp_path):
             msg=lambda text, case=case: f"{case}: {text}",
         )
         assert_close(result["loss"], result["expected_loss"], rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_ranks_that_run_out_of_batches_join(world, tmp_path):
+    """Each step is the gradient of the rows of the ranks that still have some."""
+    run_ranks("joined.py", world, tmp_path)
+    for rank in range(world):
+        found = json.loads((tmp_path / f"found{rank}.json").read_text())
+        assert len(found) == 3 * (1 + 2 * rank)  # losses, and this rank's steps
+        for one in found:
+            got, expected = (torch.tensor(gradient) for gradient in one["gradients"])
+            assert expected.abs().max() > 1e-4
+            assert_close(got, expected, rtol=1e-6, atol=1e-8, msg=one["case"])
+
+
+def test_what_is_joined_is_a_loss(single_rank):
+    with pytest.raises(TypeError, match="loss must be a SigmoidFocalLoss or a SoftmaxFocalLoss"):
+        JoinedDenominator(sigmoid_focal_loss)
+    assert_close(
+        JoinedDenominator(SigmoidFocalLoss(normalizer="positives"))(torch.zeros(3)).item(), 1.0
+    )
 
 
 @pytest.fixture

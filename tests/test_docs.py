@@ -50,6 +50,7 @@ MODULES = (
     "refocal.data.digits",
     "refocal.digits",
     "refocal.integrations.huggingface",
+    "refocal.integrations.join",
     "refocal.integrations.skorch",
     "refocal.integrations.torchvision",
 )
@@ -253,7 +254,7 @@ def test_examples_of_several_processes_print_what_is_kept(module: str, tmp_path:
         check=True,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1800,
     )
     # how far off a right gradient is depends on the order of sums
     assert difference(kept, done.stdout, within=5e-6) is None

@@ -48,8 +48,10 @@ TABLE: list[Row] = [
     (
         lambda: sigmoid_focal_loss(Z, torch.zeros(4, dtype=torch.long)),
         ValueError,
-        "targets must have the shape of logits, got (4,) and (4, 3). For class indices "
-        "use softmax_focal_loss.",
+        "targets must have the shape of logits, got (4,) and (4, 3). For class indices use "
+        "softmax_focal_loss, where classes exclude each other, or "
+        "torch.nn.functional.one_hot(targets.long(), 3).to(logits.dtype) for one decision per "
+        "class.",
     ),
     (
         lambda: sigmoid_focal_loss([0.0], torch.zeros(1)),
@@ -113,11 +115,29 @@ TABLE: list[Row] = [
         ValueError,
         "logits must have at least one class, got (4, 0).",
     ),
+    (
+        lambda: softmax_focal_loss(torch.zeros(4, 1), torch.zeros(4, dtype=torch.long)),
+        ValueError,
+        "logits must have at least two classes, got (4, 1). The softmax of one class is 1, so its "
+        "loss is 0 and nothing is learned. One column is a binary problem: use "
+        "sigmoid_focal_loss(logits, targets[:, None]).",
+    ),
+    (
+        lambda: softmax_focal_loss(Z, C, alpha=torch.tensor([1j, 1, 1])),
+        TypeError,
+        "alpha must be real, got torch.complex64.",
+    ),
+    (
+        lambda: SigmoidFocalLoss(gamma=torch.tensor(2j)),
+        TypeError,
+        "gamma must be real, got torch.complex64.",
+    ),
     # values of the targets
     (
         lambda: sigmoid_focal_loss(Z, torch.full((4, 3), 255)),
         ValueError,
-        "targets must be in [0, 1], got 255. If 255 marks what to leave out, pass "
+        "targets must be in [0, 1], got 255. Only 0 and 255 occur: if 255 is the positive class, "
+        "as in a mask of grey levels, use targets > 0. If 255 marks what to leave out, pass "
         "ignore_index=255.",
     ),
     (
@@ -134,8 +154,8 @@ TABLE: list[Row] = [
     (
         lambda: sigmoid_focal_loss(Z, torch.full((4, 3), torch.nan)),
         ValueError,
-        "targets must be in [0, 1], got nan. Probabilities are expected, not logits or "
-        "percentages.",
+        "targets must be in [0, 1], got nan. If NaN marks what has no label, use "
+        "targets.nan_to_num(-1) with ignore_index=-1.",
     ),
     (
         lambda: softmax_focal_loss(Z, torch.tensor([0, 1, 2, 3])),
@@ -178,12 +198,14 @@ TABLE: list[Row] = [
     (
         lambda: sigmoid_focal_loss(Z, Y, alpha=1.5),
         ValueError,
-        "alpha must be in [0, 1], got 1.5.",
+        "alpha must be in [0, 1], got 1.5. A pos_weight w, as in torch.nn.BCEWithLogitsLoss, is "
+        "alpha=w / (1 + w) and the loss times 1 + w: here alpha=1.5 / (1 + 1.5), times 1 + 1.5.",
     ),
     (
         lambda: sigmoid_focal_loss(Z, Y, alpha=torch.tensor([0.5, 2.0, 0.5])),
         ValueError,
-        "alpha must be in [0, 1], got 2.0.",
+        "alpha must be in [0, 1], got 2.0. A pos_weight w, as in torch.nn.BCEWithLogitsLoss, is "
+        "alpha=w / (1 + w) and the loss times 1 + w: here alpha=2.0 / (1 + 2.0), times 1 + 2.0.",
     ),
     (
         lambda: sigmoid_focal_loss(Z, Y, alpha=torch.tensor(torch.nan)),
@@ -458,7 +480,8 @@ TABLE: list[Row] = [
     (
         lambda: SigmoidFocalLoss(alpha=torch.tensor(2.0)),
         ValueError,
-        "alpha must be in [0, 1], got 2.0.",
+        "alpha must be in [0, 1], got 2.0. A pos_weight w, as in torch.nn.BCEWithLogitsLoss, is "
+        "alpha=w / (1 + w) and the loss times 1 + w: here alpha=2.0 / (1 + 2.0), times 1 + 2.0.",
     ),
     (
         lambda: SigmoidFocalLoss(gamma=(1.0, 2.0, 3.0)),
@@ -549,7 +572,7 @@ TABLE: list[Row] = [
     (
         lambda: sigmoid_posterior(Z, temperature="1"),
         TypeError,
-        "temperature must be a number > 0, got str.",
+        "temperature must be finite and > 0, got '1'.",
     ),
     (
         lambda: sigmoid_posterior(Z, temperature=torch.tensor(-1.0)),
@@ -602,6 +625,10 @@ ELSEWHERE = {
     "linear_problem": "linear_focal_loss",
     "check_chunk_size": "linear_focal_loss",
     "fail_implementation": "the kernels",
+    "real": "the numbers of test_scalars.py",
+    "per_class": "the numbers of test_scalars.py",
+    "check_outcomes": "fit_temperature and the gradient budget",
+    "fail_not_finite": "fit_temperature and the gradient budget",
 }
 
 

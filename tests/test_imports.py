@@ -17,9 +17,9 @@ SOURCE = Path(refocal.__file__).parent
 
 # The rooms of design.md; a room may look into its own tier and those above it in this list.
 TIERS = (
-    {"formula"},
-    {"links", "arguments", "problem", "inverse"},
-    {"posterior", "reduction", "kernels", "ranks", "probabilities"},
+    {"formula", "files", "torch_state"},
+    {"links", "arguments", "problem", "inverse", "overrides"},
+    {"gate", "posterior", "reduction", "kernels", "ranks", "probabilities"},
     {"losses", "linear", "variants", "modules"},
     {"boosting", "parameters", "budget"},
     {"compare", "integrations", "data", "digits", "gpu_check", "commands", "__main__", "__init__"},

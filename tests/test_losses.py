@@ -82,13 +82,13 @@ def test_two_classes_are_one_sigmoid() -> None:
 
 
 @every_implementation
-def test_one_class_is_certain(implementation: str) -> None:
-    z = torch.randn(5, 1)
-    loss, gradient = evaluate(
-        implementation, softmax_focal_loss, z, torch.zeros(5, dtype=torch.long), reduction="none"
-    )
-    assert_close(loss, torch.zeros(5), **EXACTLY)
-    assert_close(gradient, torch.zeros(5, 1), **EXACTLY)
+@pytest.mark.parametrize("shape", [(1,), (5, 1), (5, 1, 2, 2)])
+def test_one_class_is_refused(implementation: str, shape: tuple[int, ...]) -> None:
+    """Its loss would be 0 for ever: one column of logits is a binary problem."""
+    index = torch.zeros(shape[:1] + shape[2:] if len(shape) > 1 else (), dtype=torch.long)
+    for targets in (index, torch.ones(shape)):
+        with pytest.raises(ValueError, match=r"at least two classes, got .* sigmoid_focal_loss"):
+            evaluate(implementation, softmax_focal_loss, torch.zeros(shape), targets)
 
 
 def test_class_indices_are_one_hot_probabilities() -> None:

@@ -124,7 +124,10 @@ def test_initialize_bias():
 
 
 MESSAGES = [
-    (lambda: effective_number_weights([10, 0]), "class_counts must be finite and > 0, got 0.0"),
+    (
+        lambda: effective_number_weights([10, 0]),
+        r"class_counts\[1\] must be finite and > 0, got 0\. A",
+    ),
     (
         lambda: effective_number_weights([10, 1], 1.0),
         r"beta must be in \[0, 1\), got 1.0. For inverse",
@@ -137,7 +140,7 @@ MESSAGES = [
     (lambda: prior_biases([1, 2], alpha=[1.0]), "alpha must have one value for each of 2 classes"),
     (lambda: prior_biases([1, 2], alpha=[1.0, 0.0]), "alpha must be finite and > 0"),
     (lambda: initialize_bias(torch.nn.Linear(2, 1, bias=False), 0.1), "layer must have a bias"),
-    (lambda: half_weight_probability(0), "gamma must be > 0, got 0"),
+    (lambda: half_weight_probability(0), "gamma must be finite and > 0, got 0"),
 ]
 
 

@@ -209,7 +209,7 @@ MESSAGES = [
     (lambda: cost_threshold(0, 1), ValueError, "cost_fp must be finite and > 0, got 0"),
     (lambda: cost_threshold(1, math.inf), ValueError, "cost_fn must be finite and > 0, got inf"),
     (lambda: normalizer_shift("mean", 8, 0.1), ValueError, 'normalizer must be one of "elements"'),
-    (lambda: normalizer_shift("weights", 0, 0.1), ValueError, "batch_size must be >= 1, got 0"),
+    (lambda: normalizer_shift("weights", 0, 0.1), ValueError, "and at most 10,000,000, got 0"),
     (lambda: fit_temperature(odds, odds), ValueError, "10 examples and two classes, got 3 of 1"),
     (lambda: fit_temperature(odds, odds + 0.5), ValueError, "targets must be 0 or 1"),
     (lambda: fit_temperature(odds, odds, link="tanh"), ValueError, 'link must be one of "sigmoid"'),

@@ -126,7 +126,7 @@ def watched(tmp_path: Path, code: str, *arguments: str) -> tuple[int, list[str],
         env=environment,
         cwd=tmp_path,
         check=True,
-        timeout=120,
+        timeout=1800,
         capture_output=True,
     )
     status, written, network = json.loads(notes.read_text())

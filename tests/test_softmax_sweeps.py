@@ -18,7 +18,7 @@ every_dtype = pytest.mark.parametrize("dtype", FULL_DTYPES, ids=str)
 # an exact modulator, and one that takes an exponential
 GAMMAS = {torch.float32: (2.0, 0.5), torch.float64: (1.5,)}
 GAPS = torch.cat([torch.logspace(-8, 2.5, 43, dtype=torch.float64), torch.zeros(1)])
-MANY = (1, 2, 3, 16, 17, 128, 129, 1000, 4097, 100_000)
+MANY = (2, 3, 16, 17, 128, 129, 1000, 4097, 100_000)
 
 
 def sweep(implementation: str, z: Tensor, targets: Tensor, **keywords: object) -> None:
@@ -84,7 +84,7 @@ def test_rivals_at_minus_infinity(implementation: str, dtype: torch.dtype) -> No
 @every_carrier
 @every_dtype
 @pytest.mark.parametrize("classes", MANY)
-def test_from_one_class_to_100_000(implementation: str, dtype: torch.dtype, classes: int) -> None:
+def test_from_two_classes_to_100_000(implementation: str, dtype: torch.dtype, classes: int) -> None:
     generator = torch.Generator().manual_seed(classes)
     z = torch.randn(4, classes, generator=generator, dtype=torch.float64)
     z *= torch.tensor([[0.0], [1.0], [5.0], [20.0]])

@@ -23,7 +23,7 @@ def ranks(request, tmp_path_factory):
         )
         for rank in range(request.param)
     ]
-    assert [worker.wait(timeout=300) for worker in workers] == [0] * request.param
+    assert [worker.wait(timeout=1800) for worker in workers] == [0] * request.param
     return torch.load(folder / "found.pt")
 
 

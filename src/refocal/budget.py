@@ -19,12 +19,18 @@ from refocal import arguments, links
 from refocal.kernels.eager import bound
 from refocal.posterior import sigmoid_posterior, softmax_posterior
 from refocal.probabilities import sigmoid_logit
+from refocal.problem import Number
 
 DECILES = 10
 EASY = 0.95  # "easy": the true class has at least this probability
 LOSSES = ("cross_entropy", "focal_at_start", "focal_when_fitted")
 
-Alpha = float | Tensor | None
+# focal logits of a softmax are found in as many steps
+STEPS = 2000
+NO_WEIGHTS = (1.0, 1.0)
+
+# "default" is the loss' own: 0.25 of the sigmoid, None of the softmax
+Alpha = float | Tensor | str | None
 Gamma = float | Tensor | tuple[float | Tensor, float | Tensor]
 
 
@@ -121,7 +127,7 @@ def gradient_budget(
     logits: Tensor,
     targets: Tensor,
     *,
-    alpha: Alpha = 0.25,
+    alpha: Alpha = "default",
     gamma: Gamma = 2.0,
     link: str = "sigmoid",
     trained_with: dict[str, Any] | None = None,
@@ -132,7 +138,8 @@ def gradient_budget(
         logits: of a model worth asking, on data it has not seen. ``(*)`` for the sigmoid,
             ``(N, C)`` for the softmax.
         targets: 0 or 1 in the shape of ``logits``; class indices ``(N,)`` for the softmax.
-        alpha: of the focal loss in question; softmax: None or ``(C,)``.
+        alpha: of the focal loss in question; softmax: None or ``(C,)``. "default": the loss' own,
+            0.25 and None. For several labels ``(N, C)`` also ``(C,)``, as in the loss.
         gamma: of the focal loss in question.
         link: "sigmoid" or "softmax".
         trained_with: the ``alpha``, ``gamma``, ... of the focal loss that ``logits`` were trained
@@ -155,36 +162,31 @@ def gradient_budget(
         {'cross_entropy': 0.638, 'focal_at_start': 0.006, 'focal_when_fitted': 0.66}
     """
     name = "gradient_budget"
-    odds, index = _as_cross_entropy(name, logits, targets, link, trained_with or {})
-    settings = {"alpha": alpha, "gamma": gamma}
+    z, y = _as_cross_entropy(
+        name, logits, targets, link, {} if trained_with is None else trained_with
+    )
+    if not y.numel():
+        _fail(name, "targets must hold at least one example, got none.")
+    alpha = arguments.default_alpha(alpha, link)
     if link == "sigmoid":
-        fitted = sigmoid_logit(odds, log_odds=True, **settings)  # type: ignore[arg-type]
-        p_true = torch.where(index == 1, torch.sigmoid(odds), torch.sigmoid(-odds))
-        plain = _sigmoid_pull(odds, index, None, 0.0)
-        start = _sigmoid_pull(odds, index, alpha, gamma)
-        end = _sigmoid_pull(fitted, index, alpha, gamma)
-        classes = 2
+        pulls, p_true, classes = *_binary_pulls(name, z, y, alpha, gamma), 2
     else:
-        fitted = _softmax_logits(odds, alpha, gamma)
-        p_true = torch.softmax(odds, 1).gather(1, index.unsqueeze(1)).squeeze(1)
-        plain = _softmax_pull(odds, index, None, 0.0)
-        start = _softmax_pull(odds, index, alpha, gamma)
-        end = _softmax_pull(fitted, index, alpha, gamma)
-        classes = odds.shape[1]
+        pulls, p_true, classes = *_class_pulls(name, z, y, alpha, gamma), z.shape[1]
+    index, p_true = y.flatten(), p_true.flatten()
     decile = (p_true * DECILES).long().clamp(max=DECILES - 1)
     cell = index * DECILES + decile
     size = classes * DECILES
 
     def table(weights: Tensor) -> list[list[float]]:
-        sums = torch.zeros(size, dtype=torch.float64).index_add(0, cell, weights)
+        sums = weights.new_zeros(size).index_add(0, cell, weights)
         rows: list[list[float]] = sums.view(classes, DECILES).tolist()
         return rows
 
     shares, easy = {}, {}
-    for loss, pull in zip(LOSSES, (plain, start, end), strict=True):
-        total = pull.sum().clamp(min=torch.finfo(torch.float64).tiny)
-        shares[loss] = tuple(map(tuple, table(pull / total)))
-        easy[loss] = (pull[p_true >= EASY].sum() / total).item()
+    for loss, pull in zip(LOSSES, pulls, strict=True):
+        share = _shares(pull.flatten())
+        shares[loss] = tuple(map(tuple, table(share)))
+        easy[loss] = share[p_true >= EASY].sum().item()
     counts = tuple(tuple(map(int, row)) for row in table(torch.ones_like(p_true)))
     return GradientBudget(counts, shares, easy, _text(alpha), _text(gamma))
 
@@ -263,15 +265,21 @@ def suggest(
         [(None, 0.0), (0.25, 2.0), (0.5, 2.0), (0.5, 0.5), (0.5, 1.0)]
     """
     name = "suggest"
-    odds, index = _as_cross_entropy(name, logits, targets, "sigmoid", trained_with or {})
-    rate = index.double().mean().item()
+    odds, index = _as_cross_entropy(
+        name, logits, targets, "sigmoid", {} if trained_with is None else trained_with
+    )
+    odds, index = odds.flatten(), index.flatten()
+    rate = index.double().mean().item() if len(index) else 0.0
     if not 0 < rate < 1:
         _fail(name, f"targets must hold both classes, got a share of positives of {rate:g}.")
     p_true = torch.where(index == 1, torch.sigmoid(odds), torch.sigmoid(-odds))
 
     def easy_share(gamma: float) -> float:
-        pull = _sigmoid_pull(odds, index, None, gamma)
-        return (pull[p_true >= EASY].sum() / pull.sum()).item()
+        return (
+            _shares(_sigmoid_pull(odds, index, NO_WEIGHTS, (gamma, gamma)))[p_true >= EASY]
+            .sum()
+            .item()
+        )
 
     plain = easy_share(0.0)
     candidates = [
@@ -311,69 +319,111 @@ def _as_cross_entropy(
     name: str, logits: Tensor, targets: Tensor, link: str, trained_with: dict[str, Any]
 ) -> tuple[Tensor, Tensor]:
     """Logits whose sigmoid or softmax is the probability, and class indices; float64, flat."""
-    if link not in ("sigmoid", "softmax"):
-        arguments.fail_choice(name, "link", ("sigmoid", "softmax"), link)
-    arguments.check_logits(name, logits)
-    arguments.check_targets_type(name, logits, targets)
+    arguments.check_outcomes(name, logits, targets, link)
+    if not isinstance(trained_with, dict):
+        raise TypeError(
+            f"{name}: trained_with must be None or a dict of the loss' keywords, got "
+            f"{type(trained_with).__name__}."
+        )
     z = logits.detach().double()
+    index = targets.detach().long()
     if link == "sigmoid":
-        if targets.shape != z.shape:
-            arguments.fail_sigmoid_shape(name, z, targets)
-        if not bool(((targets == 0) | (targets == 1)).all()):
-            _fail(name, "targets must be 0 or 1, got others. Soft targets have no class.")
         if trained_with:
             z = sigmoid_posterior(z, log_odds=True, **trained_with)
-        return z.flatten(), targets.detach().flatten().long()
-    if z.dim() != 2 or targets.shape != z.shape[:1] or targets.dtype.is_floating_point:
-        _fail(
-            name,
-            'logits must be (N, C) and targets class indices (N,) with link="softmax", got '
-            f"{tuple(z.shape)} and {targets.dtype} {tuple(targets.shape)}.",
-        )
+        return z, index
     if trained_with:
         z = torch.log(softmax_posterior(z, **trained_with).clamp(min=torch.finfo(z.dtype).tiny))
-    return z, targets.detach().long()
+    return z, index
 
 
-def _sigmoid_pull(z: Tensor, index: Tensor, alpha: Alpha, gamma: Gamma) -> Tensor:
-    """alpha_t |F'(s)| per example."""
-    pair = gamma if isinstance(gamma, tuple) else (gamma, gamma)
-    weights = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
+def _binary_pulls(
+    name: str, odds: Tensor, y: Tensor, alpha: Any, gamma: Any
+) -> tuple[list[Tensor], Tensor]:
+    """Log-pulls under the three losses, and the probability of what happened; of ``y``'s shape."""
+    weights = arguments.alpha_pair(name, alpha, odds, torch.float64)
+    gammas = arguments.gamma_pair(name, gamma, odds, torch.float64)
+    arguments.check_posterior_alpha(name, alpha, multiclass=False)
+    arguments.check_posterior_gamma(name, gammas, odds)
+    with torch.no_grad():
+        fitted = sigmoid_logit(odds, log_odds=True, alpha=alpha, gamma=gamma)
+        pulls = [
+            _sigmoid_pull(odds, y, NO_WEIGHTS, (0.0, 0.0)),
+            _sigmoid_pull(odds, y, weights, gammas),
+            _sigmoid_pull(fitted, y, weights, gammas),
+        ]
+    return pulls, torch.sigmoid(torch.where(y == 1, odds, -odds))
+
+
+def _sigmoid_pull(
+    z: Tensor, y: Tensor, weights: tuple[Number, Number], gammas: tuple[Number, Number]
+) -> Tensor:
+    """The logarithm of alpha_t |F'(s)| per example."""
     positive, negative = (
-        weight * -bound("power").slope(s, links.decay(s), float(exponent))
-        for s, weight, exponent in ((z, weights[0], pair[0]), (-z, weights[1], pair[1]))
+        torch.log(torch.as_tensor(weight, dtype=z.dtype, device=z.device))
+        + bound("exponential").log_slope(s, links.decay(s), exponent)
+        for s, weight, exponent in zip((z, -z), weights, gammas, strict=True)
     )
-    return torch.where(index == 1, positive, negative)
+    return torch.where(y == 1, positive, negative)
 
 
-def _softmax_pull(z: Tensor, index: Tensor, alpha: Alpha, gamma: Gamma) -> Tensor:
-    """alpha_y |F'(s)| per row; the gradient's L1 norm is twice that."""
+def _class_pulls(
+    name: str, odds: Tensor, index: Tensor, alpha: Any, gamma: Any
+) -> tuple[list[Tensor], Tensor]:
+    """The same of one class per row."""
+    weights = arguments.class_weights(name, alpha, odds, odds.shape[1], torch.float64)
+    exponents = arguments.softmax_posterior_gamma(name, gamma, odds, torch.float64)
+    arguments.check_posterior_alpha(name, alpha, multiclass=True)
+    with torch.no_grad():
+        fitted = _softmax_logits(name, odds, weights, exponents)
+        p_true = torch.softmax(odds, 1).gather(1, index[:, None]).squeeze(1)
+        pulls = [
+            _softmax_pull(odds, index, None, 0.0),
+            _softmax_pull(odds, index, weights, exponents),
+            _softmax_pull(fitted, index, weights, exponents),
+        ]
+    return pulls, p_true
+
+
+def _softmax_pull(z: Tensor, index: Tensor, weights: Tensor | None, gamma: Number) -> Tensor:
+    """The logarithm of alpha_y |F'(s)| per row; the gradient's L1 norm is twice that."""
     margin = links.softmax_margin(z, index.unsqueeze(1), 1)
     s, x = margin.s.squeeze(1), margin.x.squeeze(1)
-    exponent = gamma.double()[index] if isinstance(gamma, Tensor) and gamma.dim() else gamma
-    pull: Tensor = -bound("power").slope(s, x, exponent)
-    return pull if alpha is None else pull * torch.as_tensor(alpha).double()[index]
+    if isinstance(gamma, Tensor) and gamma.dim():
+        gamma = gamma.flatten()[index]
+    pull: Tensor = bound("exponential").log_slope(s, x, gamma)
+    return pull if weights is None else pull + torch.log(weights)[index]
 
 
-def _softmax_logits(odds: Tensor, alpha: Any, gamma: Any) -> Tensor:
+def _shares(pull: Tensor) -> Tensor:
+    """Shares of the total from logarithms, of which each may underflow; 0 where nothing pulls."""
+    largest = pull.max()
+    if not bool(torch.isfinite(largest)):
+        return torch.zeros_like(pull)
+    return torch.softmax(pull, 0)
+
+
+def _softmax_logits(name: str, odds: Tensor, alpha: Tensor | None, gamma: Number) -> Tensor:
     """Focal logits with the posterior ``softmax(odds)``, by a contraction.
 
     The posterior's log-probabilities rise by between 1 and 1 + gamma per unit of logit, so a step
     of the error over 1 + gamma never overshoots.
     """
-    target = torch.log_softmax(odds, 1)
-    largest = float(gamma.max()) if isinstance(gamma, Tensor) else float(gamma)
-    gamma = gamma.double() if isinstance(gamma, Tensor) else gamma
-    alpha = None if alpha is None else alpha.double()
+    tiny = torch.finfo(odds.dtype).tiny
+    target = torch.log_softmax(odds, 1).clamp(min=math.log(tiny))
+    largest = gamma.max().item() if isinstance(gamma, Tensor) else gamma
+    exponents = gamma.flatten() if isinstance(gamma, Tensor) and gamma.dim() else gamma
     z = target.clone()
-    tiny = torch.finfo(z.dtype).tiny
-    for _ in range(2000):
-        got = torch.log(softmax_posterior(z, alpha=alpha, gamma=gamma).clamp(min=tiny))
-        step = (target.clamp(min=math.log(tiny)) - got) / (1 + largest)
+    for _ in range(STEPS):
+        got = torch.log(softmax_posterior(z, alpha=alpha, gamma=exponents).clamp(min=tiny))
+        step = (target - got) / (1 + largest)
         z = z + step
-        if step.abs().max() < 1e-9:
-            break
-    return z
+        if step.abs().max() < 1e-9 / (1 + largest):
+            return z
+    _fail(
+        name,
+        f'gamma must be at most about {STEPS // 25} with link="softmax", got {largest:g}. Larger '
+        "ones are not inverted.",
+    )
 
 
 def _text(value: Any) -> str:

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from refocal.files import write_text
 from refocal.losses import sigmoid_focal_loss, softmax_focal_loss
 
 Loss = Callable[..., Tensor]
@@ -281,4 +282,4 @@ def write(report: dict[str, Any], path: Path) -> None:
     """The report for machines."""
     import json
 
-    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(report, indent=1) + "\n")

@@ -64,10 +64,14 @@ class SoftmaxLink(NamedTuple):
         ``P(j)`` is proportional to ``1 / (alpha_j |l'(v_j)|)``, which rises with ``v_j``: for one
         common constant every ``v_j`` follows, and the constant is where they sum to 1.
         """
-        if len(probabilities) == 1:
+        return self.logits_of_logs([math.log(p) for p in probabilities])
+
+    def logits_of_logs(self, log_probabilities: Sequence[float]) -> list[float]:
+        """The same from logarithms, for probabilities that have no float."""
+        if len(log_probabilities) == 1:
             return [0.0]
         targets = [
-            math.log(p) + math.log(w) for p, w in zip(probabilities, self.weights, strict=True)
+            log_p + math.log(w) for log_p, w in zip(log_probabilities, self.weights, strict=True)
         ]
 
         def margins(constant: float) -> list[float]:
@@ -76,10 +80,17 @@ class SoftmaxLink(NamedTuple):
                 for target, gamma in zip(targets, self.gammas, strict=True)
             ]
 
-        constant = rising_root(
-            lambda constant: math.fsum(_sigmoid(s) for s in margins(constant)) - 1.0
-        )
-        logs = [-_softplus(-s) for s in margins(constant)]
+        def excess(constant: float) -> float:
+            # of the sum over 1, as the logarithm of the others' sum over 1 - v of the largest: a
+            # largest one that rounds to 1 hides the others
+            found = margins(constant)
+            top = found.index(max(found))
+            others = [-_softplus(-s) for j, s in enumerate(found) if j != top]
+            most = max(others)
+            total = math.fsum(math.exp(one - most) for one in others)
+            return most + math.log(total) + _softplus(found[top])
+
+        logs = [-_softplus(-s) for s in margins(rising_root(excess))]
         mean = math.fsum(logs) / len(logs)
         return [one - mean for one in logs]
 
@@ -102,17 +113,19 @@ def inflection(gamma: float) -> float:
         >>> round(inflection(2.0), 4)
         0.0578
     """
-    if gamma == 0:
+    if gamma < 1e-3:  # F'' changes sign at about s = -2 - 1 / gamma, where p underflows
         return 0.0
 
     def bracket(s: float) -> float:
-        # F'' without its factor p m > 0, which underflows before the bracket changes sign
+        # F'' without its factor gamma p m > 0, which underflows before the bracket changes sign
         x = math.exp(-abs(s))
         p, q = formula.probability(s, x), formula.complement(s, x)
         ce = formula.cross_entropy(s, math.log1p(x))
-        return float((1 + 2 * gamma) * q + gamma * (gamma * p - q) * ce)
+        return float((1 / gamma + 2) * q + (gamma * p - q) * ce)
 
-    return _sigmoid(bisect(bracket, -(1 + 2 * gamma) / gamma - 5.0, 0.0))
+    # negative where both gamma p < q / 2 and ce > 2 (2 + 1 / gamma)
+    low = -max(2 * (2 + 1 / gamma), math.log(gamma) + math.log(2)) - 1
+    return _sigmoid(bisect(bracket, low, 0.0))
 
 
 def rising_root(function: Callable[[float], float]) -> float:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -19,10 +20,11 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 from torch.utils.checkpoint import checkpoint
 
-from refocal import arguments, kernels
+from refocal import arguments, gate, kernels
 from refocal.kernels import eager
 from refocal.kernels.packing import tensors_of, with_tensors, without_tensors
 from refocal.modules import FocalModule
+from refocal.overrides import overridable
 from refocal.posterior import softmax_posterior
 from refocal.problem import (
     Number,
@@ -33,6 +35,7 @@ from refocal.problem import (
 )
 from refocal.ranks import RankSum
 from refocal.reduction import Reduction, at_least, denominator, reduce, reduction_for
+from refocal.torch_state import is_transformed
 
 NAME = "linear_focal_loss"
 
@@ -43,6 +46,7 @@ CHUNK_ROWS = 256
 CHUNK_LOGITS = 2**23
 
 
+@overridable
 def linear_focal_loss(
     hidden: Tensor,
     weight: Tensor,
@@ -131,8 +135,15 @@ def linear_focal_loss(
         label_smoothing=label_smoothing,
         detach_modulator=detach_modulator,
     )
+    hidden, weight, bias = (
+        gate.together(NAME, name, factor, hidden)
+        for name, factor in (("hidden", hidden), ("weight", weight), ("bias", bias))
+    )
+    # a stand-in, which holds no logits, for what is as plain or as distributed as the hidden state
+    problem, normalizer = gate.admit(NAME, problem, normalizer, lead=hidden)
     shared = process_group is not None
     arguments.check_reduction(NAME, reduction, normalizer, multiclass=True, shared=shared)
+    arguments.check_normalizer_device(NAME, normalizer, hidden)
     arguments.check_chunk_size(NAME, chunk_size)
     positions = tuple(hidden.shape[:-1])
     problem = _as_rows(problem)
@@ -148,7 +159,7 @@ def linear_focal_loss(
     # gradients are accumulated undivided, so the ranks' count may come when they are finished
     total = _run(factors, problem, Reduction("sum", 1.0), rows)
     scale = count.world / at_least(count.result(), normalizer)
-    return total * torch.as_tensor(scale, dtype=total.dtype)
+    return total * torch.as_tensor(scale, dtype=total.dtype, device=total.device)
 
 
 def _autocast_dtype(hidden: Any) -> torch.dtype | None:
@@ -156,7 +167,16 @@ def _autocast_dtype(hidden: Any) -> torch.dtype | None:
     if not isinstance(hidden, Tensor) or hidden.dtype == torch.float64:
         return None
     kind = hidden.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
+        return None
+    return torch.get_autocast_dtype(kind)
+
+
+def _without_autocast(kind: str) -> AbstractContextManager[Any]:
+    """Products in the dtypes of their factors; some devices, as meta, know no other."""
+    if not torch.amp.is_autocast_available(kind):
+        return nullcontext()
+    return torch.autocast(kind, enabled=False)
 
 
 def _as_rows(problem: SoftmaxProblem) -> SoftmaxProblem:
@@ -287,18 +307,18 @@ class Gradients(NamedTuple):
 def _run(factors: Factors, problem: SoftmaxProblem, reduction: Reduction, rows: int) -> Tensor:
     """The reduced loss: `Chunked` where plain reverse mode is all that is asked."""
     recording = torch.is_grad_enabled()
-    plain = all(kernels.runs_plainly(factor) for factor in factors if factor is not None)
+    held = tensors_of((*factors, *problem, *reduction))
+    plain = kernels.runs_plainly(held)
     others_learn = any(tensor.requires_grad for tensor in tensors_of((*problem, *reduction)))
-    if plain:
-        arguments.check_target_values(NAME, problem)
-    with torch.autocast(factors.hidden.device.type, enabled=False):
+    arguments.check_values_of(NAME, problem)
+    with _without_autocast(factors.hidden.device.type):
         if plain and not (recording and others_learn):
             return Chunked.apply(  # type: ignore[no-any-return, no-untyped-call]
                 *factors, problem, reduction, rows, recording
             )
         # functorch refuses the hooks by which a checkpoint forgets what it computed
-        transformed = kernels.is_transformed()
-        return _differentiable(factors, problem, reduction, rows, hold=transformed or not recording)
+        hold = is_transformed() or not recording
+        return _differentiable(factors, problem, reduction, rows, hold=hold)
 
 
 def _differentiable(
@@ -361,11 +381,12 @@ class Chunked(torch.autograd.Function):
             for kind, part in zip((Factors, SoftmaxProblem, Reduction), parts[:3], strict=True)
         )
         learns = ctx.needs_input_grad[:3]
-        if torch.is_grad_enabled():
-            # create_graph: the gradients must themselves be differentiable
-            loss = _differentiable(factors, problem, reduction, ctx.rows, hold=True)
+        again = torch.is_grad_enabled()  # create_graph: the gradients must be differentiable
+        if again or (parts[3] is None and not kernels.is_plain_upstream(upstream)):
+            with torch.enable_grad():
+                loss = _differentiable(factors, problem, reduction, ctx.rows, hold=True)
             wanted = [one for one, learn in zip(factors, learns, strict=True) if learn]
-            found = iter(torch.autograd.grad(loss, wanted, upstream, create_graph=True))
+            found = iter(torch.autograd.grad(loss, wanted, upstream, create_graph=again))
             return (*(next(found) if learn else None for learn in learns), *(None,) * 4)
         factor = upstream.to(eager.computing_dtype(upstream))
         if parts[3] is not None:
@@ -383,7 +404,7 @@ def _losses(
     losses = []
     for part in _slices(len(factors.hidden), rows):
         chunk = factors.chunk(problem, part)
-        carrier = kernels.choose(NAME, chunk, "auto")
+        carrier = kernels.choose(NAME, chunk, "auto", tensors_of(chunk))
         loss, slopes = carrier.evaluate(
             NAME, chunk, Reduction("none", 1.0), gradient=gradients is not None
         )
@@ -401,7 +422,7 @@ def _pull_back(
     """Adds the gradients of the unreduced loss times ``upstream``, one per row."""
     for part in _slices(len(factors.hidden), rows):
         chunk = factors.chunk(problem, part)
-        carrier = kernels.choose(NAME, chunk, "auto")
+        carrier = kernels.choose(NAME, chunk, "auto", tensors_of(chunk))
         gradients.add(factors, part, carrier.gradient(chunk, upstream[part]))
 
 

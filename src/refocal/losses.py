@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from refocal import arguments, kernels
+from refocal import arguments, gate, kernels
 from refocal.modules import FocalModule
+from refocal.overrides import overridable
 from refocal.posterior import sigmoid_posterior, softmax_posterior
 from refocal.problem import Number, Problem
 from refocal.ranks import RankSum
@@ -18,6 +19,7 @@ from refocal.reduction import Reduction, at_least, denominator, reduction_for
 Gamma: TypeAlias = float | Tensor | tuple[float | Tensor, float | Tensor]
 
 
+@overridable
 def sigmoid_focal_loss(
     logits: Tensor,
     targets: Tensor,
@@ -49,7 +51,8 @@ def sigmoid_focal_loss(
         targets: 0, 1 or between, of the shape of ``logits``; bool, integer or floating.
         alpha: weight of the positive class in [0, 1]; negatives get ``1 - alpha``. None: no
             weight. A tensor may be 0-d, ``(C,)`` along axis 1 (axis 0 of 1-d logits), or of the
-            logits' number of axes and broadcastable.
+            logits' number of axes and broadcastable: for ``(B, Q, C)`` logits, whose classes are on
+            the last axis, ``alpha.view(1, 1, C)``.
         gamma: focusing exponent >= 0; 0 is cross-entropy. A tensor as for ``alpha``, or a tuple
             ``(gamma_pos, gamma_neg)``.
         reduction: "none" (shape and dtype of ``logits``), "sum", or "mean" = sum / normalizer. Of
@@ -103,6 +106,7 @@ def sigmoid_focal_loss(
     return _loss(name, problem, reduction, normalizer, process_group, impl, multiclass=False)
 
 
+@overridable
 def softmax_focal_loss(
     logits: Tensor,
     targets: Tensor,
@@ -197,7 +201,9 @@ def _loss(
     multiclass: bool,
 ) -> Tensor:
     shared = process_group is not None
+    problem, normalizer = gate.admit(name, problem, normalizer)
     arguments.check_reduction(name, reduction, normalizer, multiclass=multiclass, shared=shared)
+    arguments.check_normalizer_device(name, normalizer, problem.logits)
     arguments.check_implementation(name, impl)
     if process_group is None:
         return kernels.run(name, problem, reduction_for(problem, reduction, normalizer), impl)
@@ -208,7 +214,7 @@ def _loss(
     total = kernels.run(name, problem, Reduction("sum", 1.0), impl)
     # DDP averages gradients over the ranks: world times the local share makes that the whole mean
     scale = count.world / at_least(count.result(), normalizer)
-    return total * torch.as_tensor(scale, dtype=total.dtype)
+    return total * torch.as_tensor(scale, dtype=total.dtype, device=total.device)
 
 
 class SigmoidFocalLoss(FocalModule):

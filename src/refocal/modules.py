@@ -21,7 +21,9 @@ class FocalModule(nn.Module):
     """Settings of a loss as attributes of their own names, checked when set up.
 
     A tensor becomes a non-persistent buffer: it follows ``.to(device)``, never changes dtype (a
-    class weight rounded to bfloat16 is another loss) and never enters a state dict.
+    class weight rounded to bfloat16 is another loss) and never enters a state dict. Its values
+    survive a trip to the meta device. Where they were on it from the start there are none: they
+    become NaN, which the loss refuses, not what happened to be in memory.
     """
 
     def __init__(self, *, multiclass: bool, **settings: Any) -> None:
@@ -29,6 +31,7 @@ class FocalModule(nn.Module):
         name = type(self).__name__
         arguments.check_settings(name, settings, multiclass=multiclass)
         self._names = tuple(settings)
+        self._kept: dict[str, Tensor] = {}  # buffers that were moved to meta
         for setting, value in settings.items():
             self._hold(setting, value)
         gamma = settings["gamma"]
@@ -48,7 +51,10 @@ class FocalModule(nn.Module):
                 self._hold(f"_{setting}_{position}", one)
         elif isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
             float_type = torch.promote_types(value.dtype, torch.float32)
-            self.register_buffer(setting, value.detach().to(float_type), persistent=False)
+            held = value.detach().to(float_type)
+            self.register_buffer(setting, held, persistent=False)
+            if not held.is_meta:
+                self._kept[setting] = held
         else:
             setattr(self, setting, value)
 
@@ -56,6 +62,11 @@ class FocalModule(nn.Module):
         if hasattr(self, f"_{name}_0"):
             return getattr(self, f"_{name}_0"), getattr(self, f"_{name}_1")
         return getattr(self, name)
+
+    def __getattr__(self, name: str) -> Any:
+        if f"_{name}_0" in self._buffers or f"_{name}_1" in self._buffers:
+            return self._setting(name)  # of a pair the two are kept apart
+        return super().__getattr__(name)
 
     def keywords(self, normalizer: Any = None) -> dict[str, Any]:
         """The settings as keywords of the function, with another ``normalizer`` if given."""
@@ -94,8 +105,13 @@ class FocalModule(nn.Module):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, before in kept.items():
             after = self._buffers[name]
-            if before is None or after is None or before.is_meta:
+            if before is None or after is None:
                 continue
+            if before.is_meta:
+                # out of meta, as by to_empty: no checkpoint brings these values back
+                before = self._kept.get(name, torch.full_like(after, math.nan))
+            elif after.is_meta:
+                self._kept[name] = before
             # from the original values: a trip through half precision has already rounded `after`
             self._buffers[name] = before.to(after.device)
         return self

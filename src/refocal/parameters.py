@@ -11,10 +11,10 @@ import math
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from torch import nn
+from torch import Tensor, nn
 
-from refocal import arguments, formula, inverse
-from refocal.inverse import BinaryLink, SoftmaxLink
+from refocal import arguments, inverse
+from refocal.inverse import BinaryLink, SoftmaxLink, bisect
 
 # ---------------------------------------------------------------------------------------------
 # class weights
@@ -37,6 +37,7 @@ def effective_number_weights(class_counts: Sequence[float], beta: float = 0.999)
 
     Raises:
         ValueError: a count that is not > 0, or beta outside [0, 1).
+        TypeError: something that is not a number.
 
     Example:
         >>> from refocal.parameters import effective_number_weights
@@ -50,16 +51,21 @@ def effective_number_weights(class_counts: Sequence[float], beta: float = 0.999)
     """
     name = "effective_number_weights"
     counts = _counts(name, class_counts)
-    if not arguments.is_number(beta) or not 0 <= beta < 1:
-        _fail(
-            name,
-            f"beta must be in [0, 1), got {beta!r}. For inverse frequency use "
-            "inverse_frequency_weights.",
-        )
-    if beta == 0:
+    hint = "For inverse frequency use inverse_frequency_weights."
+    base = arguments.real(name, "beta", beta, "in [0, 1)", lambda one: 0 <= one < 1, hint)
+    if base == 0:
         return [1.0] * len(counts)
-    # 1 - beta**n without cancellation
-    return _of_mean_one([1 / -math.expm1(n * math.log(beta)) for n in counts])
+    log_base = math.log(base)
+    exponents = [n * log_base for n in counts]
+    if max(exponents) < -1e-290:
+        return _inverse([-math.expm1(one) for one in exponents])  # 1 - beta**n, no cancellation
+    # divided by -log(beta), because 1 - beta**n of a tiny n underflows
+    return _inverse(
+        [
+            -1 / log_base if one < -50 else n * (math.expm1(one) / one if one else 1.0)
+            for n, one in zip(counts, exponents, strict=True)
+        ]
+    )
 
 
 def inverse_frequency_weights(class_counts: Sequence[float]) -> list[float]:
@@ -76,16 +82,21 @@ def inverse_frequency_weights(class_counts: Sequence[float]) -> list[float]:
 
     Raises:
         ValueError: a count that is not > 0.
+        TypeError: something that is not a number.
 
     Example:
         >>> from refocal.parameters import inverse_frequency_weights
         >>> [round(w, 4) for w in inverse_frequency_weights([900, 100])]
         [0.2, 1.8]
     """
-    return _of_mean_one([1 / n for n in _counts("inverse_frequency_weights", class_counts)])
+    return _inverse(_counts("inverse_frequency_weights", class_counts))
 
 
-def _of_mean_one(weights: list[float]) -> list[float]:
+def _inverse(sizes: list[float]) -> list[float]:
+    """Weights of mean 1 proportional to 1 / size."""
+    # by a power of two, which rounds nothing: the inverse of a subnormal number overflows
+    scale = 2.0 ** (math.frexp(min(sizes))[1] - 1)
+    weights = [1 / (size / scale) for size in sizes]
     mean = math.fsum(weights) / len(weights)
     return [one / mean for one in weights]
 
@@ -121,6 +132,7 @@ def prior_bias(
 
     Raises:
         ValueError: a value outside its domain.
+        TypeError: something that is not a number.
 
     Example:
         >>> from refocal.parameters import prior_bias
@@ -131,11 +143,22 @@ def prior_bias(
         Lin, Goyal, Girshick, He, Dollár, 2017, section 4.1, "Initialization" (the prior, there
         set as if the loss were cross-entropy). https://arxiv.org/abs/1708.02002
     """
-    name = "prior_bias"
-    if not arguments.is_number(probability) or not 0 < probability < 1:
-        _fail(name, f"probability must be strictly between 0 and 1, got {probability!r}.")
+    return _prior_bias(
+        "prior_bias", probability, alpha=alpha, gamma=gamma, detach_modulator=detach_modulator
+    )
+
+
+def _prior_bias(
+    name: str,
+    probability: float,
+    *,
+    alpha: float | None = 0.25,
+    gamma: float | tuple[float, float] = 2.0,
+    detach_modulator: bool = False,
+) -> float:
+    p = _probability(name, "probability", probability)
     link = _binary_link(name, alpha, gamma, detach_modulator)
-    return link.logit(math.log(probability) - math.log1p(-probability))
+    return link.logit(math.log(p) - math.log1p(-p))
 
 
 def prior_biases(
@@ -160,6 +183,7 @@ def prior_biases(
 
     Raises:
         ValueError: a value outside its domain.
+        TypeError: something that is not a number.
 
     Example:
         >>> from refocal.parameters import prior_biases
@@ -168,22 +192,27 @@ def prior_biases(
     """
     name = "prior_biases"
     counts = _counts(name, class_counts)
-    total = math.fsum(counts)
-    gammas = [gamma] * len(counts) if arguments.is_number(gamma) else list(gamma)  # type: ignore[arg-type]
-    weights = [1.0] * len(counts) if alpha is None else list(alpha)
-    for argument, values in (("alpha", weights), ("gamma", gammas)):
-        if len(values) != len(counts):
-            _fail(
-                name,
-                f"{argument} must have one value for each of {len(counts)} classes, got "
-                f"{len(values)}.",
-            )
-    for weight in weights:
-        if not 0 < weight < math.inf:
-            _fail(name, f"alpha must be finite and > 0 for every class, got {weight}.")
-    exponents = tuple(arguments.gamma_number(name, one, multiclass=True) for one in gammas)
-    link = SoftmaxLink(tuple(map(float, weights)), exponents, detach_modulator)
-    return link.logits([n / total for n in counts])
+    weights = _per_class(name, "alpha", [1.0] * len(counts) if alpha is None else alpha, counts)
+    gammas = _per_class(
+        name, "gamma", [gamma] * len(counts) if arguments.is_number(gamma) else gamma, counts
+    )
+    link = SoftmaxLink(
+        tuple(_class_weight(name, one) for one in weights),
+        tuple(arguments.gamma_number(name, one, multiclass=True) for one in gammas),
+        arguments.flag(name, "detach_modulator", detach_modulator),
+    )
+    return link.logits_of_logs(_log_shares(counts))
+
+
+def _log_shares(counts: list[float]) -> list[float]:
+    """Logarithms of the shares of a total, which may be beyond the largest float."""
+    scale = 2.0 ** (math.frexp(max(counts))[1] - 1)
+    total = math.fsum(n / scale for n in counts)
+    shares = [n / scale / total for n in counts]
+    return [
+        math.log(share) if share > 1e-290 else math.log(n) - math.log(scale) - math.log(total)
+        for share, n in zip(shares, counts, strict=True)
+    ]
 
 
 def initialize_bias(layer: nn.Module, probability: float, **loss: Any) -> None:
@@ -196,6 +225,7 @@ def initialize_bias(layer: nn.Module, probability: float, **loss: Any) -> None:
 
     Raises:
         ValueError: the layer has no bias, or a value outside its domain.
+        TypeError: something that is not a number.
 
     Example:
         >>> import torch
@@ -213,7 +243,11 @@ def initialize_bias(layer: nn.Module, probability: float, **loss: Any) -> None:
             f"layer must have a bias, got {type(layer).__name__} without one. Create it with "
             "bias=True.",
         )
-    nn.init.constant_(bias, prior_bias(probability, **loss))
+    if not isinstance(bias, Tensor) or not bias.dtype.is_floating_point:
+        got = bias.dtype if isinstance(bias, Tensor) else type(bias).__name__
+        raise TypeError(f"initialize_bias: the bias of layer must be a floating tensor, got {got}.")
+    # the messages are of the function that was called
+    nn.init.constant_(bias, _prior_bias("initialize_bias", probability, **loss))
 
 
 def _binary_link(
@@ -223,11 +257,17 @@ def _binary_link(
     detach_modulator: bool = False,
 ) -> BinaryLink:
     """The link of a sigmoid focal loss, checked."""
-    arguments.check_loss_parameters(function, alpha, gamma, 0.0, multiclass=False)
-    arguments.check_posterior_alpha(function, alpha, multiclass=False)
+    log_weight = 0.0
+    if alpha is not None:
+        weight = arguments.alpha_number(function, alpha)
+        arguments.check_posterior_alpha(function, weight, multiclass=False)
+        log_weight = math.log(weight) - math.log1p(-weight)
     pair = gamma if isinstance(gamma, tuple) else (gamma, gamma)
-    weight = 0.0 if alpha is None else math.log(alpha) - math.log1p(-alpha)
-    return BinaryLink(weight, (float(pair[0]), float(pair[1])), detach_modulator)
+    if len(pair) != 2:
+        arguments.fail_gamma_count(function, len(pair))
+    positive, negative = (arguments.gamma_number(function, one, multiclass=False) for one in pair)
+    detached = arguments.flag(function, "detach_modulator", detach_modulator)
+    return BinaryLink(log_weight, (positive, negative), detached)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -245,10 +285,12 @@ def mukhoti_gamma(probability: float) -> float:
         probability: p_t, strictly between 0 and 1.
 
     Returns:
-        The gamma > 0 with ``(1-p)^gamma - gamma p (1-p)^(gamma-1) log p = 1``, or 0.
+        The gamma > 0 with ``(1-p)^gamma - gamma p (1-p)^(gamma-1) log p = 1``, or 0; inf beyond
+        the largest float.
 
     Raises:
         ValueError: a probability not strictly between 0 and 1.
+        TypeError: something that is not a number.
 
     Example:
         >>> from refocal.parameters import mukhoti_gamma
@@ -263,6 +305,11 @@ def mukhoti_gamma(probability: float) -> float:
     p = _probability(name, "probability", probability)
     if p >= 0.5:
         return 0.0
+    if p < 1e-290:
+        # with x = gamma p the equation is exp(-x) (1 - x log p) = 1: there is no float for gamma
+        # at all below about 5e-308
+        x = bisect(lambda x: x - math.log1p(-x * math.log(p)), 1.0, 20.0)
+        return x / p
     a, b = 1 - p, p * math.log(p)
     # gamma = a / b + W(-a**(1 - a/b) log(a) / b) / log(a), on the branch W <= -1; the argument by
     # its logarithm, because a**(-a/b) overflows for small p
@@ -301,10 +348,11 @@ def loss_reduction(probability: float, gamma: float = 2.0) -> float:
         gamma: >= 0.
 
     Returns:
-        The factor, >= 1.
+        The factor, >= 1; inf beyond the largest float.
 
     Raises:
         ValueError: a value outside its domain.
+        TypeError: something that is not a number.
 
     Example:
         >>> from refocal.parameters import loss_reduction
@@ -314,8 +362,14 @@ def loss_reduction(probability: float, gamma: float = 2.0) -> float:
     References:
         Lin, Goyal, Girshick, He, Dollár, 2017, section 3.2. https://arxiv.org/abs/1708.02002
     """
-    p = _probability("loss_reduction", "probability", probability)
-    return float((1 - p) ** -_gamma("loss_reduction", gamma))
+    name = "loss_reduction"
+    p = _probability(name, "probability", probability)
+    exponent = arguments.finite_gamma(name, gamma)
+    try:
+        # 1 - p is exact from a half on; below, it is its logarithm that is
+        return (1 - p) ** -exponent if p >= 0.5 else math.exp(-exponent * math.log1p(-p))
+    except OverflowError:
+        return math.inf
 
 
 def gradient_ratio(easy: float, hard: float, gamma: float = 2.0) -> float:
@@ -330,10 +384,12 @@ def gradient_ratio(easy: float, hard: float, gamma: float = 2.0) -> float:
         gamma: >= 0.
 
     Returns:
-        The ratio, >= 0; above 1 where ``hard`` is the one that pulls harder.
+        The ratio, >= 0; above 1 where ``hard`` is the one that pulls harder; inf beyond the largest
+        float.
 
     Raises:
         ValueError: a value outside its domain.
+        TypeError: something that is not a number.
 
     Example:
         >>> from refocal.parameters import gradient_ratio
@@ -341,13 +397,17 @@ def gradient_ratio(easy: float, hard: float, gamma: float = 2.0) -> float:
         9.0 380.5
     """
     name = "gradient_ratio"
-    exponent = _gamma(name, gamma)
-    slopes = []
-    for argument, value in (("hard", hard), ("easy", easy)):
-        p = _probability(name, argument, value)
-        s = math.log(p) - math.log1p(-p)
-        slopes.append(float(formula.slope(s, math.exp(-abs(s)), exponent)))
-    return slopes[0] / slopes[1]
+    exponent = arguments.finite_gamma(name, gamma)
+    p, p_easy = (_probability(name, "hard", hard), _probability(name, "easy", easy))
+    # |F'| = q**(1 + gamma) (1 + gamma p ce / q), by logarithms: either slope may underflow
+    distance = math.log1p(-p) - math.log1p(-p_easy)
+    gain, gain_easy = (
+        math.log1p(exponent * (one * -math.log(one) / (1 - one))) for one in (p, p_easy)
+    )
+    try:
+        return math.exp((1 + exponent) * distance + (gain - gain_easy))
+    except OverflowError:
+        return math.inf
 
 
 def half_weight_probability(gamma: float) -> float:
@@ -365,15 +425,21 @@ def half_weight_probability(gamma: float) -> float:
 
     Raises:
         ValueError: gamma not > 0.
+        TypeError: something that is not a number.
 
     Example:
         >>> from refocal.parameters import half_weight_probability
         >>> [round(half_weight_probability(g), 4) for g in (0.5, 1, 2, 5, 100)]
         [0.75, 0.5, 0.2929, 0.1294, 0.0069]
     """
-    exponent = _gamma("half_weight_probability", gamma)
-    if exponent == 0:
-        _fail("half_weight_probability", "gamma must be > 0, got 0. Cross-entropy has no such p_t.")
+    exponent = arguments.real(
+        "half_weight_probability",
+        "gamma",
+        gamma,
+        "finite and > 0",
+        lambda one: 0 < one < math.inf,
+        "Cross-entropy, gamma 0, has no such p_t.",
+    )
     return -math.expm1(-math.log(2) / exponent)
 
 
@@ -391,13 +457,14 @@ def inflection_probability(gamma: float) -> float:
 
     Raises:
         ValueError: gamma < 0.
+        TypeError: something that is not a number.
 
     Example:
         >>> from refocal.parameters import inflection_probability
         >>> print(round(inflection_probability(2.0), 4))
         0.0578
     """
-    return inverse.inflection(_gamma("inflection_probability", gamma))
+    return inverse.inflection(arguments.finite_gamma("inflection_probability", gamma))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -405,27 +472,43 @@ def inflection_probability(gamma: float) -> float:
 
 
 def _counts(function: str, class_counts: Sequence[float]) -> list[float]:
-    counts = [float(one) for one in class_counts]
-    if not counts:
+    listed = arguments.per_class(function, "class_counts", class_counts)
+    if not listed:
         _fail(function, "class_counts must hold at least one class, got none.")
-    for position, count in enumerate(counts):
-        if not 0 < count < math.inf:
-            _fail(
-                function,
-                f"class_counts must be finite and > 0, got {count} for class {position}. A class "
-                "without examples has no weight; leave it out.",
-            )
-    return counts
+    hint = "A class without examples has no weight; leave it out."
+    return [
+        arguments.real(
+            function, f"class_counts[{position}]", count, "finite and > 0", _finite_positive, hint
+        )
+        for position, count in enumerate(listed)
+    ]
+
+
+def _per_class(function: str, argument: str, values: Any, counts: list[float]) -> list[Any]:
+    """One value for each class; a 0-d tensor is one for all."""
+    if isinstance(values, Tensor) and values.dim() == 0 and argument == "gamma":
+        values = values.expand(len(counts))
+    listed = arguments.per_class(function, argument, values)
+    if len(listed) != len(counts):
+        _fail(
+            function,
+            f"{argument} must have one value for each of {len(counts)} classes, got {len(listed)}.",
+        )
+    return listed
+
+
+def _class_weight(function: str, value: Any) -> float:
+    hint = "A class of weight 0 is not learned, so it has no prior."
+    domain = "finite and > 0 for every class"
+    return arguments.real(function, "alpha", value, domain, _finite_positive, hint)
+
+
+def _finite_positive(value: float) -> bool:
+    return 0 < value < math.inf
 
 
 def _probability(function: str, argument: str, value: Any) -> float:
-    if not arguments.is_number(value) or not 0 < value < 1:
-        _fail(function, f"{argument} must be strictly between 0 and 1, got {value!r}.")
-    return float(value)
-
-
-def _gamma(function: str, gamma: Any) -> float:
-    return arguments.gamma_number(function, gamma, multiclass=True)
+    return arguments.strictly_between_0_and_1(function, argument, value)
 
 
 def _fail(function: str, message: str) -> NoReturn:

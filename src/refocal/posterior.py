@@ -17,16 +17,18 @@ pairs, smoothing and the detached modulator by the same first-order condition.)
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from refocal import arguments, links
+from refocal import arguments, gate, links
 from refocal.kernels.eager import bound
+from refocal.overrides import overridable
 from refocal.problem import Number
 
 
+@overridable
 def sigmoid_posterior(
     logits: Tensor,
     *,
@@ -56,6 +58,8 @@ def sigmoid_posterior(
     Args:
         logits: floating, any shape.
         alpha: as in training, and strictly between 0 and 1: at 0 or 1 one class was never learned.
+            The loss rounds alpha to float32 (to float64 for float64 logits), so it must not be 0
+            or 1 after that rounding either.
         gamma: as in training: a number, a tensor per class, or a pair.
         label_smoothing: as in training; it is undone, and the result clipped to [0, 1].
         detach_modulator: as in training.
@@ -81,34 +85,65 @@ def sigmoid_posterior(
     """
     name = "sigmoid_posterior"
     dtype = arguments.check_logits(name, logits)
-    weights = arguments.alpha_pair(name, alpha, logits, dtype)
-    gammas = arguments.gamma_pair(name, gamma, logits, dtype)
-    arguments.check_posterior_alpha(name, alpha, multiclass=False)
-    arguments.check_posterior_gamma(name, gammas, logits)
-    arguments.check_temperature(name, temperature)
+    link = binary_link(name, logits, dtype, alpha, gamma, detach_modulator)
+    divisor = arguments.posterior_temperature(name, temperature, logits, dtype)
+    divisor = gate.together(name, "temperature", divisor, logits)
     smoothing = arguments.smoothing(name, label_smoothing)
     arguments.check_posterior_smoothing(name, smoothing)
-    z = logits.to(dtype)
-    minus = -z
-    if arguments.flag(name, "detach_modulator", detach_modulator):
-        odds = _log_detached_slope(minus, gammas[1]) - _log_detached_slope(z, gammas[0])
-    else:
-        functions = bound("exponential")
-        odds = functions.log_slope(minus, links.decay(minus), gammas[1]) - functions.log_slope(
-            z, links.decay(z), gammas[0]
-        )
-    if alpha is not None:
-        odds = odds + (_log(weights[1], z) - _log(weights[0], z))
+    wanted = arguments.flag(name, "log_odds", log_odds)
+    odds = link.log_odds(logits.to(dtype))
     if smoothing:
         smoothed = torch.sigmoid(odds)
         # (1 - e) P + e/2 for both classes: 1 - P from the other tail, not from 1 - smoothed
         positive = (smoothed - smoothing / 2).clamp(min=0)
         negative = (torch.sigmoid(-odds) - smoothing / 2).clamp(min=0)
         odds = torch.log(positive) - torch.log(negative)
-    odds = odds / temperature
-    return (odds if log_odds else torch.sigmoid(odds)).to(logits.dtype)
+    odds = odds / divisor
+    return (odds if wanted else torch.sigmoid(odds)).to(logits.dtype)
 
 
+class BinaryTensorLink(NamedTuple):
+    """What the posterior of a sigmoid focal loss depends on, checked; see `refocal.inverse`.
+
+    Attributes:
+        shift: ``log((1 - alpha) / alpha)``.
+        gammas: exponents of the positive and of the negative term.
+        detached: whether the modulator was held constant in training.
+    """
+
+    shift: Number
+    gammas: tuple[Number, Number]
+    detached: bool
+
+    def log_odds(self, z: Tensor) -> Tensor:
+        """``log g_neg(-z) - log g_pos(z) + shift``, rising with a slope between 1 and 1 + gamma."""
+        of = _log_detached_slope if self.detached else _log_slope
+        return of(-z, self.gammas[1]) - of(z, self.gammas[0]) + self.shift
+
+    def rise(self, z: Tensor) -> Tensor:
+        """The derivative of `log_odds`."""
+        of = _log_detached_slope_rise if self.detached else _log_slope_rise
+        rise: Tensor = -of(-z, self.gammas[1]) - of(z, self.gammas[0])
+        return rise
+
+
+def binary_link(
+    function: str, logits: Tensor, dtype: torch.dtype, alpha: Any, gamma: Any, detached: Any
+) -> BinaryTensorLink:
+    """The checked link of a sigmoid focal loss; ``logits`` give its tensors their alignment."""
+    weights = gate.together(
+        function, "alpha", arguments.alpha_pair(function, alpha, logits, dtype), logits
+    )
+    gammas = gate.together(
+        function, "gamma", arguments.gamma_pair(function, gamma, logits, dtype), logits
+    )
+    arguments.check_posterior_alpha(function, alpha, multiclass=False, dtype=dtype)
+    arguments.check_posterior_gamma(function, gammas, logits)
+    shift = 0.0 if alpha is None else _log(weights[1], dtype) - _log(weights[0], dtype)
+    return BinaryTensorLink(shift, gammas, arguments.flag(function, "detach_modulator", detached))
+
+
+@overridable
 def softmax_posterior(
     logits: Tensor,
     *,
@@ -155,10 +190,15 @@ def softmax_posterior(
     name = "softmax_posterior"
     dtype = arguments.check_logits(name, logits)
     axis, classes = arguments.class_axis(name, logits)
-    weights = arguments.class_weights(name, alpha, logits, classes, dtype)
-    exponent = arguments.softmax_posterior_gamma(name, gamma, logits, dtype)
-    arguments.check_posterior_alpha(name, alpha, multiclass=True)
-    arguments.check_temperature(name, temperature)
+    weights = gate.together(
+        name, "alpha", arguments.class_weights(name, alpha, logits, classes, dtype), logits
+    )
+    exponent = gate.together(
+        name, "gamma", arguments.softmax_posterior_gamma(name, gamma, logits, dtype), logits
+    )
+    arguments.check_posterior_alpha(name, alpha, multiclass=True, dtype=dtype)
+    divisor = arguments.posterior_temperature(name, temperature, logits, dtype)
+    divisor = gate.together(name, "temperature", divisor, logits)
     smoothing = arguments.smoothing(name, label_smoothing)
     arguments.check_posterior_smoothing(name, smoothing)
     z = logits.to(dtype)
@@ -179,13 +219,36 @@ def softmax_posterior(
             [-1 if one == axis else 1 for one in range(z.dim())]
         )
     # at logits of 3e38 the scores overflow: held apart, so that no inf - inf is formed
+    masked = score == -torch.inf
     score = score.clamp(-largest, largest)
     probabilities = torch.softmax(score, axis)
     if smoothing:
-        score = torch.log((probabilities - smoothing / classes).clamp(min=0))
-    if temperature != 1 or smoothing:
-        probabilities = torch.softmax(score / temperature, axis)
+        left = (probabilities - smoothing / classes).clamp(min=0)
+        masked = left == 0
+        score = torch.log(torch.where(masked, 1.0, left))
+    if smoothing or isinstance(divisor, Tensor) or divisor != 1:
+        # relative to the largest, which a small temperature leaves at 0; a masked class stays one
+        score = torch.where(masked, -torch.inf, score)
+        score = score - score.detach().amax(axis, keepdim=True)
+        score = torch.where(masked, -torch.inf, torch.where(masked, 0.0, score) / divisor)
+        probabilities = torch.softmax(score, axis)
     return probabilities.to(logits.dtype)
+
+
+def _log_slope(s: Tensor, gamma: Number) -> Tensor:
+    slope: Tensor = bound("exponential").log_slope(s, links.decay(s), gamma)
+    return slope
+
+
+def _log_slope_rise(s: Tensor, gamma: Number) -> Tensor:
+    rise: Tensor = bound("exponential").log_slope_rise(s, links.decay(s), gamma)
+    return rise
+
+
+def _log_detached_slope_rise(s: Tensor, gamma: Number) -> Tensor:
+    """Derivative of `_log_detached_slope`."""
+    rise: Tensor = -(1 + gamma) * bound("zero").probability(s, links.decay(s))
+    return rise
 
 
 def _log_detached_slope(s: Tensor, gamma: Number) -> Tensor:
@@ -193,5 +256,5 @@ def _log_detached_slope(s: Tensor, gamma: Number) -> Tensor:
     return -(1 + gamma) * (torch.where(s >= 0, s, 0.0) + torch.log1p(links.decay(s)))
 
 
-def _log(value: Number, like: Tensor) -> Any:
-    return torch.log(value).to(like.dtype) if isinstance(value, Tensor) else math.log(value)
+def _log(value: Number, dtype: torch.dtype) -> Any:
+    return torch.log(value).to(dtype) if isinstance(value, Tensor) else math.log(value)

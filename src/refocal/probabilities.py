@@ -17,12 +17,26 @@ from torch.nn import functional
 
 from refocal import arguments
 from refocal.inverse import bisect
-from refocal.posterior import sigmoid_posterior, softmax_posterior
+from refocal.overrides import overridable
+from refocal.posterior import (
+    BinaryTensorLink,
+    binary_link,
+    sigmoid_posterior,
+    softmax_posterior,
+)
+from refocal.problem import Number
 
 # the largest temperature and its inverse that a fit returns: beyond, the log-odds say nothing
 HOTTEST = 100.0
 
+# derivatives of `sigmoid_logit` to the order 2**steps - 1
+NEWTON_STEPS = 3
 
+# examples of a batch whose shift is summed over all counts of positives
+LARGEST_BATCH = 10_000_000
+
+
+@overridable
 def sigmoid_logit(
     probability: Tensor,
     *,
@@ -36,8 +50,9 @@ def sigmoid_logit(
     r"""The logit that means this probability: the inverse of `sigmoid_posterior`.
 
     For the initial bias of a last layer, and for a threshold on logits. Found by Newton's
-    method in a bracket, in float64, because the posterior has no inverse in closed form;
-    differentiable with respect to ``probability`` by the implicit function theorem.
+    method in a bracket, in float64, because the posterior has no inverse in closed form.
+    Differentiable to the seventh order with respect to ``probability``, ``alpha``, ``gamma`` and
+    ``temperature``, by the implicit function theorem.
 
     Args:
         probability: floating, any shape, in [0, 1]; 0 and 1 give -inf and inf.
@@ -73,70 +88,61 @@ def sigmoid_logit(
             f"{name}: probability must be a floating tensor, got {got}. For a plain number use "
             "refocal.parameters.prior_bias."
         )
-    arguments.check_temperature(name, temperature)
+    target = probability.double()
+    link = binary_link(name, target, torch.float64, alpha, gamma, detach_modulator)
+    divisor = arguments.posterior_temperature(name, temperature, target, torch.float64)
     smoothing = arguments.smoothing(name, label_smoothing)
     arguments.check_posterior_smoothing(name, smoothing)
-    target = probability.double()
     if not arguments.flag(name, "log_odds", log_odds):
         _check_probabilities(name, "probability", probability)
         target = torch.logit(target)
-    target = target * temperature
+    target = target * divisor
     if smoothing:
         smoothed = torch.sigmoid(target) * (1 - smoothing) + smoothing / 2
         negative = torch.sigmoid(-target) * (1 - smoothing) + smoothing / 2
         target = torch.log(smoothed) - torch.log(negative)
+    finite = torch.isfinite(target)
+    wanted = torch.where(finite, target, 0.0)
+    logits = _root(_constant(link), wanted.detach())
+    # The root itself is a constant. Newton steps from it change its value by roundings only, but
+    # carry derivatives: right to order 1, 3, 7 after one, two, three of them.
+    for _ in range(NEWTON_STEPS):
+        logits = logits - (link.log_odds(logits) - wanted) / link.rise(logits)
+    return torch.where(finite, logits, target).to(probability.dtype)
 
-    def posterior(logits: Tensor) -> Tensor:
-        return sigmoid_posterior(
-            logits,
-            alpha=_double(alpha),
-            gamma=tuple(map(_double, gamma)) if isinstance(gamma, tuple) else _double(gamma),
-            detach_modulator=detach_modulator,
-            log_odds=True,
-        )
 
+def _constant(link: BinaryTensorLink) -> BinaryTensorLink:
+    """The link without derivatives."""
+
+    def held(value: Number) -> Number:
+        return value.detach() if isinstance(value, Tensor) else value
+
+    positive, negative = link.gammas
+    return BinaryTensorLink(held(link.shift), (held(positive), held(negative)), link.detached)
+
+
+@torch.compiler.disable  # type: ignore[misc]
+def _root(link: BinaryTensorLink, target: Tensor) -> Tensor:
+    """The logit of these log-odds: Newton's method, held in a bracket."""
     with torch.no_grad():
-        logits = _root(posterior, target)
-    if target.requires_grad:
-        # value of `logits`, slope 1 / posterior'
-        logits = logits + (target - target.detach()) / _with_slope(posterior, logits)[1]
-    return logits.to(probability.dtype)
-
-
-def _root(rising: Any, target: Tensor) -> Tensor:
-    """Where an increasing elementwise function equals ``target``: Newton, held in a bracket."""
-    finite = torch.where(torch.isfinite(target), target, 0.0)
-    low, high = torch.full_like(finite, -1.0), torch.ones_like(finite)
-    while bool((below := rising(low) > finite).any()):
-        low = torch.where(below, 2 * low, low)
-    while bool((above := rising(high) < finite).any()):
-        high = torch.where(above, 2 * high, high)
-    z = (low + high) / 2
-    for _ in range(200):  # bisection alone would take 60 to the last bit, Newton takes about 8
-        value, rise = _with_slope(rising, z)
-        over = value > finite
-        low, high = torch.where(over, low, z), torch.where(over, z, high)
-        newton = z + (finite - value) / rise
-        inside = (low <= newton) & (newton <= high)
-        following = torch.where(inside, newton, low + (high - low) / 2)
-        moved = (following - z).abs() > 8 * torch.finfo(z.dtype).eps * (1 + z.abs())
-        z = following
-        if not bool(moved.any()):
-            break
-    return torch.where(torch.isfinite(target), z, target)
-
-
-def _with_slope(function: Any, z: Tensor) -> tuple[Tensor, Tensor]:
-    """An elementwise function and its derivative."""
-    with torch.enable_grad():
-        at = z.clone().requires_grad_()
-        value = function(at)
-        (rise,) = torch.autograd.grad(value.sum(), at)
-    return value.detach(), rise
-
-
-def _double(value: Any) -> Any:
-    return value.double() if isinstance(value, Tensor) else value
+        # log-odds rise at least as fast as logits
+        gap = target - link.log_odds(torch.zeros_like(target))
+        margin = 1e-9 * (1 + torch.abs(gap))
+        low, high = gap.clamp(max=0) - margin, gap.clamp(min=0) + margin
+        z = gap / 2
+        # bisection alone would take 60 steps to the last bit, Newton takes about 8
+        readable = target.numel() == 0 or arguments.readable(target)
+        for _ in range(200 if readable else 60):
+            over = link.log_odds(z) - target
+            low, high = torch.where(over > 0, low, z), torch.where(over > 0, z, high)
+            newton = z - over / link.rise(z)
+            inside = (low <= newton) & (newton <= high)
+            following = torch.where(inside, newton, low + (high - low) / 2)
+            moved = (following - z).abs() > 8 * torch.finfo(z.dtype).eps * (1 + z.abs())
+            z = following
+            if readable and not bool(moved.any()):
+                break
+    return z
 
 
 # ---------------------------------------------------------------------------------------------
@@ -190,7 +196,7 @@ def fit_temperature(
     targets: Tensor,
     *,
     link: str = "sigmoid",
-    alpha: float | Tensor | None = 0.25,
+    alpha: float | Tensor | str | None = "default",
     gamma: float | Tensor | tuple[float | Tensor, float | Tensor] = 2.0,
     label_smoothing: float = 0.0,
     detach_modulator: bool = False,
@@ -206,7 +212,8 @@ def fit_temperature(
             the softmax.
         targets: 0 or 1 in the shape of ``logits``; class indices ``(N,)`` for the softmax.
         link: "sigmoid" or "softmax".
-        alpha: as in training (softmax: None or ``(C,)``; pass None explicitly).
+        alpha: as in training (softmax: None or ``(C,)``). "default": that of the loss, 0.25 for the
+            sigmoid and None for the softmax.
         gamma: as in training.
         label_smoothing: as in training.
         detach_modulator: as in training.
@@ -231,16 +238,13 @@ def fit_temperature(
         applied after the closed form. https://arxiv.org/abs/1706.04599
     """
     name = "fit_temperature"
-    if link not in ("sigmoid", "softmax"):
-        arguments.fail_choice(name, "link", ("sigmoid", "softmax"), link)
-    arguments.check_logits(name, logits)
-    arguments.check_targets_type(name, logits, targets)
     settings: dict[str, Any] = {
-        "alpha": alpha,
+        "alpha": arguments.default_alpha(alpha, link),
         "gamma": gamma,
         "label_smoothing": label_smoothing,
         "detach_modulator": detach_modulator,
     }
+    arguments.check_outcomes(name, logits, targets, link)
     z = logits.detach().double()
     if link == "sigmoid":
         scores, raw, index = _binary_scores(name, z, targets, settings)
@@ -272,10 +276,6 @@ def _binary_scores(
     name: str, z: Tensor, targets: Tensor, settings: dict[str, Any]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Two-column log scores of the posterior and of the raw sigmoid, and class indices."""
-    if targets.shape != z.shape:
-        arguments.fail_sigmoid_shape(name, z, targets)
-    if not bool(((targets == 0) | (targets == 1)).all()):
-        _fail(name, "targets must be 0 or 1, got others. Soft targets are no outcomes.")
     odds = sigmoid_posterior(z, log_odds=True, **settings).flatten()
     index = targets.detach().flatten().long()
     _check_count(name, index, 2)
@@ -289,16 +289,7 @@ def _class_scores(
     name: str, z: Tensor, targets: Tensor, settings: dict[str, Any]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Log scores ``(N, C)`` of the posterior and of the raw softmax, and class indices."""
-    if z.dim() != 2 or targets.shape != z.shape[:1] or targets.dtype.is_floating_point:
-        _fail(
-            name,
-            "logits must be (N, C) and targets class indices (N,) with "
-            f'link="softmax", got {tuple(z.shape)} and {targets.dtype} {tuple(targets.shape)}.',
-        )
     index = targets.detach().long()
-    if len(index) and not 0 <= int(index.min()) <= int(index.max()) < z.shape[1]:
-        bad = int(index.min()) if int(index.min()) < 0 else int(index.max())
-        arguments.fail_class_index(name, bad, z.shape[1])
     _check_count(name, index, z.shape[1])
     posterior = softmax_posterior(z, **settings)
     return torch.log(posterior.clamp(min=torch.finfo(z.dtype).tiny)), z, index
@@ -317,6 +308,7 @@ def _check_count(name: str, index: Tensor, classes: int) -> None:
 # other class proportions than in training
 
 
+@overridable
 def shift_prior(log_odds: Tensor, train_prior: float, deploy_prior: float) -> Tensor:
     """Posterior log-odds for a base rate other than that of the training data.
 
@@ -351,6 +343,7 @@ def shift_prior(log_odds: Tensor, train_prior: float, deploy_prior: float) -> Te
     return log_odds + shift
 
 
+@overridable
 def correct_sampling(log_odds: Tensor, negative_rate: float) -> Tensor:
     """Posterior log-odds of the full data, from a model trained on a subsample of the negatives.
 
@@ -376,9 +369,10 @@ def correct_sampling(log_odds: Tensor, negative_rate: float) -> Tensor:
     """
     name = "correct_sampling"
     _check_log_odds(name, log_odds)
-    if not arguments.is_number(negative_rate) or not 0 < negative_rate <= 1:
-        _fail(name, f"negative_rate must be in (0, 1], got {negative_rate!r}.")
-    return log_odds + math.log(negative_rate)
+    rate = arguments.real(
+        name, "negative_rate", negative_rate, "in (0, 1]", lambda one: 0 < one <= 1
+    )
+    return log_odds + math.log(rate)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -436,18 +430,16 @@ def cost_threshold(
         Elkan, "The Foundations of Cost-Sensitive Learning", IJCAI 2001, eq. 2.
     """
     name = "cost_threshold"
-    for argument, value in (("cost_fp", cost_fp), ("cost_fn", cost_fn)):
-        if not arguments.is_number(value) or not 0 < value < math.inf:
-            _fail(name, f"{argument} must be finite and > 0, got {value!r}.")
-    log_odds = math.log(cost_fp) - math.log(cost_fn)
-    logit = sigmoid_logit(
-        torch.tensor(log_odds, dtype=torch.float64),
-        alpha=alpha,
-        gamma=gamma,
-        detach_modulator=detach_modulator,
-        log_odds=True,
-    ).item()
-    return CostThreshold(cost_fp / (cost_fp + cost_fn), log_odds, logit)
+    false_alarm = arguments.finite_positive(name, "cost_fp", cost_fp)
+    miss = arguments.finite_positive(name, "cost_fn", cost_fn)
+    log_odds = math.log(false_alarm) - math.log(miss)
+    at = torch.tensor(log_odds, dtype=torch.float64, device="cpu")
+    link = binary_link(name, at, torch.float64, alpha, gamma, detach_modulator)
+    if math.isinf(false_alarm + miss):
+        false_alarm, miss = false_alarm / 2, miss / 2
+    return CostThreshold(
+        false_alarm / (false_alarm + miss), log_odds, _root(_constant(link), at).item()
+    )
 
 
 # ---------------------------------------------------------------------------------------------
@@ -468,9 +460,9 @@ def normalizer_shift(
 
     Args:
         normalizer: "elements", "positives" or "weights".
-        batch_size: examples per batch, drawn at random.
+        batch_size: examples per batch, drawn at random; at most ten million.
         base_rate: share of positives, strictly between 0 and 1.
-        alpha: as in training; matters for "weights" only.
+        alpha: as in training; matters for "weights" only, and is then strictly between 0 and 1.
 
     Returns:
         The shift in nats: negative, probabilities come out too small.
@@ -484,34 +476,44 @@ def normalizer_shift(
         -0.38
     """
     name = "normalizer_shift"
-    _logit(name, "base_rate", base_rate)
-    if arguments.integer(name, "batch_size", batch_size) < 1:
-        _fail(name, f"batch_size must be >= 1, got {batch_size}.")
+    log_rate, log_rest = _log_shares(name, base_rate)
+    if not 1 <= arguments.integer(name, "batch_size", batch_size) <= LARGEST_BATCH:
+        _fail(
+            name,
+            f"batch_size must be >= 1, and at most {LARGEST_BATCH:,}, got "
+            f"{arguments.shown(batch_size)}.",
+        )
     weight = 0.5 if alpha is None else arguments.alpha_number(name, alpha)
+    if normalizer not in arguments.NORMALIZERS:
+        arguments.fail_choice(name, "normalizer", arguments.NORMALIZERS, normalizer)
     if normalizer == "elements":
         return 0.0
-    if normalizer not in ("positives", "weights"):
-        arguments.fail_choice(name, "normalizer", arguments.NORMALIZERS, normalizer)
+    if normalizer == "weights":
+        arguments.check_posterior_alpha(name, weight, multiclass=False)
 
-    def denominator(positives: int) -> float:
+    def log_denominator(positives: int) -> float:
         if normalizer == "positives":
-            return max(1.0, positives)
-        return weight * positives + (1 - weight) * (batch_size - positives)
+            return math.log(max(1, positives))
+        return math.log(weight * positives + (1 - weight) * (batch_size - positives))
 
     others = batch_size - 1
     chances = [
-        math.exp(
-            math.lgamma(others + 1)
-            - math.lgamma(k + 1)
-            - math.lgamma(others - k + 1)
-            + k * math.log(base_rate)
-            + (others - k) * math.log1p(-base_rate)
-        )
+        math.lgamma(others + 1)
+        - math.lgamma(k + 1)
+        - math.lgamma(others - k + 1)
+        + k * log_rate
+        + (others - k) * log_rest
         for k in range(others + 1)
     ]
-    own = math.fsum(chance / denominator(k + 1) for k, chance in enumerate(chances))
-    other = math.fsum(chance / denominator(k) for k, chance in enumerate(chances))
-    return math.log(own) - math.log(other)
+    # by logarithms: a denominator of subnormal weights has no inverse
+    own = _log_of_sum([chance - log_denominator(k + 1) for k, chance in enumerate(chances)])
+    other = _log_of_sum([chance - log_denominator(k) for k, chance in enumerate(chances)])
+    return own - other
+
+
+def _log_of_sum(logarithms: list[float]) -> float:
+    largest = max(logarithms)
+    return largest + math.log(math.fsum(math.exp(one - largest) for one in logarithms))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -537,10 +539,15 @@ def _check_probabilities(function: str, argument: str, values: Tensor) -> None:
             )
 
 
-def _logit(function: str, argument: str, probability: Any) -> float:
-    if not arguments.is_number(probability) or not 0 < probability < 1:
-        _fail(function, f"{argument} must be strictly between 0 and 1, got {probability!r}.")
-    return math.log(probability) - math.log1p(-probability)
+def _logit(function: str, argument: str, value: Any) -> float:
+    present, absent = _log_shares(function, value, argument)
+    return present - absent
+
+
+def _log_shares(function: str, value: Any, argument: str = "base_rate") -> tuple[float, float]:
+    """Logarithms of a prior P and of 1 - P."""
+    probability = arguments.strictly_between_0_and_1(function, argument, value)
+    return math.log(probability), math.log1p(-probability)
 
 
 def _fail(function: str, message: str) -> NoReturn:

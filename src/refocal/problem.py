@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias
 
+import torch
 from torch import Tensor
 
 Number: TypeAlias = float | Tensor
@@ -18,7 +19,8 @@ class SigmoidProblem(NamedTuple):
         alpha: weights of the positive and the negative term; numbers or tensors that broadcast.
         gamma: exponents of the positive and the negative term; numbers or tensors that broadcast.
         weight: None, or a tensor with the number of axes of ``logits`` that broadcasts to it.
-        ignore_index: target value that contributes nothing, or None.
+        ignore_index: target value that contributes nothing, as the targets' dtype holds it (NaN for
+            NaN), or None.
         label_smoothing: targets are read as ``y (1 - e) + e / 2``.
         detach_modulator: no gradient through ``(1 - p_t)**gamma``.
     """
@@ -28,7 +30,7 @@ class SigmoidProblem(NamedTuple):
     alpha: tuple[Number, Number]
     gamma: tuple[Number, Number]
     weight: Tensor | None
-    ignore_index: int | None
+    ignore_index: float | None
     label_smoothing: float
     detach_modulator: bool
 
@@ -72,6 +74,35 @@ def class_axis_of(problem: SoftmaxProblem) -> int:
 def has_index_targets(problem: SoftmaxProblem) -> bool:
     """Class indices rather than probabilities."""
     return not problem.targets.dtype.is_floating_point
+
+
+def is_kept(targets: Tensor, value: float) -> Tensor:
+    """Where targets are not the ignored value; NaN is NaN."""
+    return torch.eq(targets, targets) if value != value else torch.ne(targets, value)
+
+
+# How far a soft label may lie outside of [0, 1] by rounding alone, as after the blur of a mask: 4
+# eps of float32, in half precision one unit in the last place of 1. It is taken for the end.
+ROUNDING = {torch.float16: 2.0**-10, torch.bfloat16: 2.0**-7}
+ROUNDING_OF_SINGLES = 2.0**-21
+
+
+def rounding_of(dtype: torch.dtype) -> float:
+    """How far targets of a dtype may lie outside of [0, 1]."""
+    return ROUNDING.get(dtype, ROUNDING_OF_SINGLES)
+
+
+def shares(targets: Tensor, dtype: torch.dtype) -> Tensor:
+    """Targets in the computing dtype, with what only rounding has put outside of [0, 1] moved in.
+
+    What lies further out stays, where its values are not checked: a loss that is plainly wrong
+    leads to the cause.
+    """
+    y = targets.to(dtype)
+    if not targets.dtype.is_floating_point:
+        return y
+    inside = y.clamp(0, 1)
+    return torch.where((y - inside).abs() <= rounding_of(targets.dtype), inside, y)
 
 
 def loss_shape(problem: Problem) -> tuple[int, ...]:

@@ -14,7 +14,9 @@ from refocal.problem import (
     SoftmaxProblem,
     class_axis_of,
     has_index_targets,
+    is_kept,
     loss_shape,
+    shares,
 )
 
 
@@ -41,7 +43,7 @@ def at_least(count: Number, normalizer: str | float | Tensor) -> Number:
     """A count to divide by: positives at least 1, and for a count of 0 the sum is 0 too."""
     if not isinstance(count, Tensor):
         return count or 1
-    if normalizer == "positives":
+    if normalizer in ("positives", "elements"):
         return count.clamp(min=1)
     return torch.where(count == 0, 1, count)
 
@@ -65,11 +67,13 @@ def denominator(problem: Problem, normalizer: str | float | Tensor) -> Number:
         return count
     if normalizer == "positives":
         y = problem.targets if kept is None else torch.where(kept, problem.targets, 0)
-        return _sum(y)
+        if not y.dtype.is_floating_point:
+            return y.sum()
+        return _labels(y, torch.promote_types(y.dtype, torch.float32)).sum()
     weights = class_weight_of_targets(problem, kept)
     if problem.weight is not None:
         weights = weights * problem.weight
-    return _sum(weights.expand(loss_shape(problem)))
+    return weights.expand(loss_shape(problem)).sum()
 
 
 def kept_positions(problem: Problem) -> Tensor | None:
@@ -77,16 +81,16 @@ def kept_positions(problem: Problem) -> Tensor | None:
     value = problem.ignore_index
     if value is None or (isinstance(problem, SoftmaxProblem) and not has_index_targets(problem)):
         return None
-    return torch.ne(problem.targets, value)
+    return is_kept(problem.targets, value)
 
 
 def class_weight_of_targets(problem: Problem, kept: Tensor | None) -> Tensor:
     """alpha_t by the unsmoothed targets: ``y a + (1 - y)(1 - a)``, or ``sum_c y_c a_c``."""
     float_type = torch.promote_types(problem.logits.dtype, torch.float32)
-    targets = problem.targets
+    targets = problem.targets if kept is None else torch.where(kept, problem.targets, 0)
     if isinstance(problem, SigmoidProblem):
         positive, negative = problem.alpha
-        y = targets.to(float_type)
+        y = _labels(targets, float_type)
         weights = y * positive + (1 - y) * negative
     elif has_index_targets(problem):
         if problem.alpha is None:
@@ -97,7 +101,7 @@ def class_weight_of_targets(problem: Problem, kept: Tensor | None) -> Tensor:
             weights = problem.alpha.to(float_type)[index]
     else:
         axis = class_axis_of(problem)
-        y = targets.to(float_type)
+        y = _labels(targets, float_type)
         if problem.alpha is not None:
             shape = [1] * y.dim()
             shape[axis] = -1
@@ -106,9 +110,10 @@ def class_weight_of_targets(problem: Problem, kept: Tensor | None) -> Tensor:
     return weights if kept is None else torch.where(kept, weights, 0.0)
 
 
-def _sum(values: Tensor) -> Tensor:
-    half = values.dtype in (torch.float16, torch.bfloat16)
-    return values.sum(dtype=torch.float32) if half else values.sum()
+def _labels(targets: Tensor, dtype: torch.dtype) -> Tensor:
+    """Targets to be summed; only those of half precision are so far above 1 that a sum shows it."""
+    half = targets.dtype.is_floating_point and targets.dtype.itemsize < 4
+    return shares(targets, dtype) if half else targets.to(dtype)
 
 
 def reduce(losses: Tensor, reduction: Reduction, dtype: torch.dtype) -> Tensor:

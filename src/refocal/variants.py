@@ -21,13 +21,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from refocal import arguments, kernels, links
+from refocal import arguments, gate, links
 from refocal.formula import FAR
 from refocal.kernels.eager import bound, computing_dtype
-from refocal.problem import Number
+from refocal.overrides import overridable
+from refocal.problem import Number, shares
 from refocal.reduction import kept_positions, reduce, reduction_for
 
 
+@overridable
 def blend_focal_loss(
     logits: Tensor,
     targets: Tensor,
@@ -89,6 +91,7 @@ def blend_focal_loss(
     )
 
 
+@overridable
 def exp_bce_focal_loss(
     logits: Tensor,
     targets: Tensor,
@@ -150,6 +153,7 @@ def exp_bce_focal_loss(
     )
 
 
+@overridable
 def quality_focal_loss(
     logits: Tensor,
     targets: Tensor,
@@ -208,6 +212,7 @@ def quality_focal_loss(
     )
 
 
+@overridable
 def asymmetric_loss(
     logits: Tensor,
     targets: Tensor,
@@ -329,15 +334,19 @@ def _loss(
         label_smoothing=0.0,
         detach_modulator=False,
     )
+    problem, normalizer = gate.admit(name, problem, normalizer)
+    logits, targets = problem.logits, problem.targets
     arguments.check_reduction(name, reduction, normalizer, multiclass=False)
-    if kernels.runs_plainly(logits):
-        arguments.check_target_values(name, problem)
+    arguments.check_normalizer_device(name, normalizer, logits)
+    arguments.check_values_of(name, problem)
     dtype = computing_dtype(logits)
     kept = kept_positions(problem)
     z = logits.to(dtype)
     if kept is not None:
         targets, z = torch.where(kept, targets, 0), torch.where(kept, z, 0.0)
-    y = targets.to(dtype)
+    if problem.weight is not None:  # weight 0 is 0, also of NaN
+        z = torch.where((problem.weight == 0) & ~torch.isfinite(z), 0.0, z)
+    y = shares(targets, dtype)
     losses = rule(_point(z, y), problem.gamma[0])
     if alpha is not None:
         losses = _product(y * problem.alpha[0] + (1 - y) * problem.alpha[1], losses)

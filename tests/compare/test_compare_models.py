@@ -356,7 +356,7 @@ def test_a_training_that_fails_stops_the_others(monkeypatch: pytest.MonkeyPatch)
             time.sleep(0.3)  # until the others are at work
             raise RuntimeError("out of memory")
         try:
-            for epoch in range(6000):  # a minute, were it not stopped
+            for epoch in range(180_000):  # half an hour, were it not stopped
                 watch(epoch, 0.1)
                 time.sleep(0.01)
         except BaseException:

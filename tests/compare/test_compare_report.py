@@ -137,7 +137,7 @@ def test_the_page_runs_in_a_browser(files: dict[str, str], tmp_path: Path) -> No
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=1800,
         check=True,
     )
     assert "CONSOLE" not in done.stderr

@@ -138,7 +138,7 @@ def storage_of(kind: str, folder: Path) -> Iterator[str]:
         server = subprocess.Popen([sys.executable, "-c", text])
         url = f"grpc://127.0.0.1:{port}"
         try:
-            search.open_storage(optuna, url, None).wait_server_ready(timeout=60)
+            search.open_storage(optuna, url, None).wait_server_ready(timeout=1800)
             yield url
         finally:
             server.kill()
@@ -162,7 +162,7 @@ def test_two_processes_share_one_study(kind: str, tmp_path: Path) -> None:
             )
             for name in ("one", "other")
         ]
-        outcomes = [run.communicate(timeout=300) for run in runs]
+        outcomes = [run.communicate(timeout=1800) for run in runs]
         assert [run.returncode for run in runs] == [0, 0], outcomes
         for study in _studies_in(url):
             finished = [t for t in study.trials if t.state.is_finished()]

@@ -249,6 +249,6 @@ def test_two_processes_take_the_step_of_one(tmp_path):
         )
         for rank in range(2)
     ]
-    assert [rank.wait(timeout=240) for rank in ranks] == [0, 0]
+    assert [rank.wait(timeout=1800) for rank in ranks] == [0, 0]
     found = json.loads((tmp_path / "found.json").read_text())
     assert_close(torch.tensor(found["got"]), torch.tensor(found["expected"]), rtol=1e-5, atol=1e-6)

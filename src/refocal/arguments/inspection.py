@@ -8,7 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from refocal.torch_state import is_readable, unwatched, values_of
+
 _values_checked_everywhere = False
+
+UNORDERED = (torch.uint16, torch.uint32, torch.uint64)
 
 
 def check_values(everywhere: bool) -> None:
@@ -30,20 +34,25 @@ def check_values(everywhere: bool) -> None:
     _values_checked_everywhere = bool(everywhere)
 
 
-def values_checked_on(tensor: Tensor) -> bool:
-    """Whether values inside this tensor may be read."""
-    return _values_checked_everywhere or tensor.device.type == "cpu"
-
-
 def readable(tensor: Tensor) -> bool:
-    """Whether the values of a small tensor may be read here and now."""
+    """Whether the values of a tensor may be read here and now: where that does not synchronise."""
     return (
-        tensor.numel() > 0
-        and values_checked_on(tensor)
-        and not torch.compiler.is_compiling()
-        and type(tensor) in (Tensor, torch.nn.Parameter)
-        and torch._C._functorch.peek_interpreter_stack() is None
+        (tensor.device.type == "cpu" or _values_checked_everywhere)
+        and tensor.numel() > 0
+        and is_readable(tensor)
     )
+
+
+def extremes(tensor: Tensor) -> tuple[Any, Any]:
+    """The smallest and the largest value that this process holds, as numbers; NaN if any is NaN."""
+    with unwatched():
+        values = values_of(tensor)
+        if values.numel() == 0:  # a shard may have nothing
+            return 0, 0
+        if values.dtype in UNORDERED or (values.dtype.itemsize == 1 and values.is_floating_point()):
+            values = values.double()  # torch finds no extremes of unsigned integers and of float8
+        low, high = torch.aminmax(values)
+        return low.item(), high.item()
 
 
 def is_number(value: Any) -> bool:

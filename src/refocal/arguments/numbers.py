@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
+from operator import index
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from refocal.arguments.inspection import is_number
+from refocal.arguments.reals import as_float, shown
 from refocal.arguments.wording import fail_alpha, fail_gamma
 
 LARGEST_GAMMA = 1e30
@@ -39,7 +41,7 @@ def gamma_number(function: str, gamma: Any, *, multiclass: bool) -> float:
     if not 0 <= gamma < math.inf:
         fail_gamma(function, gamma)
     # held: beyond it q**gamma is 0 or 1 for every float, but gamma * p * ce would overflow
-    return min(float(gamma), LARGEST_GAMMA)
+    return min(as_float(gamma), LARGEST_GAMMA)
 
 
 def smoothing(function: str, label_smoothing: Any) -> float:
@@ -54,7 +56,7 @@ def fraction(function: str, argument: str, value: Any) -> float:
             f"{function}: {argument} must be a number in [0, 1], got {type(value).__name__}."
         )
     if not 0 <= value <= 1:
-        raise ValueError(f"{function}: {argument} must be in [0, 1], got {value}.")
+        raise ValueError(f"{function}: {argument} must be in [0, 1], got {shown(value)}.")
     return float(value)
 
 
@@ -68,37 +70,72 @@ def flag(function: str, argument: str, value: Any) -> bool:
 
 
 def integer(function: str, argument: str, value: Any) -> int:
-    """A plain integer."""
-    if not isinstance(value, int) or isinstance(value, bool):
+    """An integer, of Python or NumPy, that 64 bits hold."""
+    if type(value) is not int and (not isinstance(value, Integral) or isinstance(value, bool)):
         raise TypeError(f"{function}: {argument} must be an integer, got {type(value).__name__}.")
-    return value
+    number = index(value)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{function}: {argument} must be an integer of 64 bits, got {number}.")
+    return number
 
 
-def optional_ignore_index(function: str, ignore_index: Any, targets: Tensor) -> int | None:
-    """None, or an integer that targets can hold: uint8 targets never equal -100."""
+def check_ignore_index(function: str, ignore_index: Any, *, multiclass: bool) -> None:
+    """An integer; of a sigmoid also NaN, which floating targets can hold, or None."""
+    if multiclass or not (ignore_index is None or is_nan(ignore_index)):
+        integer(function, "ignore_index", ignore_index)
+
+
+def is_nan(value: Any) -> bool:
+    """Whether a number is NaN."""
+    return is_number(value) and value != value
+
+
+def ignored_target(function: str, ignore_index: Any, dtype: torch.dtype) -> float | None:
+    """The target value that is ignored as targets of a dtype hold it, or None where none can be.
+
+    One rule for every comparison: floating targets hold the nearest number of their dtype (-9984
+    for -9999 in bfloat16), and an integer that an integer dtype cannot hold equals no target (-100
+    beside uint8 is not the class 156).
+    """
     if ignore_index is None:
         return None
+    if dtype.is_floating_point:
+        if is_nan(ignore_index):
+            return math.nan
+        return round_to(float(integer(function, "ignore_index", ignore_index)), dtype)
     value = integer(function, "ignore_index", ignore_index)
-    if targets.dtype == torch.bool:
+    if dtype == torch.bool:
         return value if value in (0, 1) else None
-    if not targets.dtype.is_floating_point:
-        return value if holds(targets.dtype, value) else None
-    return value
+    return value if holds(dtype, value) else None
 
 
 def holds(dtype: torch.dtype, value: int) -> bool:
     """Whether an integer dtype can represent a value."""
+    if dtype == torch.int64:  # the usual one, and asking takes longer than comparing
+        return -(2**63) <= value < 2**63
     limits = torch.iinfo(dtype)
     return limits.min <= value <= limits.max
 
 
 def round_to(value: float, dtype: torch.dtype) -> float:
-    """The nearest number of the computing dtype: gamma 2.1 kept in double costs 25 ulp.
+    """The nearest number of a floating dtype: gamma 2.1 kept in double costs 25 ulp.
 
     By arithmetic, because torch.compile of older versions breaks the graph at `struct`.
     """
     if dtype == torch.float64:
         return value
-    # 24 bits, or fewer among the subnormal numbers
-    exponent = max(math.frexp(value)[1], -125) - 24
-    return math.ldexp(round(math.ldexp(value, -exponent)), exponent)
+    bits, lowest, largest = SHAPES.get(dtype) or shape_of(dtype)
+    # as many bits as the dtype has, or fewer among its subnormal numbers
+    exponent = max(math.frexp(value)[1], lowest) - bits
+    rounded = math.ldexp(round(math.ldexp(value, -exponent)), exponent)
+    return rounded if -largest <= rounded <= largest else math.copysign(math.inf, rounded)
+
+
+def shape_of(dtype: torch.dtype) -> tuple[int, int, float]:
+    """Bits of a floating dtype, the exponent of its smallest normal number, its largest number."""
+    limits = torch.finfo(dtype)
+    return 2 - math.frexp(limits.eps)[1], math.frexp(limits.tiny)[1], limits.max
+
+
+# asking torch each time takes as long as the rounding
+SHAPES = {dtype: shape_of(dtype) for dtype in (torch.float32, torch.bfloat16, torch.float16)}

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from refocal.arguments.inspection import values_checked_on
+from refocal.arguments.inspection import extremes, readable
 from refocal.arguments.numbers import (
     alpha_number,
     flag,
     gamma_number,
-    holds,
+    ignored_target,
     integer,
-    optional_ignore_index,
     round_to,
     smoothing,
 )
 from refocal.arguments.tensors import (
     aligned_weight,
     alpha_pair,
+    check_kind,
     check_logits,
     check_targets_type,
     class_axis,
@@ -31,6 +32,8 @@ from refocal.arguments.tensors import (
 )
 from refocal.arguments.wording import (
     fail_class_index,
+    fail_one_class,
+    fail_sample_weight,
     fail_sigmoid_shape,
     fail_softmax_shape,
     fail_target_range,
@@ -42,7 +45,10 @@ from refocal.problem import (
     SoftmaxProblem,
     class_axis_of,
     has_index_targets,
+    is_kept,
+    rounding_of,
 )
+from refocal.torch_state import unwatched, values_of
 
 # settings of these types need no look at the tensors
 PLAIN = (float, int, bool, type(None))
@@ -62,7 +68,7 @@ def sigmoid_problem(
 ) -> SigmoidProblem:
     """Checked and aligned arguments of a binary or multi-label loss."""
     dtype = check_logits(function, logits)
-    check_targets_type(function, logits, targets)
+    targets = check_targets_type(function, logits, targets)
     if targets.shape != logits.shape:
         fail_sigmoid_shape(function, logits, targets)
     settings = (alpha, gamma, label_smoothing, detach_modulator)
@@ -83,7 +89,7 @@ def sigmoid_problem(
         alpha_pair(function, alpha, logits, dtype),
         gamma_pair(function, gamma, logits, dtype),
         aligned_weight(function, sample_weight, tuple(logits.shape), logits, dtype),
-        optional_ignore_index(function, ignore_index, targets),
+        ignored_target(function, ignore_index, targets.dtype),
         smoothing(function, label_smoothing),
         flag(function, "detach_modulator", detach_modulator),
     )
@@ -131,8 +137,10 @@ def softmax_problem(
 ) -> SoftmaxProblem:
     """Checked and aligned arguments of a multi-class loss."""
     dtype = check_logits(function, logits)
-    check_targets_type(function, logits, targets)
+    targets = check_targets_type(function, logits, targets)
     axis, classes = class_axis(function, logits)
+    if classes == 1:
+        fail_one_class(function, logits)
     positions = tuple(logits.shape[:axis]) + tuple(logits.shape[axis + 1 :])
     by_index = not targets.dtype.is_floating_point
     if targets.shape != (positions if by_index else tuple(logits.shape)):
@@ -143,12 +151,13 @@ def softmax_problem(
             "Use .long() for indices, .float() for a one-hot encoding."
         )
     ignored = integer(function, "ignore_index", ignore_index)
-    if not by_index and ignored != -100:
-        raise ValueError(
-            f"{function}: ignore_index must be left at -100 with probability targets, got "
-            f"{ignored}. Mask positions with sample_weight=0."
-        )
-    if by_index and not holds(targets.dtype, ignored):
+    if not by_index:
+        if ignored != -100:
+            raise ValueError(
+                f"{function}: ignore_index must be left at -100 with probability targets, got "
+                f"{ignored}. Mask positions with sample_weight=0."
+            )
+    elif ignored_target(function, ignored, targets.dtype) is None:
         targets = targets.long()  # torch reads -100 as 156 beside uint8 targets
     return SoftmaxProblem(
         logits,
@@ -183,6 +192,7 @@ def linear_problem(
         if not isinstance(tensor, Tensor) or not tensor.dtype.is_floating_point:
             got = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
             raise TypeError(f"{function}: {argument} must be a floating tensor, got {got}.")
+        check_kind(function, argument, tensor)
         if dtype is None and tensor.dtype != hidden.dtype:
             raise TypeError(
                 f"{function}: {argument} must have the dtype of hidden, {hidden.dtype}, got "
@@ -206,7 +216,7 @@ def linear_problem(
             f"{function}: bias must have shape ({classes},), one per class, got {shape(bias)}."
         )
     positions = tuple(hidden.shape[:-1])
-    check_targets_type(function, hidden, targets)
+    targets = check_targets_type(function, hidden, targets)
     by_index = not targets.dtype.is_floating_point
     if tuple(targets.shape) != (positions if by_index else (*positions, classes)):
         raise ValueError(
@@ -225,26 +235,28 @@ def linear_problem(
     return softmax_problem(function, stand_in, targets, **keywords)
 
 
-def check_target_values(function: str, problem: Problem) -> None:
-    """Targets in [0, 1], or class indices in range, for what is not ignored."""
-    targets = problem.targets
-    if targets.numel() == 0 or not values_checked_on(targets):
+def check_values_of(function: str, problem: Problem) -> None:
+    """Targets in [0, 1], or class indices in range, for what is not ignored; weights >= 0.
+
+    Where the values may be read: on the CPU, and elsewhere after `check_values`.
+    """
+    if problem.weight is not None and readable(problem.weight):
+        low, high = extremes(problem.weight)
+        if not (low >= 0 and high < math.inf):
+            fail_sample_weight(function, low if not low >= 0 else high)
+    if problem.targets.dtype == torch.bool or not readable(problem.targets):
         return
-    if isinstance(problem, SigmoidProblem):
-        if targets.dtype == torch.bool:
-            return
+    with unwatched():
+        targets = values_of(problem.targets)
         if problem.ignore_index is not None:
-            targets = torch.where(targets == problem.ignore_index, 0, targets)
-        low, high = (bound.item() for bound in torch.aminmax(targets))
-        if not (low >= 0 and high <= 1):
-            fail_target_range(function, low if not low >= 0 else high, "sigmoid")
-    elif has_index_targets(problem):
+            targets = torch.where(is_kept(targets, problem.ignore_index), targets, 0)
+    low, high = extremes(targets)
+    if isinstance(problem, SoftmaxProblem) and has_index_targets(problem):
         classes = problem.logits.shape[class_axis_of(problem)]
-        targets = torch.where(targets == problem.ignore_index, 0, targets)
-        low, high = (bound.item() for bound in torch.aminmax(targets))
         if low < 0 or high >= classes:
             fail_class_index(function, int(low if low < 0 else high), classes)
-    else:
-        low, high = (bound.item() for bound in torch.aminmax(targets))
-        if not (low >= 0 and high <= 1):
-            fail_target_range(function, low if not low >= 0 else high, "softmax")
+        return
+    slack = rounding_of(targets.dtype)
+    if not (low >= -slack and high <= 1 + slack):
+        link = "sigmoid" if isinstance(problem, SigmoidProblem) else "softmax"
+        fail_target_range(function, low if not low >= -slack else high, link, targets)

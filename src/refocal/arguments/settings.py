@@ -8,9 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refocal.arguments.inspection import is_number, readable
-from refocal.arguments.numbers import alpha_number, flag, gamma_number, integer, smoothing
-from refocal.arguments.tensors import check_alpha_values, check_gamma_values
+from refocal.arguments.inspection import extremes, is_number, readable
+from refocal.arguments.numbers import (
+    alpha_number,
+    check_ignore_index,
+    flag,
+    gamma_number,
+    integer,
+    smoothing,
+)
+from refocal.arguments.tensors import (
+    check_alpha_values,
+    check_device,
+    check_gamma_values,
+    check_kind,
+)
 from refocal.arguments.wording import (
     fail_choice,
     fail_class_weights_type,
@@ -47,12 +59,13 @@ def check_reduction(
                 "as a number."
             )
     elif isinstance(normalizer, Tensor):
+        check_kind(function, "normalizer", normalizer)
         if normalizer.dim() != 0:
             raise ValueError(
                 f"{function}: normalizer must be a number or a 0-d tensor, got a tensor of shape "
                 f"{shape(normalizer)}. Sum it first."
             )
-        if readable(normalizer) and not _counts(value := normalizer.item(), shared):
+        if readable(normalizer) and not _counts(value := extremes(normalizer)[0], shared):
             fail_normalizer(function, value)
     elif not is_number(normalizer):
         raise TypeError(
@@ -66,6 +79,12 @@ def check_reduction(
             f'{function}: normalizer must be "elements" unless reduction is "mean", got '
             f"{normalizer!r} with reduction={reduction!r}. Divide the result yourself."
         )
+
+
+def check_normalizer_device(function: str, normalizer: Any, logits: Tensor) -> None:
+    """Where the logits are, or on the CPU."""
+    if isinstance(normalizer, Tensor):
+        check_device(function, "normalizer", normalizer, logits)
 
 
 def _counts(number: float, shared: bool) -> bool:
@@ -108,8 +127,7 @@ def check_settings(function: str, settings: dict[str, Any], *, multiclass: bool)
     if "impl" in settings:
         check_implementation(function, settings["impl"])
     flag(function, "detach_modulator", settings["detach_modulator"])
-    if settings["ignore_index"] is not None or multiclass:
-        integer(function, "ignore_index", settings["ignore_index"])
+    check_ignore_index(function, settings["ignore_index"], multiclass=multiclass)
     check_loss_parameters(
         function,
         settings["alpha"],

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refocal.arguments.inspection import readable
+from refocal.arguments.inspection import extremes, readable
 from refocal.arguments.numbers import alpha_number, gamma_number, round_to
 from refocal.arguments.wording import (
     fail_alpha,
@@ -19,6 +19,13 @@ from refocal.arguments.wording import (
     shape,
 )
 from refocal.problem import Number
+from refocal.torch_state import is_freed, is_traced
+
+# what torch computes little with, but converts
+UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
+TARGETS = frozenset(
+    (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, *UNSIGNED)
+)
 
 
 def check_logits(function: str, logits: Any) -> torch.dtype:
@@ -33,6 +40,7 @@ def check_logits(function: str, logits: Any) -> torch.dtype:
             f"{function}: logits must be floating, got {logits.dtype}. Pass the network's raw "
             "output; if these are the labels, the arguments are swapped."
         )
+    check_kind(function, "logits", logits)
     return torch.float64 if logits.dtype == torch.float64 else torch.float32
 
 
@@ -49,22 +57,59 @@ def class_axis(function: str, logits: Tensor) -> tuple[int, int]:
     return axis, logits.shape[axis]
 
 
-def check_targets_type(function: str, logits: Tensor, targets: Any) -> None:
-    """A real tensor on the logits' device."""
+def check_targets_type(function: str, logits: Tensor, targets: Any) -> Tensor:
+    """A real tensor on the logits' device; returned in a dtype that torch computes with."""
     if not isinstance(targets, Tensor):
         raise TypeError(
             f"{function}: targets must be a tensor, got {type(targets).__name__}. "
             "Use torch.as_tensor."
         )
-    if targets.dtype.is_complex:
+    check_kind(function, "targets", targets)
+    if targets.device != logits.device:
+        check_device(function, "targets", targets, logits)
+    if targets.dtype not in TARGETS and not targets.dtype.is_floating_point:
         raise TypeError(
             f"{function}: targets must be bool, integer or floating, got {targets.dtype}."
         )
-    check_device(function, "targets", targets, logits)
+    return targets.long() if targets.dtype in UNSIGNED else targets
+
+
+# each of these lies in memory in a way of its own
+UNUSUAL_LAYOUTS = {
+    "sparse": "Use .to_dense().",
+    "mkldnn": "Use .to_dense().",
+    "nested": "Pass its .values(), or pad it with torch.nested.to_padded_tensor and leave the "
+    "padding out by sample_weight or ignore_index.",
+}
+
+
+def check_kind(function: str, argument: str, tensor: Tensor) -> None:
+    """Dense: the elements lie where the strides tell."""
+    if tensor.layout is torch.strided and not tensor.is_nested:
+        return
+    kind = "nested" if tensor.is_nested else "mkldnn" if tensor.is_mkldnn else "sparse"
+    raise TypeError(
+        f"{function}: {argument} must be a dense tensor, got a {kind} one. {UNUSUAL_LAYOUTS[kind]}"
+    )
+
+
+def check_memory(function: str, argument: str, tensor: Tensor) -> None:
+    """Values that are there: torch reads at address 0 where a storage has been freed."""
+    if type(tensor) is Tensor and is_freed(tensor):
+        raise ValueError(
+            f"{function}: {argument} must have its values in memory, got a tensor of shape "
+            f"{shape(tensor)} whose storage has been freed, as FSDP frees parameters between "
+            "their uses."
+        )
 
 
 def check_device(function: str, argument: str, tensor: Tensor, logits: Tensor) -> None:
-    """On the logits' device; 0-d tensors may live on the CPU, as everywhere in torch."""
+    """Dense, with values, and on the logits' device; a 0-d tensor may live on the CPU, as
+    everywhere in torch.
+    """
+    check_kind(function, argument, tensor)
+    if not is_traced():
+        check_memory(function, argument, tensor)
     if tensor.device != logits.device and not (tensor.dim() == 0 and tensor.device.type == "cpu"):
         raise ValueError(
             f"{function}: {argument} must be on the device of logits, {logits.device}, got "
@@ -94,29 +139,32 @@ def class_weights(
         return None
     if not isinstance(alpha, Tensor):
         fail_class_weights_type(function, alpha, str(classes))
+    check_device(function, "alpha", alpha, logits)
     if tuple(alpha.shape) != (classes,):
         raise ValueError(
             f"{function}: alpha must have shape ({classes},), one weight per class of logits "
             f"{shape(logits)}, got {shape(alpha)}."
         )
-    check_device(function, "alpha", alpha, logits)
-    check_alpha_values(function, alpha, multiclass=True)
-    return alpha.to(dtype)
+    if alpha.dtype.is_complex:
+        raise TypeError(f"{function}: alpha must be real, got {alpha.dtype}.")
+    weights = alpha.to(dtype)
+    check_alpha_values(function, weights, multiclass=True)  # 1e300 is infinite in float32
+    return weights
 
 
 def check_alpha_values(function: str, alpha: Tensor, *, multiclass: bool) -> None:
     """In [0, 1], or for a softmax finite and >= 0, where the values may be read."""
     if not readable(alpha):
         return
-    low, high = torch.aminmax(alpha.detach())
+    low, high = extremes(alpha)
     if multiclass:
         if not (low >= 0 and high < math.inf):
             raise ValueError(
                 f"{function}: alpha must be finite and >= 0 for every class, got "
-                f"{(low if not low >= 0 else high).item()}."
+                f"{low if not low >= 0 else high}."
             )
     elif not (low >= 0 and high <= 1):
-        fail_alpha(function, (low if not low >= 0 else high).item())
+        fail_alpha(function, low if not low >= 0 else high)
 
 
 def check_gamma_values(function: str, gamma: Tensor) -> None:
@@ -124,9 +172,9 @@ def check_gamma_values(function: str, gamma: Tensor) -> None:
     if gamma.dtype.is_complex:
         raise TypeError(f"{function}: gamma must be real, got {gamma.dtype}.")
     if readable(gamma):
-        low, high = torch.aminmax(gamma.detach())
+        low, high = extremes(gamma)
         if not (low >= 0 and high < math.inf):
-            fail_gamma(function, (low if not low >= 0 else high).item())
+            fail_gamma(function, low if not low >= 0 else high)
 
 
 def gamma_pair(
@@ -146,7 +194,7 @@ def one_gamma(function: str, gamma: Any, logits: Tensor, dtype: torch.dtype) -> 
     """A sigmoid exponent: a number, or a tensor aligned with the logits."""
     if isinstance(gamma, Tensor):
         aligned = aligned_parameter(function, "gamma", gamma, logits, dtype)
-        check_gamma_values(function, gamma)
+        check_gamma_values(function, aligned)
         return aligned
     return round_to(gamma_number(function, gamma, multiclass=False), dtype)
 
@@ -165,7 +213,9 @@ def softmax_gamma(
     if not isinstance(gamma, Tensor):
         return round_to(gamma_number(function, gamma, multiclass=True), dtype)
     check_device(function, "gamma", gamma, logits)
-    check_gamma_values(function, gamma)
+    if gamma.dtype.is_complex:
+        raise TypeError(f"{function}: gamma must be real, got {gamma.dtype}.")
+    check_gamma_values(function, gamma.to(dtype))
     axis = 0 if logits.dim() == 1 else 1
     classes = logits.shape[axis]
     exponent: Tensor = gamma.to(dtype)
@@ -203,8 +253,17 @@ def aligned_parameter(
     if logits.dim():
         classes = logits.shape[min(1, logits.dim() - 1)]
         layouts = f"0-d, ({classes},) per class, or {logits.dim()}-d and broadcastable,"
+    hint = ""
+    if value.dim() == 1 and logits.dim() > 2 and value.shape[0] in logits.shape[2:]:
+        # the rule is axis 1: (B, Q, C) logits, as of a detection transformer, have queries there
+        axis = logits.shape[2:].index(value.shape[0]) + 2
+        view = ", ".join("-1" if one == axis else "1" for one in range(logits.dim()))
+        if axis == logits.dim() - 1:
+            view = ", ".join(["1"] * axis + [str(value.shape[0])])
+        hint = f" If the classes of these logits are on axis {axis}, use {argument}.view({view})."
     raise ValueError(
         f"{function}: {argument} must be {layouts} for logits {shape(logits)}, got {shape(value)}."
+        f"{hint}"
     )
 
 

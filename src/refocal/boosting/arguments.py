@@ -114,11 +114,11 @@ def hessian(function: str, value: Any) -> str:
 
 def flag(function: str, argument: str, value: Any) -> bool:
     """True or False."""
-    if not isinstance(value, bool):
+    if not isinstance(value, (bool, np.bool_)):
         raise TypeError(
             f"{function}: {argument} must be True or False, got {type(value).__name__}."
         )
-    return value
+    return bool(value)
 
 
 def start(function: str, value: Any) -> str | float:
@@ -212,15 +212,33 @@ def margins(function: str, values: Any, rows: int, *, multiclass: bool) -> Array
     return array
 
 
+# What XGBoost makes of base_score=0 and 1 where it reads a probability: the log-odds of 1e-6 and
+# of one less 1e-6, in its float32.
+CLIPPED = (-13.81551, 13.74516)
+
+
 def check_start(function: str, logits: Array, data: Any) -> None:
-    """Refuse XGBoost's margin 0.5, the intercept of the squared error it falls back to."""
-    if not hasattr(data, "num_row") or logits.size == 0 or logits.flat[0] != 0.5:
+    """Refuse two starts that XGBoost chooses where nobody meant them.
+
+    Margin 0.5 is the intercept of the squared error that ``xgb.train`` falls back to. Its
+    scikit-learn wrapper reads base_score as a probability, so that 0 stands for the least one it
+    knows, at which no leaf ever gets the Hessian to split.
+    """
+    if logits.size == 0 or logits.dtype != np.float32:  # XGBoost's
         return
-    if (logits == 0.5).all():
+    first = float(logits.flat[0])
+    if hasattr(data, "num_row") and first == 0.5 and (logits == 0.5).all():
         raise ValueError(
             f"{function}: the start must be chosen, got margin 0.5 in every row. With a custom "
             "objective XGBoost starts from its squared error's base_score, 0.5. Pass "
             "base_score=0 in the parameters, or objective.start(y)."
+        )
+    if any(abs(first - one) < 1e-4 for one in CLIPPED) and (logits == logits.flat[0]).all():
+        raise ValueError(
+            f"{function}: the start must be a margin that can be trained from, got {first:.5g} in "
+            f"every row. Where XGBoost has the objective binary:logistic, as in XGBClassifier, "
+            f"base_score is a probability, and {int(first > 0)} is clipped to this. Use "
+            "base_score=0.5, which is margin 0."
         )
 
 

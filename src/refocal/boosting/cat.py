@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import tempfile
-import warnings
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +15,8 @@ from refocal.boosting.classifier import Alpha, FocalClassifier, Gamma, Rows
 from refocal.boosting.metrics import Metric
 from refocal.boosting.numeric import Array
 from refocal.boosting.objectives import SigmoidFocalObjective
+
+COLUMNS = ("cat_features", "text_features", "embedding_features")
 
 
 class FocalCatBoostClassifier(FocalClassifier):
@@ -67,6 +68,11 @@ class FocalCatBoostClassifier(FocalClassifier):
         "class_weights": "Use class_weight=.",
         "auto_class_weights": 'Use class_weight="balanced".',
         "scale_pos_weight": "Use class_weight= or alpha=.",
+        **dict.fromkeys(("iterations", "num_boost_round", "num_trees"), "Use n_estimators=."),
+        **dict.fromkeys(
+            ("classes_count", "class_names", "target_border", "allow_const_label"),
+            "It follows from y.",
+        ),
     }
 
     def __init__(
@@ -101,9 +107,70 @@ class FocalCatBoostClassifier(FocalClassifier):
         tags.classifier_tags.multi_class = False
         return tags
 
-    def _train(self, host: Any, rows: Rows, evals: list[Rows], metrics: list[Metric]) -> Any:
-        params = {"verbose": False, "allow_writing_files": False} | self._host_params()
-        cat_features = params.pop("cat_features", None)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        eval_set: Any = None,
+        eval_sample_weight: Any = None,
+        cat_features: Any = None,
+    ) -> FocalClassifier:
+        """Trains, as `FocalXGBClassifier.fit` does.
+
+        Args:
+            X: as there.
+            y: labels ``(n,)`` of two classes.
+            sample_weight: as there.
+            eval_set: as there.
+            eval_sample_weight: as there.
+            cat_features: columns of categories, by name or number, in the place of those given to
+                the constructor. (A clone, as in a search, has the constructor's alone.)
+
+        Returns:
+            self.
+
+        Raises:
+            ValueError: as there; more than two classes, a gamma of 0 or a pair.
+            ImportError: CatBoost is not installed.
+        """
+        self._fit_cat_features = cat_features
+        return super().fit(
+            X, y, sample_weight, eval_set=eval_set, eval_sample_weight=eval_sample_weight
+        )
+
+    def _first_names(self, host: Any) -> dict[str, str]:
+        # CatBoost refuses unknown parameters, and by another name the same one twice
+        return {name: name for name in self._host_params()}
+
+    def _settings(self, host: Any) -> dict[str, Any]:
+        settings = super()._settings(host)
+        for name in ("model_shrink_rate", "model_shrink_mode", "posterior_sampling"):
+            if name in settings and self.start not in ("zero", 0):
+                raise ValueError(
+                    f"{type(self).__name__}: {name} must be left out, got {settings[name]!r}. "
+                    'CatBoost does not shrink a model beside a baseline; use start="zero".'
+                )
+        return settings
+
+    def _train(
+        self,
+        host: Any,
+        settings: dict[str, Any],
+        rows: Rows,
+        evals: list[Rows],
+        metrics: list[Metric],
+    ) -> Any:
+        printing = {"verbose", "verbose_eval", "logging_level", "silent"}
+        quiet = {} if printing & settings.keys() else {"verbose": False}
+        params = quiet | {"allow_writing_files": False} | settings
+        # kinds of columns, which CatBoost asks of the table
+        columns = {name: params.pop(name, None) for name in COLUMNS}
+        if self._fit_cat_features is not None:
+            columns["cat_features"] = self._fit_cat_features
+        stops = bool(evals) and self.early_stopping_rounds is not None
+        use_best_model = params.pop("use_best_model", stops)
         # repr of a float is exact, and CatBoost parses the text into a double
         loss = f"Focal:focal_alpha={self.objective_.weights[0]!r};focal_gamma={float(self.gamma)!r}"
         metric = metrics[0]
@@ -113,19 +180,16 @@ class FocalCatBoostClassifier(FocalClassifier):
             | {
                 "loss_function": loss,
                 "iterations": self.n_estimators,
-                "eval_metric": hosts_own.get(metric.name, _HostMetric(metric)),
+                "eval_metric": hosts_own.get(metric.name, metric),
             }
         )
-        train, *pools = (self._pool(host, one, cat_features) for one in (rows, *evals))
-        with warnings.catch_warnings():
-            # CatBoost tries to compile a Python metric with Numba and says so when it cannot
-            warnings.filterwarnings("ignore", message="Can't optimze method", category=UserWarning)
-            model.fit(
-                train,
-                eval_set=pools or None,
-                early_stopping_rounds=self.early_stopping_rounds,
-                use_best_model=bool(evals) and self.early_stopping_rounds is not None,
-            )
+        train, *pools = (self._pool(host, one, columns) for one in (rows, *evals))
+        model.fit(
+            train,
+            eval_set=pools or None,
+            early_stopping_rounds=self.early_stopping_rounds,
+            use_best_model=use_best_model,
+        )
         logs = model.get_evals_result()
         for i in range(len(evals)):
             log = logs["validation" if len(evals) == 1 else f"validation_{i}"]
@@ -168,13 +232,13 @@ class FocalCatBoostClassifier(FocalClassifier):
                 "other; use FocalXGBClassifier or FocalLGBMClassifier."
             )
 
-    def _pool(self, host: Any, rows: Rows, cat_features: Any) -> Any:
+    def _pool(self, host: Any, rows: Rows, columns: dict[str, Any]) -> Any:
         return host.Pool(
             _as_matrix(rows.features),
             rows.classes,
             weight=rows.weight,
             baseline=np.full(len(rows.classes), self.start_) if self.start_ else None,
-            cat_features=cat_features,
+            **columns,
         )
 
     def _logits(self, X: Any) -> Array:
@@ -201,21 +265,3 @@ class FocalCatBoostClassifier(FocalClassifier):
 def _as_matrix(X: Any) -> Any:
     """CatBoost takes SciPy's sparse matrices, not its newer sparse arrays."""
     return csr_matrix(X) if issparse(X) else X
-
-
-class _HostMetric:
-    """A metric in the form that CatBoost calls."""
-
-    def __init__(self, metric: Metric) -> None:
-        self.metric = metric
-
-    def is_max_optimal(self) -> bool:
-        return self.metric.higher_is_better
-
-    def evaluate(self, approxes: Any, target: Any, weight: Any) -> tuple[float, float]:
-        weight = None if weight is None else np.asarray(weight)
-        total = float(len(target) if weight is None else weight.sum())
-        return self.metric.value(np.asarray(target), np.asarray(approxes[0]), weight) * total, total
-
-    def get_final_error(self, error: float, weight: float) -> float:
-        return error / weight if weight else 0.0

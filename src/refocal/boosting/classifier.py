@@ -6,9 +6,10 @@ objective these return logits as probabilities (LightGBM), or their sigmoid (XGB
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
@@ -26,6 +27,8 @@ from refocal.boosting import arguments
 from refocal.boosting.metrics import METRICS, Metric, Objective
 from refocal.boosting.numeric import Array
 from refocal.boosting.objectives import SigmoidFocalObjective, SoftmaxFocalObjective
+from refocal.boosting.saved import as_json, from_json, python_number
+from refocal.files import write_text
 
 # checked when fitting, by the number of classes: the objectives' own domains
 Alpha: TypeAlias = Any
@@ -131,17 +134,12 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises:
             ValueError: fewer than two classes, negative weights, an alpha or gamma outside its
-                domain, a parameter that the host would ignore.
+                domain, a parameter that the host would ignore beside the focal loss.
             ImportError: the host is not installed.
         """
         name = type(self).__name__
         host = arguments.host(name, self.package)
-        for parameter, way_out in self.refused.items():
-            if parameter in self._host_params():
-                raise ValueError(
-                    f"{name}: {parameter} must be left out, got {getattr(self, parameter)!r}. "
-                    f"{way_out}"
-                )
+        settings = self._settings(host)
         arguments.start(name, self.start)
         X, y = self._validated(X, reset=True, y=y)
         check_classification_targets(y)
@@ -162,8 +160,32 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"{self.early_stopping_rounds}. Pass fit(X, y, eval_set=(X_valid, y_valid))."
             )
         self.evals_result_: dict[str, dict[str, list[float]]] = {}
-        self.booster_ = self._train(host, rows, evals, self._metrics())
+        self.booster_ = self._train(host, settings, rows, evals, self._metrics())
         return self
+
+    def _settings(self, host: Any) -> dict[str, Any]:
+        """The host's parameters, each by its first name, none of which would do nothing."""
+        settings: dict[str, Any] = {}
+        first_names = self._first_names(host)
+        for given, value in self._host_params().items():
+            if value is None:  # as good as not given, to scikit-learn and to every host
+                continue
+            parameter = first_names.get(given, given)
+            if parameter in settings:
+                way_out = f"It is another name for {parameter}, which is given as well."
+            elif parameter in self.refused:
+                way_out = self.refused[parameter]
+            elif given not in first_names:
+                close = difflib.get_close_matches(given, [*first_names, *self._get_param_names()])
+                meant = f" Did you mean {close[0]}?" if close else ""
+                way_out = f"{self.package} would ignore it.{meant}"
+            else:
+                settings[parameter] = python_number(value)
+                continue
+            raise ValueError(
+                f"{type(self).__name__}: {given} must be left out, got {value!r}. {way_out}"
+            )
+        return settings
 
     def _objective(self) -> Objective:
         if len(self.classes_) == 2:
@@ -200,7 +222,14 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return float(start)
 
     def _metrics(self) -> list[Metric]:
-        names = [self.eval_metric] if isinstance(self.eval_metric, str) else list(self.eval_metric)
+        given = self.eval_metric
+        if not isinstance(given, (str, list, tuple)):
+            raise TypeError(
+                f"{type(self).__name__}: eval_metric must be a name or several, got "
+                f"{type(given).__name__}. For a metric of your own use SigmoidFocalObjective or "
+                f"SoftmaxFocalObjective with the train function of {self.package}."
+            )
+        names = [given] if isinstance(given, str) else list(given)
         for one in names:
             if one not in METRICS:
                 arguments.fail_choice(type(self).__name__, "eval_metric", tuple(METRICS), one)
@@ -294,6 +323,10 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Writes one JSON file: the host's model with the link, the start and the classes.
 
         The host's own ``booster_.save_model`` writes the trees alone, whose predictions are logits.
+        A file that is there is replaced at once, and stays as it is if anything fails.
+
+        Raises:
+            TypeError: a parameter or a class is nothing that JSON can hold.
         """
         check_is_fitted(self, "booster_")
         if not all(isinstance(one, (str, int, float, bool)) for one in self.classes_.tolist()):
@@ -301,10 +334,13 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"{type(self).__name__}: classes must be strings, numbers or booleans to be saved, "
                 f"got {type(self.classes_.tolist()[0]).__name__}. Pickle the classifier instead."
             )
+        name = type(self).__name__
         content = {
             "format": FORMAT,
-            "classifier": type(self).__name__,
-            "parameters": self.get_params(),
+            "classifier": name,
+            "parameters": {
+                key: as_json(f"{name}: {key}", value) for key, value in self.get_params().items()
+            },
             "objective": self.objective_.settings,
             "start": self.start_,
             "classes": self.classes_.tolist(),
@@ -313,8 +349,7 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "feature_names_in": [str(one) for one in getattr(self, "feature_names_in_", [])],
             "model": self._model_text(),
         }
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump(content, file)
+        write_text(path, json.dumps(content))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Any:
@@ -332,8 +367,9 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         host = arguments.host(cls.__name__, cls.package)
         parameters: dict[str, Any] = {
+            # files of before 0.2 have tuples as lists
             key: tuple(value) if key in ("alpha", "gamma") and isinstance(value, list) else value
-            for key, value in content["parameters"].items()
+            for key, value in from_json(content["parameters"]).items()
         }
         self = cls(**parameters)
         self.classes_ = np.array(content["classes"], dtype=content["classes_dtype"])
@@ -352,10 +388,21 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     # -----------------------------------------------------------------------------------------
     # what a host does
 
+    def _first_names(self, host: Any) -> Mapping[str, str]:
+        """What the host reads beside a custom objective: every name, and the first for the same."""
+        raise NotImplementedError
+
     def _check_supported(self) -> None:
         """Refuses what the host cannot do."""
 
-    def _train(self, host: Any, rows: Rows, evals: list[Rows], metrics: list[Metric]) -> Any:
+    def _train(
+        self,
+        host: Any,
+        settings: dict[str, Any],
+        rows: Rows,
+        evals: list[Rows],
+        metrics: list[Metric],
+    ) -> Any:
         raise NotImplementedError
 
     def _logits(self, X: Any) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,8 +11,60 @@ from refocal.boosting.classifier import FocalClassifier, Rows
 from refocal.boosting.metrics import Metric
 from refocal.boosting.numeric import Array
 
-# LightGBM's names for one parameter
-THREADS = ("num_threads", "num_thread", "nthread", "nthreads", "n_jobs")
+# Why LightGBM would ignore a parameter, by its first name: all that its own list has and that
+# training from Python with the focal loss does not read.
+_WEIGHTS = "LightGBM reads it in its own objectives alone; use class_weight= or alpha=."
+_OBJECTIVES = "LightGBM reads it in its own objectives alone; choose alpha and gamma."
+_METRICS = "It is of LightGBM's own metrics and logs; use eval_metric= and evals_result_."
+_FILES = "It is of LightGBM's command line, which reads and writes files; use fit, save and load."
+_PREDICTION = "LightGBM reads it when predicting; use booster_.predict, and add start_."
+_BALANCE = "LightGBM's objective binary alone samples by class; use class_weight= or alpha=."
+_ROUNDS = "Use n_estimators=."
+
+REFUSED = {
+    "objective": "The objective is the focal loss; choose alpha and gamma.",
+    "boost_from_average": "LightGBM ignores it for a custom objective; use start=.",
+    "num_class": "It follows from y.",
+    "metric": "LightGBM's own metrics misread logits; use eval_metric=.",
+    "num_iterations": _ROUNDS,
+    "early_stopping_round": "Use early_stopping_rounds=.",
+    "first_metric_only": "Early stopping looks at the first of eval_metric=.",
+    **dict.fromkeys(("scale_pos_weight", "is_unbalance"), _WEIGHTS),
+    **dict.fromkeys(("pos_bagging_fraction", "neg_bagging_fraction"), _BALANCE),
+    **dict.fromkeys(
+        (
+            "sigmoid", "fair_c", "poisson_max_delta_step", "tweedie_variance_power", "reg_sqrt",
+            "lambdarank_truncation_level", "lambdarank_norm", "label_gain", "objective_seed",
+            "lambdarank_position_bias_regularization",
+        ),
+        _OBJECTIVES,
+    ),
+    **dict.fromkeys(
+        (
+            "auc_mu_weights", "eval_at", "multi_error_top_k", "is_provide_training_metric",
+            "metric_freq",
+        ),
+        _METRICS,
+    ),
+    **dict.fromkeys(
+        (
+            "task", "config", "data", "valid", "input_model", "output_model", "snapshot_freq",
+            "save_binary", "header", "label_column", "weight_column", "group_column",
+            "ignore_column", "two_round", "pre_partition", "precise_float_parser",
+            "parser_config_file", "convert_model", "convert_model_language", "output_result",
+            "refit_decay_rate",
+        ),
+        _FILES,
+    ),
+    **dict.fromkeys(
+        (
+            "start_iteration_predict", "num_iteration_predict", "predict_raw_score",
+            "predict_leaf_index", "predict_contrib", "predict_disable_shape_check",
+            "pred_early_stop", "pred_early_stop_freq", "pred_early_stop_margin",
+        ),
+        _PREDICTION,
+    ),
+}  # fmt: skip
 
 
 class FocalLGBMClassifier(FocalClassifier):
@@ -53,16 +106,36 @@ class FocalLGBMClassifier(FocalClassifier):
     """
 
     package = "lightgbm"
-    refused: ClassVar[dict[str, str]] = {
-        "objective": "The objective is the focal loss; choose alpha and gamma.",
-        "boost_from_average": "LightGBM ignores it for a custom objective; use start=.",
-        "num_class": "It follows from y.",
-        "metric": "LightGBM's own metrics misread logits; use eval_metric=.",
-    }
+    refused: ClassVar[dict[str, str]] = REFUSED
 
-    def _train(self, host: Any, rows: Rows, evals: list[Rows], metrics: list[Metric]) -> Any:
+    def _first_names(self, host: Any) -> dict[str, str]:
+        return {
+            name: first
+            for first, names in host.basic._ConfigAliases._get_all_param_aliases().items()
+            for name in names
+        }
+
+    def _settings(self, host: Any) -> dict[str, Any]:
+        settings = super()._settings(host)
+        if settings.get("boosting") in ("rf", "random_forest"):
+            raise ValueError(
+                f"{type(self).__name__}: boosting must be gbdt or dart, got "
+                f"{settings['boosting']!r}. LightGBM's random forest takes no custom objective: "
+                "use gbdt with bagging_fraction= and bagging_freq=."
+            )
+        return settings
+
+    def _train(
+        self,
+        host: Any,
+        settings: dict[str, Any],
+        rows: Rows,
+        evals: list[Rows],
+        metrics: list[Metric],
+    ) -> Any:
         # pre-filtered tables without a feature left make LightGBM fail on a custom objective
-        params = {"verbosity": -1, "feature_pre_filter": False} | self._host_params()
+        params = {"verbosity": -1, "feature_pre_filter": False} | settings
+        least = params.pop("early_stopping_min_delta", 0.0)
         params |= {"objective": self.objective_, "metric": "none"}
         if len(self.classes_) > 2:
             params["num_class"] = len(self.classes_)
@@ -71,7 +144,10 @@ class FocalLGBMClassifier(FocalClassifier):
         if self.early_stopping_rounds is not None:
             callbacks.append(
                 host.early_stopping(
-                    self.early_stopping_rounds, first_metric_only=True, verbose=False
+                    int(self.early_stopping_rounds),  # LightGBM refuses NumPy's
+                    first_metric_only=True,
+                    verbose=False,
+                    min_delta=least,
                 )
             )
         return host.train(
@@ -98,7 +174,9 @@ class FocalLGBMClassifier(FocalClassifier):
     def _logits(self, X: Any) -> Array:
         # without them LightGBM goes back to all threads, for the whole process: a training beside
         # this one, in another Python thread, would then write past its buffers
-        threads = {k: v for k, v in self._host_params().items() if k in THREADS}
+        first_names = self._first_names(import_module(self.package))
+        given = self._host_params().items()
+        threads = {k: v for k, v in given if first_names.get(k) == "num_threads"}
         raw: Array = self.booster_.predict(X, raw_score=True, **threads)
         return np.asarray(raw + np.asarray(self.start_))
 

@@ -26,9 +26,10 @@ Objective = SigmoidFocalObjective | SoftmaxFocalObjective
 class Metric:
     """What the metrics share: how the hosts call them.
 
-    An instance goes to ``xgb.train(custom_metric=...)``, ``XGBClassifier(eval_metric=...)``,
-    ``lgb.train(feval=...)``, and its `lightgbm` to ``LGBMClassifier.fit(eval_metric=...)``, which
-    calls like XGBoost's wrapper but wants another answer.
+    An instance goes to ``xgb.train(custom_metric=...)``, ``xgb.cv(custom_metric=...)`` and
+    ``XGBClassifier(eval_metric=...)``, to ``lgb.train(feval=...)``, ``lgb.cv(feval=...)`` and
+    ``LGBMClassifier.fit(eval_metric=...)``, and to ``CatBoostClassifier(eval_metric=...)``.
+    Early stopping keeps the best round in each of them.
 
     Args:
         objective: the objective the model is trained with.
@@ -36,10 +37,13 @@ class Metric:
 
     name = ""
     higher_is_better = False
+    # the name for XGBoost, whose early stopping takes the direction from how a name begins
+    xgboost_name = ""
+    no_jit = True  # CatBoost would have Numba compile its methods, which these are not made for
 
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
-        self.__name__ = self.name  # what XGBoost's wrapper prints
+        self.__name__ = self.xgboost_name or self.name  # what XGBoost's wrapper reports
 
     def value(
         self, labels: npt.ArrayLike, margins: npt.ArrayLike, weight: npt.ArrayLike | None = None
@@ -53,14 +57,20 @@ class Metric:
     def _value(self, labels: Array, margins: Array, weight: Array) -> float:
         raise NotImplementedError
 
-    def __call__(self, first: Any, second: Any, sample_weight: Any = None) -> Any:
-        """What the calling host wants: a number, (name, number) or (name, number, direction)."""
+    def __call__(self, first: Any, second: Any, *more: Any, sample_weight: Any = None) -> Any:
+        """What the calling host wants: a number, (name, number) or (name, number, direction).
+
+        Of the scikit-learn wrappers XGBoost's gives the weights by name; LightGBM's gives whatever
+        the signature has room for, without names.
+        """
+        if more:
+            return self.lightgbm(first, second, more[0])
         margins, labels, weight = labels_and_weights(first, second, sample_weight)
         value = self.value(labels, margins, weight)
         if not hasattr(second, "get_label"):
             return value
         if hasattr(second, "num_row"):  # xgboost.DMatrix
-            return self.name, value
+            return self.__name__, value
         return self.name, value, self.higher_is_better
 
     def lightgbm(
@@ -68,6 +78,22 @@ class Metric:
     ) -> tuple[str, float, bool]:
         """The form that LightGBM's scikit-learn wrapper takes."""
         return self.name, self.value(labels, margins, weight), self.higher_is_better
+
+    def is_max_optimal(self) -> bool:
+        """The direction, as CatBoost asks for it."""
+        return self.higher_is_better
+
+    def evaluate(self, approxes: Any, target: Any, weight: Any) -> tuple[float, float]:
+        """Value times weight, and the weight, as CatBoost adds them up."""
+        columns = [np.asarray(one) for one in approxes]
+        margins = columns[0] if len(columns) == 1 else np.column_stack(columns)
+        weight = None if weight is None else np.asarray(weight)
+        total = float(len(target) if weight is None else weight.sum())
+        return self.value(np.asarray(target), margins, weight) * total, total
+
+    def get_final_error(self, error: float, weight: float) -> float:
+        """The value of what `evaluate` returned, as CatBoost asks for it."""
+        return error / weight if weight else 0.0
 
 
 class FocalLoss(Metric):
@@ -115,6 +141,9 @@ class PosteriorLogLoss(Metric):
 class AveragePrecision(Metric):
     """Average precision of the logits' ranking, binary only; monotone links do not change it.
 
+    XGBoost knows it as ``precision_average``: its early stopping maximises what begins with
+    ``pre``, and would minimise ``average_precision``.
+
     Example:
         >>> from refocal.boosting import AveragePrecision, SigmoidFocalObjective
         >>> AveragePrecision(SigmoidFocalObjective()).value([1, 0, 1], [3.0, 2.0, 1.0])
@@ -123,6 +152,7 @@ class AveragePrecision(Metric):
 
     name = "average_precision"
     higher_is_better = True
+    xgboost_name = "precision_average"
 
     def _value(self, labels: Array, margins: Array, weight: Array) -> float:
         name = type(self).__name__

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from refocal import inverse
 from refocal.boosting import arguments, compiled, numeric
 from refocal.boosting.numeric import Array, Pair
+from refocal.boosting.saved import python_number
 
 Derivatives = tuple[Array, Array]
 
@@ -37,7 +38,8 @@ class SigmoidFocalObjective:
     One object for ``xgb.train(obj=...)``, ``XGBClassifier(objective=...)``,
     ``lgb.train({"objective": ...})`` and ``LGBMClassifier(objective=...)``: it is hashable,
     picklable and cloneable, and `settings` is plain JSON. Sample weights are taken from the host,
-    and multiply gradient and Hessian. CatBoost has the loss built in: `FocalCatBoostClassifier`.
+    and multiply gradient and Hessian. ``CatBoostClassifier(loss_function=...)`` takes it too, with
+    an ``eval_metric``; `FocalCatBoostClassifier` uses the loss that CatBoost has built in.
 
     What the host predicts are logits. Their sigmoid is not the probability: use `posterior`.
 
@@ -69,6 +71,7 @@ class SigmoidFocalObjective:
         https://arxiv.org/abs/1708.02002
     """
 
+    no_jit: ClassVar[bool] = True  # CatBoost would have Numba compile the methods
     alpha: float | None = 0.25
     gamma: float | Pair = 2.0
     class_weight: Pair | None = None
@@ -89,7 +92,7 @@ class SigmoidFocalObjective:
     @property
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments, as plain JSON values."""
-        return asdict(self)
+        return {name: python_number(value) for name, value in asdict(self).items()}
 
     @property
     def weights(self) -> Pair:
@@ -121,6 +124,12 @@ class SigmoidFocalObjective:
         return numeric.sigmoid_derivatives(
             margins, positive, self.weights, self.gammas, weight, **settings
         )
+
+    def calc_ders_range(self, approxes: Any, targets: Any, weights: Any) -> Array:
+        """Slope and curvature ``(n, 2)`` of the negative loss, as CatBoost asks for them."""
+        weights = None if weights is None else np.asarray(weights)
+        gradient, curvature = self(np.asarray(targets), np.asarray(approxes), weights)
+        return -np.column_stack([gradient, curvature])
 
     def losses(self, labels: npt.ArrayLike, margins: npt.ArrayLike) -> Array:
         """The loss of every row in nats, without sample weights. Shapes ``(n,)``."""
@@ -213,6 +222,7 @@ class SoftmaxFocalObjective:
         with softmax probabilities. https://arxiv.org/abs/1708.02002
     """
 
+    no_jit: ClassVar[bool] = True  # CatBoost would have Numba compile the methods
     alpha: tuple[float, ...] | None = None
     gamma: float | tuple[float, ...] = 2.0
     hessian: str = "bound"
@@ -230,7 +240,7 @@ class SoftmaxFocalObjective:
     @property
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments, as plain JSON values."""
-        return asdict(self)
+        return {name: python_number(value) for name, value in asdict(self).items()}
 
     def weights(self, classes: int) -> Array:
         """Class weights ``(C,)``."""
@@ -262,6 +272,15 @@ class SoftmaxFocalObjective:
         if np.ndim(predictions) == 1:
             return gradient.ravel(order="F"), curvature.ravel(order="F")
         return gradient, curvature
+
+    def calc_ders_multi(self, approxes: Any, target: Any, weight: Any) -> NoReturn:
+        """Refuses CatBoost, which would call it once for every row."""
+        raise ValueError(
+            f"{type(self).__name__}: the host must be XGBoost or LightGBM, got CatBoost, which "
+            "calls Python once per row. Use FocalXGBClassifier or FocalLGBMClassifier."
+        )
+
+    calc_ders_range = calc_ders_multi  # asked for where the eval_metric is not CatBoost's own
 
     def losses(self, labels: npt.ArrayLike, margins: npt.ArrayLike) -> Array:
         """The loss of every row in nats, without sample weights. Shapes ``(n,)`` and ``(n, C)``."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +13,15 @@ from refocal.boosting import arguments
 from refocal.boosting.classifier import FocalClassifier, Rows
 from refocal.boosting.metrics import Metric
 from refocal.boosting.numeric import Array
+
+# settings that between them bring up every part of XGBoost that has parameters
+BOOSTERS: tuple[dict[str, str], ...] = (
+    {"booster": "dart"},
+    {"booster": "gbtree", "tree_method": "exact"},
+    {"booster": "gbtree", "tree_method": "approx"},
+    {"booster": "gblinear", "updater": "shotgun"},
+    {"booster": "gblinear", "updater": "coord_descent"},
+)
 
 
 class FocalXGBClassifier(FocalClassifier):
@@ -55,11 +67,34 @@ class FocalXGBClassifier(FocalClassifier):
     refused: ClassVar[dict[str, str]] = {
         "objective": "The objective is the focal loss; choose alpha and gamma.",
         "base_score": "Choose the start with start=.",
+        "boost_from_average": "Choose the start with start=.",
         "num_class": "It follows from y.",
+        "num_target": "It follows from y.",
+        "num_feature": "It follows from X.",
+        "num_trees": "Use n_estimators=.",
+        "num_boost_round": "Use n_estimators=.",
+        "scale_pos_weight": (
+            "XGBoost reads it in its own objectives alone; use class_weight= or alpha=."
+        ),
+        "missing": "Mark what is missing as NaN.",
+        "enable_categorical": "The categories of a data frame are always used.",
+        "disable_default_eval_metric": "It is always set; choose with eval_metric=.",
+        "custom_metric": "Use eval_metric=.",
+        "maximize": "The metrics know their direction.",
     }
 
-    def _train(self, host: Any, rows: Rows, evals: list[Rows], metrics: list[Metric]) -> Any:
-        params = self._host_params() | {
+    def _first_names(self, host: Any) -> dict[str, str]:
+        return {name: name for name in _read_by(host)}
+
+    def _train(
+        self,
+        host: Any,
+        settings: dict[str, Any],
+        rows: Rows,
+        evals: list[Rows],
+        metrics: list[Metric],
+    ) -> Any:
+        params = settings | {
             "base_score": self.start_,
             "disable_default_eval_metric": True,
         }
@@ -83,7 +118,9 @@ class FocalXGBClassifier(FocalClassifier):
             self.n_estimators,
             obj=self.objective_,
             evals=[(one, f"validation_{i}") for i, one in enumerate(matrices)],
-            custom_metric=lambda margins, data: [one(margins, data) for one in metrics],
+            custom_metric=lambda margins, data: [
+                (one.name, one(margins, data)[1]) for one in metrics
+            ],
             evals_result=self.evals_result_,
             verbose_eval=False,
             callbacks=callbacks,
@@ -110,3 +147,35 @@ class FocalXGBClassifier(FocalClassifier):
         names = self.booster_.feature_names or [f"f{i}" for i in range(self.n_features_in_)]
         values = np.array([gains.get(name, 0.0) for name in names])
         return np.asarray(values / max(values.sum(), np.finfo(float).tiny))
+
+
+@cache
+def _read_by(host: Any) -> frozenset[str]:
+    """Every parameter that some booster of XGBoost reads beside an objective of ours.
+
+    XGBoost writes down what it has read, under each of its names. Left out is what its objectives
+    read: the one that it falls back to beside ours takes parameters and is never asked. What only
+    another booster would read XGBoost warns of itself.
+    """
+    names = {"verbosity"}  # of the process, not of a model
+    one_row = host.DMatrix(np.zeros((1, 1)), [0.0])
+    with host.config_context(verbosity=0):
+        for choice in BOOSTERS:
+            probe = host.Booster({**choice, "base_score": 0.0}, [one_row])
+            read = json.loads(probe.save_config())["learner"]
+            del read["objective"]
+            names.update(_leaves(read))
+    return frozenset(names)
+
+
+def _leaves(tree: Any) -> Iterator[str]:
+    """The names in XGBoost's configuration that stand for a value."""
+    if isinstance(tree, list):
+        for branch in tree:
+            yield from _leaves(branch)
+        return
+    for name, value in tree.items():
+        if isinstance(value, (dict, list)):
+            yield from _leaves(value)
+        else:
+            yield name

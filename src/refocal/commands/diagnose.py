@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from refocal.commands import refuse
+from refocal.files import write_text
 
 
 def add(commands: Any) -> None:
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
         return refuse("diagnose", error)
     if options.out is not None:
         try:
-            options.out.write_text(compare.diagnosis_json(found), encoding="utf-8")
+            write_text(options.out, compare.diagnosis_json(found))
         except OSError as error:
             reason = error.strerror or error
             return refuse("diagnose", f"{options.out} cannot be written: {reason}.")

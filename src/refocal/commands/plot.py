@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from refocal.commands import refuse
+from refocal.files import write_text
 
 
 def add(commands: Any) -> None:
@@ -27,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     svg = compare.focal_svg()
     try:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(svg, encoding="utf-8")
+        write_text(options.out, svg)
     except OSError as error:
         return refuse("plot", f"{options.out} cannot be written: {error.strerror or error}.")
     print(options.out)

@@ -13,6 +13,7 @@ from pathlib import Path
 from refocal.compare.errors import CompareError
 from refocal.compare.results import SCHEMA
 from refocal.compare.training.store import FITS
+from refocal.files import replacing
 
 RUN = "run.json"
 STUDY = "search.journal"
@@ -112,23 +113,16 @@ def write_files(folder: Path, files: dict[str, str]) -> None:
 
     Plots that are not among them are removed when plots are.
     """
-    ready: list[tuple[Path, Path]] = []
     try:
-        for name, text in files.items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-            ready.append((Path(part), path))
-            with open(descriptor, "w", encoding="utf-8", newline="\n") as file:
+        with contextlib.ExitStack() as written:
+            # they are moved into place from the last to the first, once all of them are complete
+            for name, text in reversed(files.items()):
+                path = folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file = written.enter_context(replacing(path))
                 file.write(text)
                 file.flush()
-                os.fsync(file.fileno())
-            os.chmod(part, 0o666 & ~_umask())
-        for temporary, path in ready:
-            os.replace(temporary, path)
     except OSError as error:
-        for temporary, _ in ready:
-            temporary.unlink(missing_ok=True)
         raise unwritable(folder, error) from error
     if any(name.startswith(f"{PLOTS}/") for name in files):
         for plot in (folder / PLOTS).glob("*.svg"):
@@ -141,13 +135,6 @@ def unwritable(folder: Path, error: OSError) -> CompareError:
     return CompareError(
         f"{folder} cannot be written: {error.strerror or error}. Name another folder with --out."
     )
-
-
-def _umask() -> int:
-    """The process's mask, which can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 @contextlib.contextmanager

@@ -28,7 +28,8 @@ def use_focal_loss(model: nn.Module, **settings: Any) -> nn.Module:
     Args:
         model: a torchvision RetinaNet or FCOS.
         settings: keywords of `SigmoidFocalLoss` other than those of its reduction: ``alpha``,
-            ``gamma``, ``label_smoothing``, ``detach_modulator``, ``impl``.
+            ``gamma``, ``label_smoothing``, ``detach_modulator``, ``impl``. A tensor ``(C,)`` holds
+            one value for each of the head's classes.
 
     Returns:
         The model.
@@ -43,9 +44,12 @@ def use_focal_loss(model: nn.Module, **settings: Any) -> nn.Module:
             f"use_focal_loss: settings must be alpha, gamma and the like, got {min(reserved)}. "
             "The detector divides by its foreground anchors."
         )
-    loss = SigmoidFocalLoss(normalizer="positives", **settings)
     head = getattr(model, "head", None)
     part = getattr(head, "classification_head", None)
+    for name in ("alpha", "gamma"):
+        if name in settings:
+            settings[name] = _by_class(name, settings[name], part)
+    loss = SigmoidFocalLoss(normalizer="positives", **settings)
     if isinstance(part, RetinaNetClassificationHead):
         part.__class__ = FocalRetinaNetHead
         part.focal_loss = loss
@@ -58,6 +62,21 @@ def use_focal_loss(model: nn.Module, **settings: Any) -> nn.Module:
             f"{type(model).__name__}. Elsewhere call sigmoid_focal_loss in the place of the loss."
         )
     return model
+
+
+def _by_class(name: str, value: Any, part: Any) -> Any:
+    """A tensor of C along the last axis of the head's logits, (images, anchors, C)."""
+    if isinstance(value, tuple):
+        return tuple(_by_class(name, one, part) for one in value)
+    if not isinstance(value, Tensor) or value.dim() == 0:
+        return value
+    classes = getattr(part, "num_classes", len(value))
+    if tuple(value.shape) != (classes,):
+        raise ValueError(
+            f"use_focal_loss: {name} must be a number or a tensor of shape ({classes},), one value "
+            f"per class of the head, got {tuple(value.shape)}."
+        )
+    return value.view(1, 1, classes)
 
 
 def _one_hot(logits: Tensor, labels: list[Tensor], matched: list[Tensor]) -> Tensor:

@@ -2,8 +2,8 @@
 
 Plain reverse-mode training in eager mode runs `OnePass`: value and gradient in one pass, one tensor
 saved beyond the inputs. Everything else (inside torch.compile or export, under a torch.func
-transform or forward mode, tensor subclasses, gradients for targets, weights, alpha or gamma, or no
-gradient at all) runs plain torch operations that autograd may differentiate to any order. One
+transform, forward mode or a dispatch mode, wrapper tensors, gradients for targets, weights, alpha
+or gamma) runs plain torch operations that autograd may differentiate to any order. One
 hand-written Function cannot do both: `torch.compile(torch.func.grad(f))` and `torch.export` inline
 its forward and drop its backward, and a Function with a `jvp` refuses torch.compile.
 """
@@ -15,20 +15,27 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
-from refocal import arguments
+from refocal import arguments, gate
 from refocal.kernels import cpu, eager, gpu, operator, sharded
 from refocal.kernels.packing import tensors_of, with_tensors, without_tensors
 from refocal.problem import Problem, SoftmaxProblem, class_axis_of
 from refocal.reduction import Reduction, reduce
+from refocal.torch_state import (
+    PLAIN,
+    has_memory,
+    is_batched,
+    is_traced,
+    is_transformed,
+    is_watched,
+)
 
 
 class Carrier(Protocol):
     """What a kernel module offers. All tensors are plain, and autograd does not look inside."""
 
-    checks_targets: bool
-    """Whether `evaluate` checks the values of the targets itself, in its pass."""
+    checks_values: bool
+    """Whether `evaluate` checks the values of targets and weights itself, in its pass."""
 
     def unsupported(self, problem: Problem) -> str | None:
         """Why this problem cannot run here, or None if it can."""
@@ -53,64 +60,68 @@ FASTEST = ("cpu", "gpu")
 
 
 def run(function: str, problem: Problem, reduction: Reduction, impl: str) -> Tensor:
-    """The reduced loss of a problem; ``function`` is whose name the messages bear."""
-    if not runs_plainly(problem.logits):
-        if isinstance(problem, SoftmaxProblem) and sharded.splits_classes(problem):
-            return sharded.run(function, problem, reduction, impl)
-        return _traced(problem, reduction, impl)
-    carrier = choose(function, problem, impl)
-    if not carrier.checks_targets:
-        arguments.check_target_values(function, problem)
+    """The reduced loss of a problem from the gate; ``function`` is whose name the messages bear."""
+    held = tensors_of((*problem, *reduction))
+    if not runs_plainly(held):
+        return _by_operations(function, problem, reduction, impl, held)
+    carrier = choose(function, problem, impl, held)
+    if not carrier.checks_values:
+        arguments.check_values_of(function, problem)
     if torch.is_grad_enabled():
-        held = tensors_of((*problem, *reduction))
         if any([tensor.requires_grad for tensor in held[1:]]):
+            if carrier.checks_values:
+                arguments.check_values_of(function, problem)
             return _differentiable(problem, reduction)
         if problem.logits.requires_grad:
             return _record(problem.logits, (function, problem, reduction, carrier, held))
     return carrier.evaluate(function, problem, reduction, gradient=False)[0]
 
 
-def _traced(problem: Problem, reduction: Reduction, impl: str) -> Tensor:
-    """Plain operations, or the CPU kernel as an operator where compiled code gains by it."""
-    if operator.takes(problem, impl) and not is_transformed():
-        learns = torch.is_grad_enabled() and any(
-            [tensor.requires_grad for tensor in tensors_of((*problem, *reduction))[1:]]
+def runs_plainly(tensors: list[Tensor]) -> bool:
+    """Whether these are all plain tensors that nothing traces, transforms or watches."""
+    if is_traced() or is_transformed() or is_watched():
+        return False
+    return PLAIN_CLASSES.issuperset(map(type, tensors))
+
+
+PLAIN_CLASSES = frozenset(PLAIN)
+
+
+def _by_operations(
+    function: str, problem: Problem, reduction: Reduction, impl: str, held: list[Tensor]
+) -> Tensor:
+    """Plain operations, which whatever watches, transforms or replaces them can follow.
+
+    Or the CPU kernel as an operator where compiled code gains by it.
+    """
+    learns = torch.is_grad_enabled() and any([tensor.requires_grad for tensor in held[1:]])
+    if not learns and operator.takes(problem, impl, held) and not is_transformed():
+        return operator.run(problem, reduction)
+    if isinstance(problem, SoftmaxProblem) and sharded.splits_classes(problem):
+        return sharded.run(function, problem, reduction, impl)
+    if impl in FASTEST and (wrappers := gate.wrappers(held)):
+        arguments.fail_implementation(
+            function, impl, f"needs tensors with memory of their own, got {wrappers}."
         )
-        if not learns:
-            return operator.run(problem, reduction)
+    arguments.check_values_of(function, problem)
     return _differentiable(problem, reduction)
 
 
-def runs_plainly(logits: Tensor) -> bool:
-    """No tracing, no function transform, no forward mode, no tensor subclass.
+def choose(function: str, problem: Problem, impl: str, held: list[Tensor]) -> Carrier:
+    """The carrier asked for, or for "auto" the fastest that supports the problem.
 
-    The one place that asks torch for its state, partly by private names: a torch version that
-    renames them fails tests/test_transforms.py.
+    ``held`` are the tensors of the call; a kernel is not given one without memory.
     """
-    if torch.compiler.is_compiling() or torch._C._is_tracing():
-        return False
-    return (
-        type(logits) in (Tensor, torch.nn.Parameter)
-        and not is_transformed()
-        and forward_ad._current_level < 0
-    )
-
-
-def is_transformed() -> bool:
-    """Whether a transform of torch.func is active, also while torch.compile traces it."""
-    # traced, the None of an empty stack is an object whose class is known, but not that it is None
-    return not isinstance(torch._C._functorch.peek_interpreter_stack(), type(None))
-
-
-def choose(function: str, problem: Problem, impl: str) -> Carrier:
-    """The carrier asked for, or for "auto" the fastest that supports the problem."""
+    in_memory = all(map(has_memory, held))
     if impl == "auto":
         for name in FASTEST:
-            if CARRIERS[name].unsupported(problem) is None:
+            if in_memory and CARRIERS[name].unsupported(problem) is None:
                 return CARRIERS[name]
         return eager
     carrier = CARRIERS[impl]
     reason = carrier.unsupported(problem)
+    if not reason and carrier is not eager and not in_memory:
+        reason = "needs tensors with memory of their own."
     if reason:
         arguments.fail_implementation(function, impl, reason)
     return carrier
@@ -146,17 +157,22 @@ class OnePass(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstreams: Tensor) -> tuple[Tensor | None, ...]:
         (upstream,) = upstreams
+        plainly = is_plain_upstream(upstream)
         asks = ctx.has_gradient and ctx.carrier is not gpu and not torch.is_grad_enabled()
-        if asks and _is_one(upstream):
-            # The tensor itself. Autograd has let go of it when nothing else keeps the graph, and
-            # adds to it in place only then.
-            return ctx.saved_tensors[-1], None
+        if plainly and asks and _is_one(upstream):
+            gradient = ctx.saved_tensors[-1]
+            # The tensor itself, unless the graph needs it again: who is handed it may write to it.
+            return gradient.clone() if _graph_is_kept() else gradient, None
         problem, reduction, gradient = _load(ctx)
+        carrier = ctx.carrier
+        if not plainly:
+            # as under vmap, where upstream stands for several: operations that it can follow
+            carrier = eager
         if torch.is_grad_enabled():
             # create_graph: the gradient must itself be differentiable
             loss = _differentiable(problem, reduction)
             (gradient,) = torch.autograd.grad(loss, problem.logits, upstream, create_graph=True)
-        elif gradient is not None and ctx.carrier is gpu:
+        elif gradient is not None and carrier is gpu:
             gradient = gpu.scaled(
                 problem, reduction, gradient, upstream, in_place=not _graph_is_kept()
             )
@@ -164,7 +180,7 @@ class OnePass(torch.autograd.Function):
             factor = upstream.to(eager.computing_dtype(problem.logits))
             if reduction.kind == "mean":
                 factor = factor / reduction.denominator
-            gradient = ctx.carrier.gradient(problem, factor)
+            gradient = carrier.gradient(problem, factor)
         elif reduction.kind == "none":
             gradient = gradient * _per_logit(upstream, problem)
         else:
@@ -175,6 +191,11 @@ class OnePass(torch.autograd.Function):
 # `OnePass.apply` without its layer for torch.func, which `runs_plainly` has ruled out, and which
 # takes as long as the kernel of a small batch.
 _record: Callable[..., Tensor] = super(torch.autograd.Function, OnePass).apply
+
+
+def is_plain_upstream(upstream: Tensor) -> bool:
+    """Whether backward may give an upstream gradient to a kernel: it is not several, as in vmap."""
+    return runs_plainly([upstream]) and not is_batched(upstream)
 
 
 def _is_one(upstream: Tensor) -> bool:

@@ -7,21 +7,58 @@ imported with the first of them.
 
 from __future__ import annotations
 
+import warnings
 from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 
 from refocal import arguments
-from refocal.kernels import cpu_sigmoid, cpu_softmax
+from refocal.kernels import cpu_call, cpu_sigmoid, cpu_softmax, eager
 from refocal.kernels.cpu_call import DTYPES, FLOATS, LARGEST_GAMMA
 from refocal.problem import Number, Problem, SoftmaxProblem
 from refocal.reduction import Reduction
 
-checks_targets = True
+checks_values = True
 
 # asked once and not behind a cache, which torch.compile warns of
 NUMBA_IS_INSTALLED = find_spec("numba") is not None
+
+_trouble: str | None = None
+_tried = False
+
+
+@torch.compiler.assume_constant_result
+def trouble() -> str | None:
+    """Why the Numba that is installed cannot be used, or None if it can. Warns the first time.
+
+    It may refuse the NumPy beside it, miss a library, or have been switched off: then plain torch
+    does the work, slower, and the user should know why.
+    """
+    global _tried, _trouble
+    if not _tried:
+        _trouble = _try_numba()
+        _tried = True
+        if _trouble:
+            warnings.warn(
+                f"refocal runs on plain PyTorch, several times slower, because its CPU kernels "
+                f"cannot use Numba: {_trouble}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+    return _trouble
+
+
+def _try_numba() -> str | None:
+    try:
+        import numba
+
+        if numba.config.DISABLE_JIT:
+            return "its compiler is switched off (NUMBA_DISABLE_JIT)."
+        cpu_call.team_address()
+    except Exception as error:  # whatever another library raises while it is imported or compiles
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 def unsupported(problem: Problem) -> str | None:
@@ -38,6 +75,8 @@ def unsupported(problem: Problem) -> str | None:
     for gamma in gammas:
         if type(gamma) is float and gamma > LARGEST_GAMMA:
             return f"has no kernel for a gamma above {LARGEST_GAMMA:g}."
+    if why := trouble():
+        return f"cannot use Numba: {why}"
     return None
 
 
@@ -56,7 +95,9 @@ def evaluate(
     factor = 1 / float(denominator)
     loss, slopes, suspicious = _run(problem, "each" if each else "sum", factor, gradient=keep)
     if suspicious:
-        arguments.check_target_values(function, problem)
+        arguments.check_values_of(function, problem)
+        # nothing wrong is found: a kernel never returns the sum of blocks that it has left undone
+        return eager.evaluate(function, problem, reduction, gradient=gradient)
     assert loss is not None  # noqa: S101 - it was asked for
     return loss, slopes
 
@@ -64,7 +105,9 @@ def evaluate(
 def gradient(problem: Problem, factor: Tensor) -> Tensor:
     """The gradient of the unreduced loss times ``factor``, rounded once."""
     plain: Number = factor if factor.dim() else factor.item()
-    _, slopes, _ = _run(problem, "nothing", plain, gradient=True)
+    _, slopes, suspicious = _run(problem, "nothing", plain, gradient=True)
+    if suspicious:
+        return eager.gradient(problem, factor)
     assert slopes is not None  # noqa: S101 - it was asked for
     return slopes
 

@@ -36,14 +36,33 @@ SERIAL_BELOW = 32_768
 SINGLE_MAX = torch.finfo(torch.float32).max
 
 
-# a fraction of the cost of torch.empty(())
-_SINGLE = torch.zeros((), dtype=torch.float32)
-_DOUBLE = torch.zeros((), dtype=torch.float64)
+# a fraction of the cost of torch.empty(()); on the CPU, whatever torch's default device is
+_SINGLE = torch.zeros((), dtype=torch.float32, device="cpu")
+_DOUBLE = torch.zeros((), dtype=torch.float64, device="cpu")
 
 
 def scalar(*, double: bool) -> Tensor:
     """A 0-d tensor for a kernel to write."""
     return torch.empty_like(_DOUBLE if double else _SINGLE)
+
+
+def address(tensor: Tensor | None) -> int:
+    """Where the elements of a tensor lie; 0, which a kernel takes for "not given", only of None."""
+    if tensor is None:
+        return 0
+    at = tensor.data_ptr()
+    if at == 0 and tensor.numel():
+        raise RuntimeError(f"a tensor of shape {tuple(tensor.shape)} has no memory of its own")
+    return at
+
+
+def double_bits(value: float) -> int:
+    """The bits of a double as the integer of a slot."""
+    bits: int = _BITS.unpack(_DOUBLE_BYTES.pack(value))[0]
+    return bits
+
+
+_BITS, _DOUBLE_BYTES = struct.Struct("=q"), struct.Struct("=d")
 
 
 @cache
@@ -78,7 +97,7 @@ def launch(
     slots[frame.BLOCKS] = blocks
     slots[frame.KERNEL] = kernel
     layout.pack_into(slots, 8 * frame.RESULT_IS_DOUBLE, *values)
-    threads.run(_team_address(), slots, team)
+    threads.run(team_address(), slots, team)
     return slots
 
 
@@ -90,11 +109,12 @@ def relaunch(kernel: int, slots: Any) -> None:
     slots[frame.FINISHED] = slots[frame.REJECTED] = 0
     for thread in range(team):
         slots[frame.COUNTERS + frame.COUNTER_STRIDE * thread] = 0
-    threads.run(_team_address(), slots, team)
+    threads.run(team_address(), slots, team)
 
 
 @cache
-def _team_address() -> int:
+def team_address() -> int:
+    """Address of what runs the kernels, compiled or from the cache on disk."""
     from refocal.kernels import numba_pool
 
     return numba_pool.team_address()

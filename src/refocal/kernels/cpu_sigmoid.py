@@ -13,7 +13,9 @@ from refocal import formula
 from refocal.kernels import frame
 from refocal.kernels.cpu_call import (
     DTYPES,
+    address,
     dense,
+    double_bits,
     launch,
     number,
     packer,
@@ -103,15 +105,15 @@ def run(
     kernel, numbers, layout = _plan(features)
     values: tuple[Any, ...] = (
         double,
-        0 if total is None else total.data_ptr(),
+        address(total),
         0.0 if total is None else factor,
-        logits.data_ptr(),
-        targets.data_ptr(),
-        0 if slopes is None else slopes.data_ptr(),
-        0 if losses is None else losses.data_ptr(),
+        address(logits),
+        address(targets),
+        address(slopes),
+        address(losses),
         elements,
         ignored is not None,
-        ignored or 0,
+        double_bits(ignored) if isinstance(ignored, float) else ignored or 0,
         *numbers[:2],
         0.0 if table else representable(factor, double=double),  # type: ignore[arg-type]
         *numbers[2:],
@@ -218,7 +220,7 @@ def _table(parameters: tuple[Number, ...], logits: Tensor) -> Table:
     for one in parameters:
         if isinstance(one, Tensor):
             layout += ARRAY_LAYOUT
-            values += [tensors[position].data_ptr(), *(strides[position] for _, strides in axes)]
+            values += [address(tensors[position]), *(strides[position] for _, strides in axes)]
             position += 1
         else:
             layout += NUMBER_LAYOUT

@@ -11,7 +11,16 @@ from torch import Tensor
 
 from refocal import formula
 from refocal.kernels import frame
-from refocal.kernels.cpu_call import DTYPES, dense, launch, number, packer, representable, scalar
+from refocal.kernels.cpu_call import (
+    DTYPES,
+    address,
+    dense,
+    launch,
+    number,
+    packer,
+    representable,
+    scalar,
+)
 from refocal.kernels.memory import fresh_like
 from refocal.problem import Number, SoftmaxProblem, class_axis_of, has_index_targets, loss_shape
 
@@ -76,7 +85,7 @@ def run(
     slopes = fresh_like(logits) if gradient else None
     losses = total = None
     if output == "each":
-        losses = torch.empty(shape, dtype=logits.dtype)
+        losses = logits.new_empty(shape)
     elif output == "sum":
         total = scalar(double=double)
 
@@ -84,12 +93,12 @@ def run(
     smoothing = problem.label_smoothing
     values = (
         double,
-        0 if total is None else total.data_ptr(),
+        address(total),
         0.0 if total is None else factor,
-        logits.data_ptr(),
-        targets.data_ptr(),
-        0 if slopes is None else slopes.data_ptr(),
-        0 if losses is None else losses.data_ptr(),
+        address(logits),
+        address(targets),
+        address(slopes),
+        address(losses),
         positions,
         1,
         problem.ignore_index,
@@ -101,10 +110,10 @@ def run(
         classes,
         inner,
         group,
-        0 if alpha is None else alpha.data_ptr(),
-        0 if weight is None else weight.data_ptr(),
-        0 if factors is None else factors.data_ptr(),
-        0 if gammas is None else gammas.data_ptr(),
+        address(alpha),
+        address(weight),
+        address(factors),
+        address(gammas),
         kind,
     )
     modulator = "compensated"

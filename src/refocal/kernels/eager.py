@@ -22,6 +22,8 @@ from refocal.problem import (
     SoftmaxProblem,
     class_axis_of,
     has_index_targets,
+    is_kept,
+    shares,
 )
 from refocal.reduction import Reduction, reduce
 
@@ -88,7 +90,7 @@ def losses(problem: Problem) -> Tensor:
     return collect(total)
 
 
-checks_targets = False
+checks_values = False
 
 
 def unsupported(problem: Problem) -> str | None:
@@ -158,7 +160,7 @@ def _expand_sigmoid(problem: SigmoidProblem) -> Expansion:
     y = problem.targets
     weight = problem.weight
     if problem.ignore_index is not None:
-        kept = y != problem.ignore_index
+        kept = is_kept(y, problem.ignore_index)
         y = torch.where(kept, y, 0)
         weight = kept.to(dtype) if weight is None else torch.where(kept, weight, 0.0)
     if weight is not None:
@@ -168,7 +170,7 @@ def _expand_sigmoid(problem: SigmoidProblem) -> Expansion:
         or problem.label_smoothing
         or problem.gamma[0] is not problem.gamma[1]
     ):
-        y = y.to(dtype)
+        y = shares(y, dtype)
         # each share smoothed by itself: 1 - (a smoothed y) would cancel, relative to a small e / 2
         positive = smooth(y, problem.label_smoothing, 2)
         negative = smooth(1 - y, problem.label_smoothing, 2)
@@ -240,7 +242,7 @@ def _class_weights(problem: SoftmaxProblem, z: Tensor) -> Tensor | None:
 
 def _expand_index(problem: SoftmaxProblem) -> Expansion:
     axis = class_axis_of(problem)
-    kept = problem.targets != problem.ignore_index
+    kept = is_kept(problem.targets, problem.ignore_index)
     index = torch.where(kept, problem.targets, 0).long().unsqueeze(axis)
     z = _revive(problem, problem.logits.to(computing_dtype(problem.logits)), problem.weight, kept)
     margin = links.softmax_margin(z, index, axis)
@@ -265,13 +267,13 @@ def _expand_probabilities(problem: SoftmaxProblem) -> Expansion:
     z = problem.logits.to(computing_dtype(problem.logits))
     kept = None
     if has_index_targets(problem):
-        kept = problem.targets != problem.ignore_index
+        kept = is_kept(problem.targets, problem.ignore_index)
         index = torch.where(kept, problem.targets, 0).long().unsqueeze(axis)
         y = torch.zeros_like(z).scatter(axis, index, 1.0) * kept.unsqueeze(axis)
         # smoothing comes after ignoring: an ignored row stays all zero
         y = smooth(y, problem.label_smoothing, z.shape[axis]) * kept.unsqueeze(axis)
     else:
-        y = smooth(problem.targets.to(z.dtype), problem.label_smoothing, z.shape[axis])
+        y = smooth(shares(problem.targets, z.dtype), problem.label_smoothing, z.shape[axis])
     z = _revive(problem, z, problem.weight, kept)
     coefficient = _times(y, _class_weights(problem, z))
     if problem.weight is not None:

@@ -29,7 +29,7 @@ from refocal.problem import (
 )
 from refocal.reduction import Reduction, reduce
 
-checks_targets = False
+checks_values = False
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 

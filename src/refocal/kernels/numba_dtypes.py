@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numba import types as nt
 
 from refocal.kernels.numba_math import (
@@ -16,6 +17,7 @@ from refocal.kernels.numba_math import (
     single_to_half,
     where,
 )
+from refocal.problem import rounding_of
 
 
 def _as_single(raw: Any) -> Any:
@@ -78,3 +80,12 @@ STORAGE = {
         )
     },
 }
+
+
+def target_limits(name: str) -> dict[str, Any]:
+    """Between what soft targets of a dtype lie, rounding included, as what `load` makes of them."""
+    if not STORAGE[name].floating:
+        return {"LEAST_TARGET": 0, "MOST_TARGET": 1}
+    number = np.float64 if name == "float64" else np.float32
+    slack = rounding_of(getattr(torch, name))
+    return {"LEAST_TARGET": number(-slack), "MOST_TARGET": number(1 + slack)}

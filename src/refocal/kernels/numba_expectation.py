@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refocal.kernels import frame, numba_pool
-from refocal.kernels.numba_dtypes import STORAGE
+from refocal.kernels.numba_dtypes import STORAGE, target_limits
 from refocal.kernels.numba_links import common_names, real_type
 from refocal.kernels.numba_math import compiled, rebound, where, widest_vectors
 from refocal.kernels.numba_memory import view
@@ -46,15 +46,17 @@ class ExpectationKernel(NamedTuple):
 
 # names that `address` binds
 unbound: Any = None
-real = exp = value = value_and_slope = store = Logit = Target = number_at = unbound
+real = exp_or_zero = value = value_and_slope = store = Logit = Target = number_at = unbound
 reject = finite = against = group_of = gamma_of = unbound
 prepare = coefficients_of = unbound
-read_tile = read_targets = read_gammas = gammas_of = write_tile = unbound
+read_tile = read_targets = read_gammas = gammas_of = write_tile = accumulated = unbound
 two_largest = exponentials_of = expectation_of = gradient_of = unbound
 ZERO: Any = 0.0
 ONE: Any = 1.0
 LARGEST: Any = 0.0
 INFINITY: Any = 0.0
+LEAST_TARGET: Any = 0.0
+MOST_TARGET: Any = 1.0
 LOGIT_SIZE = TARGET_SIZE = REAL_SIZE = 0
 GRADIENT = GAMMAS_GIVEN = False
 
@@ -72,7 +74,10 @@ CLASS_CHUNK = 16
 # of them that the classes at hand make up
 WEIGHTS, FIRST, SECOND, REST_OF_TOP, OTHERS, OWN_TOP, SHARES, SHARE_OF_TOP, TOTAL, PART = range(10)
 OTHER_PART = PART + 1
-KNOWN = 12
+# what two sums have lost to rounding
+LOST = PART + 2
+OTHER_LOST = PART + 3
+KNOWN = 13
 
 
 def targets_by_index(integers: Any, first: Any, y: Any, known: Any) -> Any:
@@ -98,7 +103,10 @@ def targets_by_probability(integers: Any, first: Any, y: Any, known: Any) -> Any
     rejected = 0
     for c in range(y.shape[0]):
         for i in range(y.shape[1]):
-            rejected += not ((y[c, i] >= ZERO) & (y[c, i] <= ONE))
+            share = y[c, i]
+            rejected += not ((share >= LEAST_TARGET) & (share <= MOST_TARGET))
+            # what only rounding has put outside of [0, 1] is moved in
+            y[c, i] = where(share > ONE, ONE, where(share < ZERO, ZERO, share))
     return rejected
 
 
@@ -115,7 +123,11 @@ def coefficients(integers: Any, first: Any, z: Any, y: Any, known: Any) -> Any:
     weight = view(integers[WEIGHT] + first * REAL_SIZE, count, real)
     for i in range(count):
         known[WEIGHTS, i] = weight[i] if integers[WEIGHT] != 0 else ONE
-    rejected = prepare(integers, first, y, known)
+    rejected = 0
+    if integers[WEIGHT] != 0:
+        for i in range(count):
+            rejected += not ((weight[i] >= ZERO) & (weight[i] <= LARGEST))
+    rejected += prepare(integers, first, y, known)
     for c in range(classes):
         a = alpha[c] if integers[ALPHA] != 0 else ONE
         for i in range(count):
@@ -152,6 +164,7 @@ def exponentials(z: Any, e: Any, known: Any, top: Any) -> None:
     classes, count = z.shape
     for i in range(count):
         known[OTHERS, i] = known[OWN_TOP, i] = known[REST_OF_TOP, i] = ZERO
+        known[LOST, i] = known[OTHER_LOST, i] = ZERO
     for start in range(0, classes, CLASS_CHUNK):
         for i in range(count):
             known[PART, i] = known[OTHER_PART, i] = ZERO
@@ -160,15 +173,22 @@ def exponentials(z: Any, e: Any, known: Any, top: Any) -> None:
             for i in range(count):
                 held = where(z[c, i] > LARGEST, LARGEST, z[c, i])
                 is_top = top[i] == number
-                one = exp(held - finite(known[FIRST, i]))
+                one = exp_or_zero(held - finite(known[FIRST, i]))
                 e[c, i] = one
                 known[PART, i] += where(is_top, ZERO, one)
                 known[OWN_TOP, i] += where(is_top, one, ZERO)
-                beside = exp(where(is_top, -INFINITY, held) - finite(known[SECOND, i]))
+                beside = exp_or_zero(where(is_top, -INFINITY, held) - finite(known[SECOND, i]))
                 known[OTHER_PART, i] += beside
         for i in range(count):
-            known[OTHERS, i] += known[PART, i]
-            known[REST_OF_TOP, i] += known[OTHER_PART, i]
+            known[OTHERS, i], known[LOST, i] = accumulated(
+                known[OTHERS, i], known[LOST, i], known[PART, i]
+            )
+            known[REST_OF_TOP, i], known[OTHER_LOST, i] = accumulated(
+                known[REST_OF_TOP, i], known[OTHER_LOST, i], known[OTHER_PART, i]
+            )
+    for i in range(count):
+        known[OTHERS, i] += known[LOST, i]
+        known[REST_OF_TOP, i] += known[OTHER_LOST, i]
 
 
 def expectation(
@@ -182,6 +202,7 @@ def expectation(
     gamma = number_at(integers, GAMMA)
     for i in range(count):
         known[TOTAL, i] = known[SHARES, i] = known[SHARE_OF_TOP, i] = ZERO
+        known[LOST, i] = known[OTHER_LOST, i] = ZERO
     for start in range(0, classes, CLASS_CHUNK):
         for i in range(count):
             known[PART, i] = known[OTHER_PART, i] = ZERO
@@ -210,8 +231,16 @@ def expectation(
                     loss = value(s, x, gamma_of(gamma, gammas, c, i))
                 known[PART, i] += w * where((w == ZERO) & (loss > LARGEST), ZERO, loss)
         for i in range(count):
-            known[TOTAL, i] += known[PART, i]
-            known[SHARES, i] += known[OTHER_PART, i]
+            known[TOTAL, i], known[LOST, i] = accumulated(
+                known[TOTAL, i], known[LOST, i], known[PART, i]
+            )
+            known[SHARES, i], known[OTHER_LOST, i] = accumulated(
+                known[SHARES, i], known[OTHER_LOST, i], known[OTHER_PART, i]
+            )
+    for i in range(count):
+        # of an infinite loss nothing is lost, and inf - inf would be NaN
+        known[TOTAL, i] += where(abs(known[TOTAL, i]) > LARGEST, ZERO, known[LOST, i])
+        known[SHARES, i] += where(abs(known[SHARES, i]) > LARGEST, ZERO, known[OTHER_LOST, i])
 
 
 def gradient(
@@ -229,7 +258,7 @@ def gradient(
         for i in range(count):
             held = where(z[c, i] > LARGEST, LARGEST, z[c, i])
             is_top = top[i] == number
-            beside = exp(where(is_top, -INFINITY, held) - finite(known[SECOND, i]))
+            beside = exp_or_zero(where(is_top, -INFINITY, held) - finite(known[SECOND, i]))
             rivals = where(is_top, known[SHARES, i], known[SHARES, i] - shares[c, i])
             step = y[c, i] - e[c, i] * rivals - beside * known[SHARE_OF_TOP, i]
             y[c, i] = step * known[WEIGHTS, i]
@@ -299,10 +328,13 @@ def address(kernel: ExpectationKernel) -> int:
     """Of the C function of a kernel, compiled or from the cache on disk."""
     number, logits, targets = real_type(kernel), STORAGE[kernel.logits], STORAGE[kernel.targets]
     layout = kernel.layout
+    # read into the computing dtype
+    limits = {name: number(limit) for name, limit in target_limits(kernel.targets).items()}
     names: dict[str, Any] = {
         **globals(),
         **common_names(kernel),
         "GAMMAS_GIVEN": kernel.gammas,
+        **limits,
     }
 
     def bind(name: str, text: Any) -> None:

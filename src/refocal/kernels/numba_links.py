@@ -68,6 +68,16 @@ def against(own: Any, base: Any, rest: Any, top: Any, gap_if_infinite: Any) -> A
     return s, where(abs(s) == INFINITY, ZERO, x), rest
 
 
+def accumulated(total: Any, lost: Any, part: Any) -> Any:
+    """A sum with one more part, and what its roundings have lost so far (Neumaier).
+
+    For the sums of chunks: of a million classes, a plain float32 sum loses three digits.
+    """
+    grown = total + part
+    of_part = grown - total
+    return grown, lost + ((total - (grown - of_part)) + (part - of_part))
+
+
 def group_of(integers: Any, one: Any) -> Any:
     """First position of a block and how many positions it has."""
     group = integers[GROUP]
@@ -110,5 +120,6 @@ def common_names(kernel: Kernel) -> dict[str, Any]:
     names["number_at"] = inlined(rebound(numba_pool.number_at, names))
     names["finite"] = called(rebound(finite, names))
     names["against"] = called(rebound(against, names))
+    names["accumulated"] = called(rebound(accumulated, names))
     names["group_of"] = called(rebound(group_of, names))
     return names

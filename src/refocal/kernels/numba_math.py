@@ -188,6 +188,10 @@ LOG1P_COEFFICIENTS: dict[type, tuple[float, ...]] = {
 }
 
 
+# so much larger `exp` takes powers of two, on the way to a subnormal result
+LIFT = 64
+
+
 def _constants(real: type) -> dict[str, Any]:
     single = real is np.float32
     mantissa, bias = (23, 127) if single else (52, 1023)
@@ -201,14 +205,14 @@ def _constants(real: type) -> dict[str, Any]:
         "LOG2_E": 1.4426950408889634,
         # adding it leaves the nearest integer, plus the exponent's bias, in the lowest bits
         "ROUNDER": 1.5 * 2**mantissa + bias,
+        "LIFTED_ROUNDER": 1.5 * 2**mantissa + bias + LIFT,
         "LN2_HIGH": -high,
         "LN2_LOW": -low,
-        # below, exp is subnormal and taken as 0
+        # below, exp is subnormal
         "LOWEST": -87.33654 if single else -708.396418,
-        # below, exp is less than half the smallest subnormal; on the way there powers of two are
-        # taken 2**LIFT larger
+        # below, exp is less than half the smallest subnormal
         "LEAST": -104.0 if single else -745.2,
-        "UNLIFT": 2.0**-64,
+        "UNLIFT": 2.0**-LIFT,
         "LARGEST": float(np.finfo(real).max),
         "INFINITY": np.inf,
     }
@@ -216,7 +220,6 @@ def _constants(real: type) -> dict[str, Any]:
     return {
         **{name: real(value) for name, value in {**formula.CONSTANTS, **numbers}.items()},
         "MANTISSA": integer(mantissa),
-        "LIFT": integer(64),
         "EXPONENT_BIAS": integer(bias),
         "FRACTION": integer(2**mantissa - 1),
         "LOWEST_BITS": integer(np.iinfo(integer).max),
@@ -229,35 +232,35 @@ def _constants(real: type) -> dict[str, Any]:
 # Names that `bind` supplies: the constants above, and these.
 unbound: Any = None
 real = integer = exp_polynomial = log1p_polynomial = unbound
-ONE = LOG2_E = ROUNDER = LN2_HIGH = LN2_LOW = LOWEST = ZERO = 0.0
-LEAST = UNLIFT = 0.0
-MANTISSA = EXPONENT_BIAS = FRACTION = SIGN_SHIFT = LOWEST_BITS = LIFT = 0
+ONE = LOG2_E = ROUNDER = LIFTED_ROUNDER = LN2_HIGH = LN2_LOW = LOWEST = LEAST = ZERO = 0.0
+UNLIFT = 0.0
+MANTISSA = EXPONENT_BIAS = FRACTION = SIGN_SHIFT = LOWEST_BITS = 0
 
 
 def exp(a: Any) -> Any:
-    """e**a for a <= 0, within 1 ulp; 0 where it would be subnormal, NaN for NaN.
+    """e**a for a <= 0, within 1 ulp, down to subnormal results; NaN for NaN.
 
     ``a = k ln 2 + r``; k is rounded to an integer, and moved into an exponent, by one addition.
-    Out of range the value is garbage (never a trap), which the last line replaces.
+    Powers of two are taken 2**LIFT too large, and are normal numbers where the result is not: one
+    multiplication more, which rounds once. Out of range the value is garbage (never a trap), which
+    the last line replaces.
     """
+    shifted = fma(a, LOG2_E, LIFTED_ROUNDER)
+    k = shifted - LIFTED_ROUNDER
+    r = fma(k, LN2_LOW, fma(k, LN2_HIGH, a))
+    power_of_two = from_bits(integer(bits_of(shifted) << MANTISSA))
+    e = fma(r, fma(r, exp_polynomial(r), ONE), ONE)
+    return where(a < LEAST, ZERO, e * power_of_two * UNLIFT)
+
+
+def exp_or_zero(a: Any) -> Any:
+    """As `exp`, and 0 where it would be subnormal: for the many terms of a sum of at least 1."""
     shifted = fma(a, LOG2_E, ROUNDER)
     k = shifted - ROUNDER
     r = fma(k, LN2_LOW, fma(k, LN2_HIGH, a))
     power_of_two = from_bits(integer(bits_of(shifted) << MANTISSA))
     e = fma(r, fma(r, exp_polynomial(r), ONE), ONE)
     return where(a < LOWEST, ZERO, e * power_of_two)
-
-
-def gradual_exp(a: Any) -> Any:
-    """As `exp`, but down to subnormal results: gamma times a modulator that is one need not be."""
-    shifted = fma(a, LOG2_E, ROUNDER)
-    k = shifted - ROUNDER
-    r = fma(k, LN2_LOW, fma(k, LN2_HIGH, a))
-    low = a < LOWEST
-    bits = bits_of(shifted)
-    power_of_two = from_bits(integer(where(low, integer(bits + LIFT), bits) << MANTISSA))
-    e = fma(r, fma(r, exp_polynomial(r), ONE), ONE)
-    return where(a < LEAST, ZERO, e * power_of_two * where(low, UNLIFT, ONE))
 
 
 def log1p(x: Any) -> Any:
@@ -363,7 +366,7 @@ def operations(real: type) -> dict[str, Any]:
         "log1p_polynomial": _horner(real, LOG1P_COEFFICIENTS[real]),
         "__builtins__": __builtins__,
     }
-    for function in (exp, gradual_exp, log1p, log, ordered, unordered):
+    for function in (exp, exp_or_zero, log1p, log, ordered, unordered):
         names[function.__name__] = called(rebound(function, names))
     return names
 
@@ -371,8 +374,7 @@ def operations(real: type) -> dict[str, Any]:
 @cache
 def bound_formula(real: type, modulator: str) -> types.SimpleNamespace:
     """The formula over Numba scalars, to be inlined."""
-    names = operations(real)
-    return formula.bind({**names, "exp": names["gradual_exp"]}, modulator, wrap=inlined)
+    return formula.bind(operations(real), modulator, wrap=inlined)
 
 
 @cache

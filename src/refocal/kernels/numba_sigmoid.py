@@ -15,11 +15,12 @@ import numpy as np
 from numba import types as nt
 
 from refocal.kernels import frame, numba_pool
-from refocal.kernels.numba_dtypes import STORAGE
+from refocal.kernels.numba_dtypes import STORAGE, target_limits
 from refocal.kernels.numba_math import (
     add_in_any_order,
     compiled,
     formula_of,
+    from_bits,
     inlined,
     operations,
     rebound,
@@ -65,11 +66,14 @@ class SigmoidKernel(NamedTuple):
 # the text: scalar code over names that `address` binds
 
 unbound: Any = None
-real = integer = where = exp = log1p = value = value_and_slope = from_bits = unbound
+real = integer = where = exp = log1p = value = value_and_slope = unbound
 fill = fetch_later = load = store = Logit = Target = target_number = is_irregular = is_ignored = (
     unbound
 )
-pick = choose = weigh = loop = reject = parameters = of_tile = number_at = unbound
+pick = choose = weigh = loop = reject = parameters = of_tile = number_at = is_unfit = unbound
+double_of = unbound
+LEAST_TARGET: Any = 0
+MOST_TARGET: Any = 1
 ZERO: Any = 0.0
 ONE: Any = 1.0
 LARGEST: Any = 0.0
@@ -129,7 +133,17 @@ def is_ignored_integer(raw: Any, ignoring: Any, ignored: Any) -> Any:
 
 
 def is_ignored_number(raw: Any, ignoring: Any, ignored: Any) -> Any:
-    return ignoring & (target_number(raw) == ignored)
+    y, value = nt.float64(target_number(raw)), double_of(ignored)
+    return ignoring & ((y == value) | ((y != y) & (value != value)))
+
+
+def never_unfit(weight: Any) -> Any:
+    return False
+
+
+def is_unfit_weight(weight: Any) -> Any:
+    """Negative, infinite or NaN."""
+    return not ((weight >= ZERO) & (weight <= LARGEST))
 
 
 def is_irregular_integer(raw: Any) -> Any:
@@ -205,9 +219,10 @@ def hard_loop(
     for i in range(len(logits)):
         raw = targets[i]
         ignored = is_ignored(raw, ignoring, ignored_value)
-        irregular |= is_irregular(raw) & (not ignored)
+        given_weight = pick(ONE, arrays[4], i)
+        irregular |= (is_irregular(raw) & (not ignored)) | is_unfit(given_weight)
         positive = target_number(raw) != 0
-        weight = where(ignored, ZERO, pick(ONE, arrays[4], i))
+        weight = where(ignored, ZERO, given_weight)
         z = where(weight == ZERO, ZERO, load(logits[i]))
         coefficient_p = pick(alpha_positive, arrays[0], i) * weight
         coefficient_n = pick(alpha_negative, arrays[1], i) * weight
@@ -266,9 +281,13 @@ def soft_loop(
         raw = targets[i]
         ignored = is_ignored(raw, ignoring, ignored_value)
         given = target_number(raw)
-        outside |= (not ((given >= 0) & (given <= 1))) & (not ignored)
+        given_weight = pick(ONE, arrays[4], i)
+        outside |= (not ((given >= LEAST_TARGET) & (given <= MOST_TARGET))) & (not ignored)
+        outside |= is_unfit(given_weight)
         y = where(ignored, ZERO, real(given))
-        weight = where(ignored, ZERO, pick(ONE, arrays[4], i))
+        # what only rounding has put outside of [0, 1] is moved in
+        y = where(y > ONE, ONE, where(y < ZERO, ZERO, y))
+        weight = where(ignored, ZERO, given_weight)
         z = where(weight == ZERO, ZERO, load(logits[i]))
         # each share smoothed by itself: 1 - (a smoothed y) would cancel
         share_p = y * kept_share + spread_share
@@ -435,10 +454,9 @@ def address(kernel: SigmoidKernel) -> int:
         **formula_of(number, kernel.modulator, kernel.detached, log1p_given=True),
         "parameters": parameter_reader(number, kernel.general),
         "reject": compiled(numba_pool.reject),
+        "double_of": from_bits,
+        **target_limits(kernel.targets),
     }
-    if kernel.logits == "bfloat16":
-        # a bfloat16 reaches as far down as a float, and its subnormal results are rounded once too
-        names["exp"] = names["gradual_exp"]
 
     def bind(name: str, text: Any, wrap: Any = inlined) -> None:
         names[name] = wrap(rebound(text, names))
@@ -449,6 +467,7 @@ def address(kernel: SigmoidKernel) -> int:
     bind("of_tile", parameters_of_tile if kernel.general else no_parameters_of_tile)
     bind("choose", choose_by_class if kernel.general else choose_either)
     bind("pick", pick_element if kernel.general else pick_number)
+    bind("is_unfit", is_unfit_weight if kernel.general else never_unfit)
     integer_or_number = is_ignored_number if targets.floating else is_ignored_integer
     bind("is_ignored", integer_or_number if kernel.general else never_ignored)
     if kernel.targets == "bool":

@@ -52,10 +52,10 @@ class SoftmaxKernel(NamedTuple):
 # the text: scalar code over names that `address` binds
 
 unbound: Any = None
-real = integer = exp = ordered = unordered = finite = against = group_of = unbound
+real = integer = exp_or_zero = ordered = unordered = finite = against = group_of = unbound
 value = value_and_slope = load = store = Logit = Target = number_at = unbound
 reject = describe = margins_of = exponentials_of = scale_of = unbound
-largest = fetch = advance = leave = read_tile = write_tile = unbound
+largest = fetch = advance = leave = read_tile = write_tile = accumulated = unbound
 ZERO: Any = 0.0
 ONE: Any = 1.0
 LARGEST: Any = 0.0
@@ -86,6 +86,7 @@ VECTOR = 16
 STRIDE = frame.LARGEST_GROUP + VECTOR
 KNOWN = 9 * STRIDE
 OWN, TOP, REST, COEFFICIENT, EXPONENT, FACTOR_OF, LOSS, STEP, SHARE = range(0, KNOWN, STRIDE)
+LOST = LOSS  # until there are losses: what the sum of rivals has lost to rounding
 
 
 def describe_positions(integers: Any, first: Any, index: Any, known: Any) -> Any:
@@ -108,15 +109,14 @@ def describe_positions(integers: Any, first: Any, index: Any, known: Any) -> Any
     for i in range(count):
         target: Any = np.int64(targets[i])
         coefficient = ONE
-        if target == ignored:
-            target = -1
-        elif target < 0 or target >= classes:
-            rejected += 1
-            target = -1
-        elif integers[WEIGHT] != 0:
+        if integers[WEIGHT] != 0:
             coefficient = weight[i]
-            if coefficient == ZERO:
-                target = -1
+            rejected += not ((coefficient >= ZERO) & (coefficient <= LARGEST))
+        if target != ignored and (target < 0 or target >= classes):
+            rejected += 1
+            target = ignored
+        if target == ignored or coefficient == ZERO:
+            target = -1
         if target < 0:
             coefficient = ZERO
         else:
@@ -225,7 +225,7 @@ def advance_rows(
         if GRADIENT:
             slopes[j] = store(other[j] * share)
         z = present[j]
-        e = exp(where(z > LARGEST, LARGEST, z) - base)
+        e = exp_or_zero(where(z > LARGEST, LARGEST, z) - base)
         present[j] = e
         total = add_in_any_order(total, e)
         z = where(integer(j) < classes, load(following[j]), -INFINITY)
@@ -364,7 +364,7 @@ def exponentials_of_tile(tile: Any, known: Any) -> None:
     classes, count = tile.shape
     for i in range(count):
         known[TOP + i] = tile[0, i]
-        known[REST + i] = ZERO
+        known[REST + i] = known[LOST + i] = ZERO
     for c in range(1, classes):
         for i in range(count):
             known[TOP + i] = where(tile[c, i] > known[TOP + i], tile[c, i], known[TOP + i])
@@ -376,11 +376,15 @@ def exponentials_of_tile(tile: Any, known: Any) -> None:
                 top = known[TOP + i]
                 base = finite(top)
                 z = tile[c, i]
-                e = exp(where(z > LARGEST, LARGEST, z) - base)
+                e = exp_or_zero(where(z > LARGEST, LARGEST, z) - base)
                 tile[c, i] = e
                 known[SHARE + i] += e
         for i in range(count):
-            known[REST + i] += known[SHARE + i]
+            known[REST + i], known[LOST + i] = accumulated(
+                known[REST + i], known[LOST + i], known[SHARE + i]
+            )
+    for i in range(count):
+        known[REST + i] += known[LOST + i]
 
 
 def scale_tile(tile: Any, known: Any) -> None:

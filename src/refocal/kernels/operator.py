@@ -22,6 +22,7 @@ from torch import Tensor
 from refocal.kernels import cpu, eager
 from refocal.problem import Number, Problem, SigmoidProblem, SoftmaxProblem, class_axis_of
 from refocal.reduction import Reduction, reduce
+from refocal.torch_state import PLAIN
 
 # float16 gradients are not kept, and bfloat16 ones would be scaled after they have been rounded
 KEPT = (torch.float32, torch.float64)
@@ -29,13 +30,13 @@ KEPT = (torch.float32, torch.float64)
 TENSOR, NUMBER, NOTHING = "t", "n", "-"
 
 
-def takes(problem: Problem, impl: str) -> bool:
-    """Whether these operators run a problem whose logits are being traced."""
+def takes(problem: Problem, impl: str, held: list[Tensor]) -> bool:
+    """Whether these operators run a problem that is being traced; ``held`` are its tensors."""
     return (
         impl in ("auto", "cpu")
         and torch.compiler.is_dynamo_compiling()
         and not torch.compiler.is_exporting()
-        and type(problem.logits) in (Tensor, torch.nn.Parameter)
+        and all([type(tensor) in PLAIN for tensor in held])
         and cpu.unsupported(problem) is None
     )
 
@@ -60,12 +61,19 @@ def pack(problem: Problem, reduction: Reduction) -> tuple[Any, ...]:
         word = "m"
         values = [problem.alpha, problem.gamma]
     values += [problem.weight]
+    # of integer targets an integer, which a float of 53 bits might not hold, and else a float
+    ignored = problem.ignore_index
+    values += [ignored if isinstance(ignored, float) else None]
     count = 1  # a count may be symbolic, so it is no float
     if isinstance(reduction.denominator, int):
         count = reduction.denominator
         values += [1.0]
-    else:
+    elif isinstance(reduction.denominator, Tensor) or reduction.kind != "mean":
         values += [reduction.denominator]
+    else:
+        # as a number of the graph it would be a constant, and each value another graph
+        device = problem.logits.device
+        values += [torch.full((), reduction.denominator, dtype=torch.float64, device=device)]
     tensors: list[Tensor] = []
     numbers: list[float] = []
     for value in values:
@@ -83,7 +91,7 @@ def pack(problem: Problem, reduction: Reduction) -> tuple[Any, ...]:
         tensors,
         numbers,
         word,
-        problem.ignore_index,
+        None if isinstance(ignored, float) else ignored,
         problem.label_smoothing,
         problem.detach_modulator,
         reduction.kind,
@@ -110,12 +118,19 @@ def unpack(
         NOTHING: repeat(None),
     }
     values: list[Any] = [next(lists[letter]) for letter in word[1:]]
-    *parameters, weight, denominator = values
+    *parameters, weight, ignored, denominator = values
     problem: Problem
     if word[0] == "s":
         alpha, gamma = (parameters[0], parameters[1]), (parameters[2], parameters[3])
         problem = SigmoidProblem(
-            logits, targets, alpha, gamma, weight, ignore_index, label_smoothing, detach_modulator
+            logits,
+            targets,
+            alpha,
+            gamma,
+            weight,
+            ignore_index if ignored is None else ignored,
+            label_smoothing,
+            detach_modulator,
         )
     else:
         assert ignore_index is not None  # noqa: S101 - a softmax always has one
@@ -157,6 +172,8 @@ def one_pass(*arguments: Any) -> tuple[Tensor, Tensor]:
     name = f"{'sigmoid' if isinstance(problem, SigmoidProblem) else 'softmax'}_focal_loss"
     keep = gradient and logits.dtype in KEPT
     loss, slopes = cpu.evaluate(name, problem, reduction, gradient=keep)
+    # strides as the compiler was promised below; the kernel's are those of logits and targets
+    loss = loss.contiguous()
     return loss, logits.new_empty(0) if slopes is None else slopes.contiguous()
 
 

@@ -13,16 +13,17 @@ from torch import Tensor
 
 # Most parts are of these: asking for the type spares them two questions of isinstance, in a path
 # that every call of a loss takes several times.
-PLAIN = (float, int, bool, str, type(None))
+PLAIN = frozenset((float, int, bool, str, type(None)))
 
 
 def tensors_of(parts: Iterable[Any]) -> list[Tensor]:
     """All tensors in nested tuples, in order."""
     found: list[Tensor] = []
     for part in parts:
-        if type(part) in PLAIN:
+        kind = type(part)
+        if kind in PLAIN:
             continue
-        if isinstance(part, Tensor):
+        if kind is Tensor or isinstance(part, Tensor):
             found.append(part)
         elif isinstance(part, tuple):
             found.extend(tensors_of(part))

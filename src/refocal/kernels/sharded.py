@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from refocal import arguments, links
 from refocal.kernels import eager
 from refocal.kernels.packing import tensors_of
-from refocal.problem import SoftmaxProblem, class_axis_of
+from refocal.problem import SoftmaxProblem, class_axis_of, is_kept
 from refocal.reduction import Reduction, reduce
 
 
@@ -49,7 +49,7 @@ def run(function: str, problem: SoftmaxProblem, reduction: Reduction, impl: str)
         mesh.ndim,
         differentiated=any(one.requires_grad for one in tensors_of((*problem[1:], *reduction))),
     )
-    arguments.check_target_values(function, problem)
+    arguments.check_values_of(function, problem)
     # as DTensor splits an axis: equal pieces, the last ones shorter or empty
     piece = -(-logits.shape[class_axis_of(problem)] // mesh.size())
     loss = ShardedSoftmax.apply(  # type: ignore[no-untyped-call]
@@ -81,7 +81,7 @@ class ShardedSoftmax(torch.autograd.Function):
         axis = class_axis_of(problem)
         dtype = eager.computing_dtype(logits)
         largest = torch.finfo(dtype).max
-        kept = problem.targets != problem.ignore_index
+        kept = is_kept(problem.targets, problem.ignore_index)
         index = torch.where(kept, problem.targets, 0).long()
         coefficient = kept.to(dtype)
         if problem.weight is not None:

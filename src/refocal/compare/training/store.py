@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import threading
 import zipfile
 from pathlib import Path
@@ -20,6 +18,7 @@ import numpy as np
 
 from refocal.compare.errors import CompareError
 from refocal.compare.training.models import Fit
+from refocal.files import replacing
 
 FITS = "fits"
 
@@ -66,24 +65,15 @@ class FitStore:
             return
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(
-                dir=self._folder, prefix=".", suffix=".part", delete=False
-            ) as file:
-                try:
-                    np.savez(
-                        file,
-                        valid_logits=fit.valid_logits,
-                        test_logits=fit.test_logits,
-                        curve=np.array(fit.curve),
-                        steps=np.array(fit.steps),
-                        converged=np.array(fit.converged),
-                    )
-                    file.flush()
-                    os.fsync(file.fileno())
-                    os.replace(file.name, self._folder / f"{key}.npz")
-                except BaseException:
-                    os.unlink(file.name)
-                    raise
+            with replacing(self._folder / f"{key}.npz", binary=True) as file:
+                np.savez(
+                    file,
+                    valid_logits=fit.valid_logits,
+                    test_logits=fit.test_logits,
+                    curve=np.array(fit.curve),
+                    steps=np.array(fit.steps),
+                    converged=np.array(fit.converged),
+                )
         except OSError as error:
             raise CompareError(
                 f"{self._folder} cannot be written: {error.strerror or error}. What is finished is"
