@@ -79,6 +79,8 @@ def loss_result(
         precision_recall=Curve([1.0], [0.1]),
         gradient=[],
         thresholds={},
+        decisions=[],
+        confusion=None,
     )
 
 

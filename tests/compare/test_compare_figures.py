@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import average_precision_score, log_loss, precision_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    confusion_matrix,
+    f1_score,
+    log_loss,
+    precision_score,
+    roc_auc_score,
+)
 from tables import made_table
 
 from refocal.compare.curves import _curve
@@ -24,7 +31,7 @@ from refocal.compare.measuring.scored import (
     readings_of,
     recall_threshold,
 )
-from refocal.compare.measuring.summarise import _precision_recall
+from refocal.compare.measuring.summarise import _precision_recall, confusion, decisions
 from refocal.compare.plan import Costs
 from refocal.compare.prepare import Prepared
 from refocal.compare.ranking import Ranking
@@ -201,7 +208,9 @@ def scored(data: Prepared, loss: Loss, columns: list[str]) -> Scored:
 
 def figure(of: Scored, name: str) -> float:
     isotonic = "isotonic" in readings_of(of.data)
-    every = figures_of(of.data.table.classes, isotonic=isotonic)
+    every = figures_of(
+        of.data.table.classes, isotonic=isotonic, multiclass=of.data.kind == "multiclass"
+    )
     found = next(one for one in every if one.name == name).of(of)
     assert len(found.influence) == len(of.labels)
     assert_allclose(found.influence.sum(), 0.0, atol=1e-6)
@@ -261,6 +270,35 @@ def test_a_focal_model_s_posterior_is_what_is_ranked_and_calibrated(data: Prepar
     assert_allclose(figure(one, "average_precision"), figure(plain, "average_precision"))
     assert figure(one, "log_loss_posterior") != figure(one, "log_loss_raw")
     assert_allclose(figure(one, "log_loss_raw"), figure(plain, "log_loss_raw"))
+
+
+def test_a_threshold_as_a_probability_does_what_its_counts_say(data: Prepared) -> None:
+    for loss in (PLAIN, focal(0.25, 2.0)):
+        one = scored(data, loss, ["a"])
+        (found,) = decisions([one])
+        y = one.labels[:, 0]
+        flagged = one.probabilities("posterior")[:, 0] > found.probability
+        assert [found.found, found.missed] == [(flagged & y).sum(), (~flagged & y).sum()]
+        assert [found.false_alarms, found.passed] == [(flagged & ~y).sum(), (~flagged & ~y).sum()]
+        assert_allclose(found.cost, figure(one, "cost"))
+        assert_allclose(found.cost_of_none, 5 * y.mean())
+        assert_allclose(found.cost_of_all, (~y).mean())
+        (twice,) = decisions([one, one])
+        assert twice.found == 2 * found.found
+        assert twice.probability == found.probability
+    cheap = dataclasses.replace(scored(data, PLAIN, ["c"]), costs=Costs(miss=1e-6))
+    assert decisions([cheap])[0].probability is None
+
+
+@pytest.mark.parametrize("link", ["softmax", "sigmoid"])
+def test_macro_f1_and_the_confusion_matrix(link: Any) -> None:
+    table = made_table("multiclass", 2000)
+    data = Prepared(table, splits(table, repeats=1, seed=0)[0])
+    one = scored(data, Loss("x", None, 2.0, link), ["a", "b", "c"])
+    truth, said = one.labels.argmax(1), one.scores.argmax(1)
+    assert confusion([one]) == confusion_matrix(truth, said).tolist()
+    assert_allclose(figure(one, "macro_f1"), f1_score(truth, said, average="macro"))
+    assert len(decisions([one])) == 3
 
 
 @pytest.mark.parametrize("link", ["softmax", "sigmoid"])

@@ -58,7 +58,7 @@ def run(
     plan = plan or Plan()
     found = [Prepared(table, one) for one in splits(table, repeats=plan.splits, seed=plan.seed)]
     steps = all(one.labels("valid").sum(0).min() >= ENOUGH_FOR_STEPS for one in found)
-    figures = figures_of(table.classes, isotonic=steps)
+    figures = figures_of(table.classes, isotonic=steps, multiclass=table.kind == "multiclass")
     store = FitStore(folder)
     progress = Progress(0)
     trained: list[list[Trained]] = []

@@ -89,6 +89,34 @@ class Pick:
 
 
 @dataclass(frozen=True)
+class Decision:
+    """What flagging above a threshold does to one class, on all test parts together.
+
+    Attributes:
+        name: of the class.
+        probability: above which a row is flagged, by the closed form: the median of the splits,
+            each of which chose its own on validation rows at least cost; None to flag nothing.
+        found: positives that were flagged.
+        missed: positives that were not.
+        false_alarms: negatives that were flagged.
+        passed: negatives that were not.
+        cost: per row, in false alarms.
+        cost_of_none: of flagging nothing.
+        cost_of_all: of flagging everything.
+    """
+
+    name: str
+    probability: float | None
+    found: int
+    missed: int
+    false_alarms: int
+    passed: int
+    cost: float
+    cost_of_none: float
+    cost_of_all: float
+
+
+@dataclass(frozen=True)
 class LossResult:
     """One model trained with one family of losses; each split is judged by its own pick.
 
@@ -114,6 +142,9 @@ class LossResult:
         gradient: who gets the gradient, on that split.
         thresholds: log-odds or log-probabilities chosen on validation rows of that split, for each
             class.
+        decisions: for each class, the threshold as a probability and what it does.
+        confusion: of classes that exclude each other, rows of the true class by the class that
+            was most probable, on all test parts together; None otherwise.
     """
 
     model: str
@@ -134,6 +165,8 @@ class LossResult:
     precision_recall: Curve
     gradient: list[Share]
     thresholds: dict[str, list[float | None]]
+    decisions: list[Decision]
+    confusion: list[list[int]] | None
 
     @property
     def title(self) -> str:

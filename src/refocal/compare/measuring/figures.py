@@ -109,6 +109,14 @@ def _slope(reading: str) -> Measured:
     return of
 
 
+def _f1(one: Scored, k: int) -> Measure:
+    """Of the most probable class: twice what was right over what was said and what was true."""
+    said = one.scores.argmax(1) == k
+    truth = one.labels[:, k]
+    return influence.share(2.0 * (said & truth), 1.0 * said + truth)
+
+
+MACRO_F1 = Figure("macro_f1", "share", _by_class(_f1))
 MAIN = "average_precision"
 FIGURES: tuple[Figure, ...] = (
     Figure(MAIN, "share", _by_class(_average_precision)),
@@ -137,15 +145,20 @@ def of_class(name: str, k: int) -> Figure:
     return Figure(f"{MAIN}/{name}", "share", lambda one: _average_precision(one, k))
 
 
-def figures_of(classes: tuple[str, ...], *, isotonic: bool) -> list[Figure]:
+def figures_of(
+    classes: tuple[str, ...], *, isotonic: bool, multiclass: bool = False
+) -> list[Figure]:
     """Every figure of a comparison, in the order of its files.
 
     Args:
         classes: of the table.
         isotonic: whether every split has enough validation positives for that reading.
+        multiclass: whether the classes exclude each other, so that one of them is said.
     """
     readings = (*READINGS, ISOTONIC) if isotonic else READINGS
     found = [*FIGURES, *(figure for reading in readings for figure in of_reading(reading))]
+    if multiclass:
+        found.append(MACRO_F1)
     if len(classes) > 1:
         found += [of_class(name, k) for k, name in enumerate(classes)]
     return found

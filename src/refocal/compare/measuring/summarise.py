@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.metrics import precision_recall_curve
 
 from refocal.compare.gradient import gradient_shares
+from refocal.compare.links import sigmoid
 from refocal.compare.measuring import calibrate
 from refocal.compare.measuring.figures import MAIN, Figure
 from refocal.compare.measuring.intervals import LEVEL, Design, difference, estimate, spread
@@ -22,6 +23,7 @@ from refocal.compare.measuring.verdict import (
 )
 from refocal.compare.results import (
     Curve,
+    Decision,
     Estimate,
     LossResult,
     Pick,
@@ -129,7 +131,61 @@ def _result(
             name: [None if np.isinf(x) else float(x) for x in at]
             for name, at in drawn.thresholds.items()
         },
+        decisions=decisions([one.scored for one in of_split]),
+        confusion=confusion([one.scored for one in of_split]),
     )
+
+
+def decisions(scored: Sequence[Scored]) -> list[Decision]:
+    """For each class what the threshold of least cost does, summed over test parts.
+
+    Args:
+        scored: of each split.
+    """
+    first = scored[0]
+    miss = first.costs.miss
+    found = []
+    for k, name in enumerate(first.data.table.classes):
+        labels = np.concatenate([one.labels[:, k] for one in scored])
+        flagged = np.concatenate([one.flagged["cost"][:, k] for one in scored])
+        at = float(np.median([_as_probability(one, k) for one in scored]))
+        missed, alarms = int((labels & ~flagged).sum()), int((~labels & flagged).sum())
+        found.append(
+            Decision(
+                name=name,
+                probability=None if at >= 1.0 else at,
+                found=int((labels & flagged).sum()),
+                missed=missed,
+                false_alarms=alarms,
+                passed=int((~labels & ~flagged).sum()),
+                cost=(miss * missed + alarms) / len(labels),
+                cost_of_none=miss * float(labels.mean()),
+                cost_of_all=float((~labels).mean()),
+            )
+        )
+    return found
+
+
+def _as_probability(one: Scored, k: int) -> float:
+    """The threshold of least cost as a probability; 1 for one that flags nothing."""
+    at = one.thresholds["cost"][k]
+    if np.isinf(at):
+        return 1.0
+    if one.loss.link == "softmax":  # a log-probability
+        return float(np.exp(min(at, 0.0)))
+    return float(sigmoid(np.asarray(at)))
+
+
+def confusion(scored: Sequence[Scored]) -> list[list[int]] | None:
+    """Rows of each true class by the most probable class, for classes that exclude each other."""
+    if scored[0].data.kind != "multiclass":
+        return None
+    classes = scored[0].labels.shape[1]
+    counts = np.zeros((classes, classes), dtype=np.int64)
+    for one in scored:
+        np.add.at(counts, (one.labels.argmax(1), one.scores.argmax(1)), 1)
+    table: list[list[int]] = counts.tolist()
+    return table
 
 
 def _reference(split: Sequence[Trained], index: int) -> Scored:
