@@ -316,14 +316,14 @@ def test_digits_prints_its_ablation(
 ) -> None:
     from refocal import digits
 
-    def few(**options: Any) -> digits.Results:
+    def few(**options: Any) -> digits.Ablation:
         assert list(options.pop("seeds")) == [3, 4]
         assert options.pop("steps") == 30
         outcomes = tuple(
             digits.Outcome(one, ((0.1,), (0.2 + one.gamma / 10,))) for one in digits.SETTINGS
         )
         options["progress"](2, 20)
-        return digits.Results(outcomes, (3, 4), (30,), 1.5)
+        return digits.Ablation(outcomes, (3, 4), (30,), 1.5)
 
     monkeypatch.setattr(digits, "run", few)
     out = tmp_path / "out"
