@@ -14,7 +14,7 @@ from torch import Tensor
 
 from refocal import arguments
 from refocal.problem import Problem, SigmoidProblem
-from refocal.torch_state import PLAIN, dispatches, is_distributed, is_traced
+from refocal.torch_state import PLAIN, dispatches, has_memory, is_distributed, is_traced
 
 P = TypeVar("P", bound=Problem)
 
@@ -39,8 +39,8 @@ def admit(function: str, problem: P, normalizer: Any, lead: Tensor | None = None
     lead = problem.logits if lead is None else lead
     if is_traced():
         return problem, normalizer
-    arguments.check_memory(function, "targets", problem.targets)
-    arguments.check_memory(function, "logits", lead)
+    if not has_memory(problem.targets):
+        arguments.check_memory(function, "targets", problem.targets)
     if _all_plain(lead, problem, normalizer):
         return problem, normalizer
     logits = together(function, "logits", lead, lead) if lead is problem.logits else problem.logits

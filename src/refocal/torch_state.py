@@ -32,11 +32,15 @@ def is_transformed() -> bool:
 
 
 def is_batched(tensor: Tensor) -> bool:
-    """Whether a tensor stands for several in a batched backward (`is_grads_batched`).
+    """Whether a tensor stands for several, as in vmap, or for one that is differentiated.
 
-    The vmap of that is an older one, of which the stack of torch.func's transforms knows nothing.
+    The vmap of a batched backward (`is_grads_batched`) is an older one, of which the stack of
+    torch.func's transforms knows nothing.
     """
-    return torch._C._functorch.is_legacy_batchedtensor(tensor)
+    functorch = torch._C._functorch
+    return functorch.is_legacy_batchedtensor(tensor) or functorch.is_functorch_wrapped_tensor(
+        tensor
+    )
 
 
 def is_watched() -> bool:

@@ -73,6 +73,8 @@ def softmax_posterior_gamma(
 ) -> Number:
     """A number, or a 0-d or (C,) tensor that broadcasts to the logits."""
     axis, classes = class_axis(function, logits)
+    if isinstance(gamma, Tensor):
+        check_device(function, "gamma", gamma, logits)
     if isinstance(gamma, Tensor) and gamma.dim() and tuple(gamma.shape) != (classes,):
         fail_gamma_per_example(function, shape(gamma))
     positions = tuple(logits.shape[:axis]) + tuple(logits.shape[axis + 1 :])

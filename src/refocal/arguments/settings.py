@@ -21,7 +21,7 @@ from refocal.arguments.tensors import (
     check_alpha_values,
     check_device,
     check_gamma_values,
-    check_kind,
+    check_usable,
 )
 from refocal.arguments.wording import (
     fail_choice,
@@ -59,7 +59,7 @@ def check_reduction(
                 "as a number."
             )
     elif isinstance(normalizer, Tensor):
-        check_kind(function, "normalizer", normalizer)
+        check_usable(function, "normalizer", normalizer)
         if normalizer.dim() != 0:
             raise ValueError(
                 f"{function}: normalizer must be a number or a 0-d tensor, got a tensor of shape "

@@ -67,11 +67,12 @@ def check_targets_type(function: str, logits: Tensor, targets: Any) -> Tensor:
     check_kind(function, "targets", targets)
     if targets.device != logits.device:
         check_device(function, "targets", targets, logits)
-    if targets.dtype not in TARGETS and not targets.dtype.is_floating_point:
-        raise TypeError(
-            f"{function}: targets must be bool, integer or floating, got {targets.dtype}."
-        )
-    return targets.long() if targets.dtype in UNSIGNED else targets
+    dtype = targets.dtype
+    if dtype.is_floating_point:
+        return targets
+    if dtype not in TARGETS:
+        raise TypeError(f"{function}: targets must be bool, integer or floating, got {dtype}.")
+    return targets.long() if dtype in UNSIGNED else targets
 
 
 # each of these lies in memory in a way of its own
@@ -103,13 +104,20 @@ def check_memory(function: str, argument: str, tensor: Tensor) -> None:
         )
 
 
-def check_device(function: str, argument: str, tensor: Tensor, logits: Tensor) -> None:
-    """Dense, with values, and on the logits' device; a 0-d tensor may live on the CPU, as
-    everywhere in torch.
-    """
+def check_usable(function: str, argument: str, tensor: Tensor) -> None:
+    """Dense, real numbers that are there."""
     check_kind(function, argument, tensor)
+    if tensor.is_quantized:
+        raise TypeError(
+            f"{function}: {argument} must be real, got {tensor.dtype}. Use .dequantize()."
+        )
     if not is_traced():
         check_memory(function, argument, tensor)
+
+
+def check_device(function: str, argument: str, tensor: Tensor, logits: Tensor) -> None:
+    """Usable, on the logits' device; 0-d tensors may live on the CPU, as everywhere in torch."""
+    check_usable(function, argument, tensor)
     if tensor.device != logits.device and not (tensor.dim() == 0 and tensor.device.type == "cpu"):
         raise ValueError(
             f"{function}: {argument} must be on the device of logits, {logits.device}, got "

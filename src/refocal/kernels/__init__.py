@@ -113,6 +113,8 @@ def choose(function: str, problem: Problem, impl: str, held: list[Tensor]) -> Ca
     ``held`` are the tensors of the call; a kernel is not given one without memory.
     """
     in_memory = all(map(has_memory, held))
+    if not in_memory:
+        arguments.check_memory(function, "logits", problem.logits)
     if impl == "auto":
         for name in FASTEST:
             if in_memory and CARRIERS[name].unsupported(problem) is None:
@@ -157,17 +159,14 @@ class OnePass(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstreams: Tensor) -> tuple[Tensor | None, ...]:
         (upstream,) = upstreams
-        plainly = is_plain_upstream(upstream)
         asks = ctx.has_gradient and ctx.carrier is not gpu and not torch.is_grad_enabled()
-        if plainly and asks and _is_one(upstream):
+        if asks and _is_one(upstream):
             gradient = ctx.saved_tensors[-1]
             # The tensor itself, unless the graph needs it again: who is handed it may write to it.
             return gradient.clone() if _graph_is_kept() else gradient, None
         problem, reduction, gradient = _load(ctx)
-        carrier = ctx.carrier
-        if not plainly:
-            # as under vmap, where upstream stands for several: operations that it can follow
-            carrier = eager
+        # under vmap upstream stands for several, and operations can follow it, but no kernel
+        carrier = ctx.carrier if is_plain_upstream(upstream) else eager
         if torch.is_grad_enabled():
             # create_graph: the gradient must itself be differentiable
             loss = _differentiable(problem, reduction)
@@ -199,8 +198,17 @@ def is_plain_upstream(upstream: Tensor) -> bool:
 
 
 def _is_one(upstream: Tensor) -> bool:
-    """Whether an upstream gradient is 1, where asking costs nothing: not on other devices."""
-    return upstream.dim() == 0 and upstream.is_cpu and upstream.item() == 1
+    """Whether an upstream gradient is 1, where asking costs nothing: not on other devices, and
+    not of one that stands for several or is not there yet.
+    """
+    return (
+        upstream.dim() == 0
+        and upstream.is_cpu
+        and type(upstream) is Tensor
+        and not is_batched(upstream)
+        and not torch.compiler.is_compiling()
+        and upstream.item() == 1
+    )
 
 
 def _graph_is_kept() -> bool:
