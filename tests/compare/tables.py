@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from refocal.compare import Table
+from refocal.compare.data.table import one_hot
 from refocal.compare.links import sigmoid
-from refocal.compare.table import one_hot
 
 
 def customers(rows: int = 1500, seed: int = 0) -> pd.DataFrame:

@@ -28,7 +28,6 @@ FILES = {
     "mine/thesis.txt": "years of work",
 }
 LONG = "x" * 300
-CSV = " It must be UTF-8 text with a header line and commas between the fields."
 TRY = " Try refocal compare --help."
 
 # behind `refocal compare`, and what it says behind "refocal compare: "; {here} is the folder, and
@@ -36,30 +35,30 @@ TRY = " Try refocal compare --help."
 COMPARE = [
     ("nowhere.csv --target fault", "there is no file nowhere.csv."),
     ("LONG --target fault", "LONG cannot be read: File name too long."),
-    (". --target fault", ". cannot be read as a CSV file: [Errno 21] Is a directory: '.'." + CSV),
+    (". --target fault", ". cannot be read: it is a folder. Name a file in it."),
     ("empty.csv --target fault", "empty.csv is empty."),
     ("header.csv --target fault", "header.csv has a header but no rows."),
     (
         "ragged.csv --target fault",
-        "ragged.csv cannot be read as a CSV file: Error tokenizing data. C error: "
-        "Expected 2 fields in line 3, saw 4." + CSV,
+        "ragged.csv has 2 columns but 1 of its rows has more fields. Quote what holds commas that"
+        " do not separate.",
     ),
     (
         "binary.csv --target fault",
-        "binary.csv cannot be read as a CSV file: 'utf-8' codec can't decode byte 0xff "
-        "in position 0: invalid start byte." + CSV,
+        "binary.csv cannot be read: it is neither text nor Excel, Parquet or Arrow. If it has"
+        " another format, save it as CSV.",
     ),
     (
         "broken.csv.gz --target fault",
-        "broken.csv.gz cannot be read as a CSV file: Not a gzipped file (b'no')." + CSV,
+        "broken.csv.gz cannot be read: Not a gzipped file (b'no').",
     ),
     (
         "broken.zip --target fault",
-        "broken.zip cannot be read as a CSV file: File is not a zip file." + CSV,
+        "broken.zip cannot be read: File is not a zip file.",
     ),
     (
         "broken.xz --target fault",
-        "broken.xz cannot be read as a CSV file: Input format not supported by decoder." + CSV,
+        "broken.xz cannot be read: Input format not supported by decoder.",
     ),
     (
         "constant.csv --target fault",
@@ -79,13 +78,14 @@ COMPARE = [
     ),
     (
         "text.csv --target fault",
-        "free text is not supported: 'note'. Leave it out with --drop note, or replace "
-        "it by numbers first (its length, an embedding).",
+        "no column besides the target can be used: 'note' is free text. Replace it by numbers"
+        " first (its length, an embedding).",
     ),
     ("lonely.csv --target fault", "lonely.csv has no column besides the target 'fault'."),
     (
         "semicolons.csv --target fault",
-        "semicolons.csv has the single column 'x;fault'. Separate its fields by commas.",
+        "semicolons.csv has 1 positive examples (fault is 'yes'); training, validation and "
+        "test together need at least 10.",
     ),
     (
         "tiny.csv --target fault",

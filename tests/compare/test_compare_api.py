@@ -337,3 +337,172 @@ def test_digits_prints_its_ablation(
     assert "seconds" not in found
     assert len(found["outcomes"]) == len(digits.SETTINGS)
     assert main(command) == 0  # the folder is known as ours
+
+
+# --- targets and features as they are in memory --------------------------------------------------
+
+
+def table_of(data: Any, **options: Any) -> compare.Table:
+    """What `compare` makes of data, without training."""
+    seen: list[compare.Table] = []
+
+    def run(table: compare.Table, *_: Any, **__: Any) -> None:
+        seen.append(table)
+        raise CompareError("enough.")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compare.api, "run", run)
+        with pytest.raises(CompareError, match="enough"):
+            compare.compare("logistic", data, **options)
+    return seen[0]
+
+
+X, Y = arrays()
+WORDS = np.where(Y.numpy() == 1, "churned", "stayed")
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        WORDS,
+        WORDS.astype(object),
+        list(WORDS),
+        pd.Series(WORDS),
+        pd.Series(WORDS, dtype="category"),
+        np.where(WORDS == "churned", 1, -1),
+        np.where(WORDS == "churned", 1.0, -1.0),
+    ],
+    ids=lambda one: f"{type(one).__name__} {getattr(one, 'dtype', '')}",
+)
+def test_targets_of_any_kind(targets: Any) -> None:
+    table = table_of((X, targets))
+    assert table.kind == "binary"
+    assert table.classes in (("churned",), ("1",))
+    assert table.targets[:, 0].tolist() == (Y == 1).tolist()
+    other = table_of((X, targets), positive="stayed" if table.classes == ("churned",) else -1)
+    assert other.targets[:, 0].tolist() == (Y == 0).tolist()
+
+
+@pytest.mark.parametrize("missing", [np.nan, None])
+@pytest.mark.parametrize("kind", ["text", "numbers", "labels"])
+def test_rows_without_a_target_are_left_out(kind: str, missing: Any) -> None:
+    values: Any = WORDS.astype(object) if kind == "text" else Y.numpy().astype(float)
+    values[:7] = missing
+    if kind == "labels":
+        values = np.stack([values, np.arange(300) % 3 == 0], axis=1).astype(float)
+    table = table_of((X, values), groups=np.arange(300) // 3, name="mine")
+    assert (table.rows, table.rows_without_target) == (293, 7)
+    torch.testing.assert_close(table.features, X[7:])
+    assert table.groups is not None
+    assert len(table.groups) == 293
+
+
+def test_missing_features_are_imputed_and_it_is_said() -> None:
+    x = X.clone()
+    x[3, 1] = float("nan")
+    x[4, 2] = float("inf")
+    table = table_of((x, Y))
+    assert isinstance(table.features, pd.DataFrame)
+    assert table.features.isna().sum().tolist() == [0, 1, 1]
+    assert [one.code for one in table.findings] == ["encoded"]
+    results = compare.compare("logistic", (x, Y), **OPTIONS)
+    assert results.data.findings[-1].code in ("encoded", "few-positives", "row-numbers")
+    with pytest.raises(CompareError, match="more than two axes must be finite"):
+        compare.compare("logistic", (x.reshape(300, 1, 3), Y))
+
+
+def test_features_as_a_frame_beside_targets() -> None:
+    frame = customers(300).drop(columns="churn")
+    table = table_of((frame, WORDS))
+    assert isinstance(table.features, pd.DataFrame)
+    assert list(table.features.columns) == list(frame.columns)
+    text = table_of((np.array([["a", 1.5], ["b", 2.5]] * 150, dtype=object), WORDS))
+    assert isinstance(text.features, pd.DataFrame)
+    assert text.features["feature 1"].dtype == float
+
+
+def test_a_frame_with_arrays_for_groups_and_time_drop_and_positive(tmp_path: Path) -> None:
+    frame = customers(300)
+    path = csv_file(tmp_path, frame)
+    for data in (frame, path):
+        table = table_of(
+            data, target="churn", positive="no", drop=["income"], groups=np.arange(300) // 2
+        )
+        assert table.classes == ("no",)
+        assert "income" not in table.features
+        assert table.groups is not None
+        assert len(np.unique(table.groups)) == 150
+        days = pd.date_range("2024-01-01", periods=300)
+        timed = table_of(data, target=["churn"], drop="income", time_order=days)
+        assert timed.time is not None
+        assert np.all(np.diff(timed.time) == 86_400)
+
+
+def test_a_number_of_costs_is_what_a_miss_costs() -> None:
+    results = compare.compare("logistic", made_table(), costs=50, **OPTIONS)
+    assert results.protocol.miss == 50
+    with pytest.raises(CompareError, match=r"costs= must be above 0 and finite, got -1"):
+        compare.compare("logistic", made_table(), costs=-1)
+    with pytest.raises(TypeError, match="costs must be a number"):
+        compare.compare("logistic", made_table(), costs="50")
+
+
+@pytest.mark.parametrize(
+    ("options", "python", "command"),
+    [
+        ({"target": "what"}, "no column 'what' for target=.", "no column 'what' for --target."),
+        ({"drop": ["what"]}, "no column 'what' for drop=.", "no column 'what' for --drop."),
+        ({"groups": "what"}, "no column 'what' for groups=.", "no column 'what' for --group."),
+        ({"time_order": "what"}, "'what' for time_order=.", "no column 'what' for --time."),
+        ({"time_order": "plan"}, "time_order='plan' must be numbers or dates", "--time plan must"),
+        ({"groups": "active"}, "groups='active' has 2 values", "--group active has 2 values"),
+        (
+            {"groups": "plan", "time_order": "age"},
+            "groups= and time_order= are two ways",
+            "--group and --time are two ways",
+        ),
+        (
+            {"positive": "x", "target": "churn,active"},
+            "positive= belongs to a",
+            "--positive belongs",
+        ),
+    ],
+)
+def test_errors_name_arguments_here_and_options_there(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: dict[str, Any],
+    python: str,
+    command: str,
+) -> None:
+    path = csv_file(tmp_path, customers(300).fillna({"plan": "basic", "age": 40}))
+    options = {"target": "churn"} | options
+    with pytest.raises(CompareError) as caught:
+        compare.compare("logistic", path, **options)
+    assert python in str(caught.value)
+    assert "--" not in str(caught.value)
+    names = {"groups": "group", "time_order": "time"}
+    words = [
+        word
+        for name, value in options.items()
+        for word in (f"--{names.get(name, name)}", ",".join(value) if name == "drop" else value)
+    ]
+    assert main(["compare", str(path), *words, "--out", str(tmp_path / "out")]) == 2
+    err = capsys.readouterr().err
+    assert command in err
+    assert "=" not in err
+
+
+def test_arrays_have_no_columns_to_name() -> None:
+    with pytest.raises(CompareError, match="drop= belongs to a path or a data frame"):
+        compare.compare("logistic", (X, Y), drop=["x"])
+    with pytest.raises(CompareError, match=r"groups= must be \(300,\), got 'who'"):
+        compare.compare("logistic", (X, Y), groups="who")
+    with pytest.raises(CompareError, match=r"time_order= must be \(300,\), got \(4,\)"):
+        compare.compare("logistic", (X, Y), time_order=[1, 2, 3, 4])
+
+
+def test_the_folder_is_an_argument_too(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(CompareError, match="Name another folder with out="):
+        compare.compare("logistic", made_table(), out=tmp_path)

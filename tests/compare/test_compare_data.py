@@ -14,7 +14,7 @@ from tables import csv_file, customers, made_table
 
 from refocal import compare
 from refocal.compare import CompareError
-from refocal.compare.prepare import Prepared
+from refocal.compare.data.prepare import Prepared
 from refocal.compare.splits import protocol, splits
 
 PARTS = ("train", "valid", "test")

@@ -20,6 +20,7 @@ from sklearn.metrics import (
 from tables import made_table
 
 from refocal.compare.curves import _curve
+from refocal.compare.data.prepare import Prepared
 from refocal.compare.gradient import gradient_shares
 from refocal.compare.links import sigmoid
 from refocal.compare.measuring import calibrate
@@ -33,7 +34,6 @@ from refocal.compare.measuring.scored import (
 )
 from refocal.compare.measuring.summarise import _precision_recall, confusion, decisions
 from refocal.compare.plan import Costs
-from refocal.compare.prepare import Prepared
 from refocal.compare.ranking import Ranking
 from refocal.compare.splits import splits
 from refocal.compare.training.losses import Loss, focal

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from spellings import grouped, plain_frame, text
 
 from refocal import compare
 from refocal.__main__ import main
 from refocal.compare import CompareError
-from refocal.compare.prepare import Prepared
+from refocal.compare.data.columns import clean
+from refocal.compare.data.prepare import Prepared
 from refocal.compare.splits import splits
 
 ENOUGH = "as far as the training."
@@ -70,7 +75,7 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 files = st.one_of(tables(), damaged(), st.binary(max_size=60))
 suffixes = st.sampled_from(
-    [".csv"] * 6 + [".csv.gz", ".zip", ".xz", ".parquet", ".arrow", "", ".é"]
+    [".csv"] * 6 + [".csv.gz", ".zip", ".xz", ".parquet", ".arrow", ".xlsx", ".xls", "", ".é"]
 )
 
 # ---------------------------------------------------------------------------------------------
@@ -197,3 +202,69 @@ def test_any_name_of_a_file_or_folder(name: str) -> None:
             status, _, err = outcome(arguments)
             assert status == 0 if arguments[0] == "plot" and not err else status == 2
             assert err.count("\n") <= 1 + name.count("\n")
+
+
+# ---------------------------------------------------------------------------------------------
+# a table written in any of the spellings reads as the plain one
+
+
+@st.composite
+def spelled(draw: st.DrawFn) -> tuple[str, bytes]:
+    """A table plainly, and in some spelling."""
+    rows = draw(st.integers(30, 60))
+    frame = plain_frame(rows, seed=draw(st.integers(0, 9)))
+    where = draw(st.sampled_from([0, 7, 11]))
+    if where:
+        frame.loc[np.arange(rows) % where == 2, "amount"] = np.nan
+    decimal = draw(st.sampled_from([".", ","]))
+    thousands = draw(
+        st.sampled_from([" ", "'", "\u00a0", "\u2009", "." if decimal == "," else ","])
+    )
+    shape = draw(st.sampled_from(["{}", "{} €", "{} kg", "USD {}", "{}"]))
+    grouping = grouped(thousands, decimal) if draw(st.booleans()) else None
+
+    def amount(value: float) -> str:
+        return shape.format(grouping(value) if grouping else repr(value).replace(".", decimal))
+
+    def share(value: float) -> str:
+        return repr(value).replace(".", decimal)
+
+    day = draw(st.sampled_from(["%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d %b %Y"]))
+    written = text(
+        frame,
+        separator=draw(st.sampled_from(",;\t|")),
+        amount=amount,
+        share=share,
+        day=lambda one: f"{one:{day}}",
+        end=draw(st.sampled_from(["\n", "\r\n", "\r"])),
+        quoting=draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])),
+        above=draw(st.sampled_from(["", "", "exported by hand\n", "\ufeff"])),
+        below=draw(st.sampled_from(["", "", "Total\n", "\n\n"])),
+    )
+    encodings = ["utf-8", "utf-8-sig", "utf-16"]
+    if written.isascii() or not set("\u2009\ufeff") & set(written):
+        encodings.append("cp1252")
+    return text(frame), written.encode(draw(st.sampled_from(encodings)))
+
+
+@given(spelled())
+@settings(max_examples=150)
+def test_any_spelling_reads_as_the_plain_table(tables: tuple[str, bytes]) -> None:
+    with folder() as here:
+        (here / "plain.csv").write_text(tables[0])
+        (here / "spelled.csv").write_bytes(tables[1])
+        plain = compare.read_table(here / "plain.csv", target="ended")
+        found = compare.read_table(here / "spelled.csv", target="ended")
+        np.testing.assert_array_equal(found.targets, plain.targets)
+        pd.testing.assert_frame_equal(found.features, plain.features, rtol=1e-12)
+
+
+@given(st.lists(cells, min_size=20, max_size=60))
+@settings(max_examples=150)
+def test_a_column_of_anything_is_read_or_left_out(column: list[str]) -> None:
+    """Whatever stands in the cells: the other column stays, and every row has a value or none."""
+    frame = pd.DataFrame({"any": column})
+    frame["x"] = np.arange(len(frame)) % 7 + 0.5
+    found = clean(frame, typed=False)
+    np.testing.assert_array_equal(found.features["x"], frame["x"])
+    assert len(found.features) == len(frame)

@@ -21,7 +21,7 @@ from torch import nn
 
 from refocal import compare
 from refocal.compare import CompareError, Plan, by_name
-from refocal.compare.prepare import Prepared
+from refocal.compare.data.prepare import Prepared
 from refocal.compare.splits import splits
 from refocal.compare.training.losses import Loss, families, focal
 from refocal.compare.training.models import Effort, Fit

@@ -14,9 +14,10 @@ from pyarrow import feather, ipc
 from tables import csv_file, customers, made_table
 
 from refocal import compare
-from refocal.compare import CompareError, reading
-from refocal.compare.columns import clean
-from refocal.compare.findings import check
+from refocal.compare import CompareError
+from refocal.compare.data import memory
+from refocal.compare.data.columns import clean
+from refocal.compare.data.findings import check
 from refocal.compare.splits import splits
 
 # --- files ---------------------------------------------------------------------------------------
@@ -57,7 +58,7 @@ def test_a_file_larger_than_memory_is_refused_with_an_estimate(
     else:
         write(path, frame)
     compare.read_table(path, target="churn")
-    monkeypatch.setattr(reading, "available_bytes", lambda: 1e4)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1e4)
     with pytest.raises(CompareError, match=r"would take about \d+\.\d GB of memory and 0\.0 GB"):
         compare.read_table(path, target="churn")
 
@@ -65,8 +66,8 @@ def test_a_file_larger_than_memory_is_refused_with_an_estimate(
 def test_the_estimate_is_near_what_a_file_takes(tmp_path: Path) -> None:
     frame = customers(20_000)
     taken = pd.read_csv(csv_file(tmp_path, frame)).memory_usage(deep=True).sum()
-    assert_allclose(reading.estimate_bytes(tmp_path / "customers.csv"), taken, rtol=0.1)
-    assert reading.available_bytes() is None or reading.available_bytes() > 0
+    assert_allclose(memory.estimate_bytes(tmp_path / "customers.csv"), taken, rtol=0.1)
+    assert memory.available_bytes() is None or memory.available_bytes() > 0
 
 
 def test_a_missing_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +93,8 @@ def test_dates_become_days_and_their_parts() -> None:
     dates = pd.Series(pd.date_range("2013-01-30 22:00", periods=60, freq="h"))
     text = dates.dt.strftime("%Y-%m-%d %H:%M").copy()  # older pandas: else a view
     text[3] = None
-    found = clean(pd.DataFrame({"at": text, "zone": dates.dt.tz_localize("Europe/Berlin")}))
+    frame = pd.DataFrame({"at": text, "zone": dates.dt.tz_localize("Europe/Berlin")})
+    found = clean(frame).features
     parts = [
         f"{name}: {part}" for name in ("at", "zone") for part in ("day", "month", "weekday", "hour")
     ]
@@ -106,7 +108,7 @@ def test_dates_become_days_and_their_parts() -> None:
 
 def test_a_date_without_hours_has_no_hour() -> None:
     text = pd.Series(pd.date_range("2013-01-01", periods=50)).astype(str)
-    assert [name for name in clean(pd.DataFrame({"at": text})) if "hour" in name] == []
+    assert [name for name in clean(pd.DataFrame({"at": text})).features if "hour" in name] == []
 
 
 def test_categories_that_look_like_text_or_dates_stay() -> None:
@@ -115,19 +117,24 @@ def test_categories_that_look_like_text_or_dates_stay() -> None:
         {
             "few": generator.choice(["a longer name of a product", "another long name"], 100),
             "code": [f"X{k:05}" for k in range(100)],
-            "nearly": ["2013-01-01"] * 99 + ["soon"],
+            "often": ["2013-01-01"] * 80 + ["soon"] * 20,
             "flag": generator.random(100) < 0.5,
         }
     )
-    found = clean(frame)
-    assert list(found.columns) == ["few", "code", "nearly", "flag"]
+    found = clean(frame).features
+    assert list(found.columns) == ["few", "code", "often", "flag"]
     assert found["flag"].dtype == float
 
 
-def test_free_text_is_refused_by_name_with_the_way_out() -> None:
+def test_free_text_is_left_out_by_name_with_the_way_out() -> None:
     frame = pd.DataFrame({"note": [f"this is note number {k}" for k in range(50)], "x": range(50)})
-    with pytest.raises(CompareError, match=r"'note'\. Leave it out with --drop note, or replace"):
-        clean(frame)
+    found = clean(frame)
+    assert list(found.features.columns) == ["x"]
+    (told,) = found.findings
+    assert (told.code, told.severity) == ("free-text", "warning")
+    assert "'note' is free text" in told.message
+    with pytest.raises(CompareError, match="'note' is free text"):
+        clean(frame[["note"]])
 
 
 def test_several_targets_are_labels(tmp_path: Path) -> None:
@@ -139,7 +146,7 @@ def test_several_targets_are_labels(tmp_path: Path) -> None:
     assert_array_equal(table.targets[:, 0], frame["churn"] == "yes")
     assert_array_equal(table.targets[:, 1], frame["late"] == 1)
     assert "income" not in table.features
-    with pytest.raises(CompareError, match="--positive belongs to a single --target"):
+    with pytest.raises(CompareError, match="positive= belongs to a single target="):
         compare.read_table(path, target="churn,late", positive="1")
 
 

@@ -16,8 +16,8 @@ from tables import csv_file, customers, made_table
 
 from refocal import compare
 from refocal.compare import CompareError, Plan, by_name, workplace
+from refocal.compare.data.prepare import Prepared
 from refocal.compare.folder import STUDY
-from refocal.compare.prepare import Prepared
 from refocal.compare.progress import Progress
 from refocal.compare.splits import splits
 from refocal.compare.training import search

@@ -15,7 +15,7 @@ from tables import made_table
 
 from refocal import compare
 from refocal.compare import Plan, by_name, experiment
-from refocal.compare.prepare import Prepared
+from refocal.compare.data.prepare import Prepared
 from refocal.compare.splits import splits
 from refocal.compare.training.forecast import forecast
 from refocal.compare.training.logistic import minimise

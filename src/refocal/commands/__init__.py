@@ -9,6 +9,11 @@ import sys
 
 
 def refuse(command: str, reason: object) -> int:
-    """One line on standard error, and the exit status of a refused command."""
+    """One line on standard error, and the exit status of a refused command.
+
+    An error of the library names its arguments; here they are called as the options are.
+    """
+    if hasattr(reason, "on_command_line"):
+        reason = reason.on_command_line()
     print(f"refocal {command}: {reason}", file=sys.stderr)
     return 2

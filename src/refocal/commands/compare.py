@@ -23,7 +23,11 @@ def add(commands: Any) -> None:
     )
     data = parser.add_argument_group("data")
     data.add_argument(
-        "file", nargs="?", type=Path, metavar="FILE", help="CSV, Parquet or Arrow; or: digits"
+        "file",
+        nargs="?",
+        type=Path,
+        metavar="FILE",
+        help="CSV (any separator and encoding), Excel, Parquet or Arrow; or: digits",
     )
     data.add_argument(
         "--target", metavar="COLUMN", help="column of FILE to predict; several by commas"

@@ -12,7 +12,9 @@ from typing import Any
 try:
     from refocal.compare.api import compare
     from refocal.compare.curves import focal_svg
-    from refocal.compare.data import flights_table, frame_table, read_table
+    from refocal.compare.data.flights import flights_table
+    from refocal.compare.data.sources import frame_table, read_table
+    from refocal.compare.data.table import Table
     from refocal.compare.diagnosis import Diagnosis, diagnose, read_logits
     from refocal.compare.diagnosis import to_json as diagnosis_json
     from refocal.compare.errors import CompareError
@@ -21,7 +23,6 @@ try:
     from refocal.compare.plan import Costs, Plan
     from refocal.compare.report.files import rebuild, summary, write
     from refocal.compare.results import Results
-    from refocal.compare.table import Table
     from refocal.compare.training.models import NAMES, by_name
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("refocal"):

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from refocal.compare.data import frame_table, read_table
-from refocal.compare.errors import CompareError
+from refocal.compare.data.arrays import array_table
+from refocal.compare.data.sources import frame_table, read_table
+from refocal.compare.data.table import Table
+from refocal.compare.errors import CompareError, argument
 from refocal.compare.experiment import run
 from refocal.compare.folder import workplace
-from refocal.compare.plan import Plan
+from refocal.compare.plan import Costs, Plan
 from refocal.compare.report.files import write
 from refocal.compare.results import Results
-from refocal.compare.table import Bools, Kind, Table, one_hot
 from refocal.compare.training.models import Model, by_name
 from refocal.compare.training.networks import Network
+
+# What the readers call otherwise than `compare` does.
+_ARGUMENTS = {"group": "groups", "time": "time_order"}
 
 ModelLike: TypeAlias = str | Callable[[int, int], nn.Module] | Sequence[Any]
 
@@ -30,7 +33,9 @@ def compare(
     model: ModelLike,
     data: Any,
     *,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
+    positive: Any = None,
+    drop: Sequence[str] = (),
     classes: Sequence[str] | None = None,
     groups: Any = None,
     time_order: Any = None,
@@ -48,15 +53,21 @@ def compare(
             which takes float32 features `(n, ...)` and returns logits `(n, outputs)`; or a list of
             these. A function's `__name__` is what the report calls it.
         data: a `Table`; a path or a data frame, with `target`; a pair (features, targets) of arrays
-            or tensors of n rows; or a map-style torch dataset of such pairs.
-            Targets `(n,)`: 0 and 1, or class indices; `(n, K)` of 0 and 1: labels of their own.
-        target: column of a path or data frame to predict; several by commas.
+            or tensors of n rows; or a map-style torch dataset of such pairs. Rows without a target
+            are left out; missing features are imputed.
+            Targets `(n,)`: 0 and 1, class indices, or values of any kind, text too; `(n, K)` of 0
+            and 1: labels of their own.
+        target: column of a path or data frame to predict; several as a list or by commas.
+        positive: the value of the target that counts as positive, against all the others; None for
+            the rarer of two.
+        drop: columns of a path or data frame to leave out.
         classes: names of the classes of array targets; of a binary task the positive one's.
         groups: `(n,)`, or a column of a path or data frame: rows that stay together.
         time_order: `(n,)`, or a column: no split trains on the future.
         name: of array data, for the report.
         plan: how much work; or give its fields as keywords: ``seed``, ``repeats``, ``epochs``,
-            ``quick``, ``margin``, ``costs``, ``trials``, ``storage``.
+            ``quick``, ``margin``, ``costs`` (a number is what a missed positive costs, in false
+            alarms), ``trials``, ``storage``.
         out: folder for the report and for what `resume` needs; None to write nothing.
         resume: continue or extend what is in the folder.
         **options: fields of `Plan`.
@@ -78,19 +89,19 @@ def compare(
         >>> results.recommendation.model
         'linear'
     """
-    if plan is not None and options:
-        both = ", ".join(options)
-        raise TypeError(f"compare: give either a plan or its fields, got a plan and {both}.")
-    plan = plan or Plan(**options)
-    table = _table(data, target, classes, groups, time_order, name)
-    models = _models(model)
-    if out is None:
-        return run(table, models, plan)
-    started = time.monotonic()
-    with workplace(Path(out), resume=resume) as folder:
-        results = run(table, models, plan, folder=folder)
-        write(results, folder, seconds=time.monotonic() - started)
-    return results
+    try:
+        plan = _plan(plan, options)
+        table = _table(data, target, positive, drop, classes, groups, time_order, name)
+        models = _models(model)
+        if out is None:
+            return run(table, models, plan)
+        started = time.monotonic()
+        with workplace(Path(out), resume=resume) as folder:
+            results = run(table, models, plan, folder=folder)
+            write(results, folder, seconds=time.monotonic() - started)
+        return results
+    except CompareError as error:
+        raise error.renamed(_ARGUMENTS) from error.__cause__
 
 
 def _models(model: ModelLike) -> list[Model]:
@@ -111,7 +122,9 @@ def _models(model: ModelLike) -> list[Model]:
 
 def _table(
     data: Any,
-    target: str | None,
+    target: str | Sequence[str] | None,
+    positive: Any,
+    drop: Sequence[str],
     classes: Sequence[str] | None,
     groups: Any,
     time_order: Any,
@@ -119,65 +132,35 @@ def _table(
 ) -> Table:
     if isinstance(data, Table):
         return data
-    if isinstance(data, str | Path | pd.DataFrame):
-        if target is None:
-            raise CompareError("which column to predict? Pass target=.")
-        if isinstance(data, pd.DataFrame):
-            return frame_table(data, name=Path(name), target=target, group=groups, time=time_order)
-        return read_table(Path(data), target=target, group=groups, time=time_order)
-    features, targets = _pair(data)
-    kind, labels = _labels(targets)
-    if len(features) != len(labels):
-        raise CompareError(f"features have {len(features)} rows and targets {len(labels)}.")
-    names = tuple(classes or (["1"] if kind == "binary" else map(str, range(labels.shape[1]))))
-    if len(names) != labels.shape[1]:
-        raise CompareError(f"classes must be {labels.shape[1]} names, got {len(names)}.")
-    return Table(
-        name=name,
-        features=features,
-        targets=labels,
-        target="targets",
-        classes=names,
-        kind=kind,
-        groups=None if groups is None else pd.factorize(np.asarray(groups))[0].astype(np.int64),
-        group_name="row" if groups is None else "group",
-        time=None if time_order is None else np.asarray(time_order, dtype=np.float64),
-    )
-
-
-def _pair(data: Any) -> tuple[Tensor, Any]:
-    if not (isinstance(data, tuple | list) and len(data) == 2):
-        try:
-            rows = [data[k] for k in range(len(data))]
-            data = ([x for x, _ in rows], [y for _, y in rows])
-        except (TypeError, ValueError, KeyError) as error:
-            raise CompareError(
-                "data must be a Table, a path, a data frame, a pair (features, targets) or a torch"
-                f" dataset of such pairs, got {type(data).__name__}."
-            ) from error
-    features, targets = data
-    return _stacked(features).float(), _stacked(targets).numpy()
-
-
-def _stacked(values: Any) -> Tensor:
-    if isinstance(values, Tensor):
-        return values.detach().cpu()
-    if isinstance(values, list | tuple) and values and isinstance(values[0], Tensor):
-        return torch.stack([one.detach().cpu() for one in values])
-    return torch.from_numpy(np.asarray(values))
-
-
-def _labels(targets: Any) -> tuple[Kind, Bools]:
-    if targets.ndim not in (1, 2) or not (targets == np.round(targets)).all() or targets.min() < 0:
-        raise CompareError(
-            "targets must be (n,) of class indices from 0, or (n, K) of 0 and 1, got"
-            f" {targets.dtype} {targets.shape}."
+    if not isinstance(data, str | Path | pd.DataFrame):
+        if drop or target is not None:
+            which = "drop" if drop else "target"
+            raise CompareError(f"{argument(which)} belongs to a path or a data frame.")
+        return array_table(
+            data, name=name, classes=classes, positive=positive, group=groups, time=time_order
         )
-    if targets.ndim == 2:
-        if targets.max() > 1:
-            raise CompareError("targets (n, K) must be 0 and 1.")
-        return ("binary" if targets.shape[1] == 1 else "multilabel"), targets.astype(bool)
-    largest = int(targets.max())
-    if largest > 1:
-        return "multiclass", one_hot(targets.astype(np.int64), largest + 1)
-    return "binary", targets.astype(bool)[:, None]
+    if target is None:
+        raise CompareError(f"which column to predict? Pass {argument('target')}.")
+    columns: dict[str, Any] = {"target": target, "positive": positive, "drop": drop}
+    if isinstance(data, pd.DataFrame):
+        return frame_table(data, name=Path(name), group=groups, time=time_order, **columns)
+    return read_table(Path(data), group=groups, time=time_order, **columns)
+
+
+def _plan(plan: Plan | None, options: dict[str, Any]) -> Plan:
+    if plan is not None:
+        if options:
+            both = ", ".join(options)
+            raise TypeError(f"compare: give either a plan or its fields, got a plan and {both}.")
+        return plan
+    costs = options.get("costs")
+    if isinstance(costs, int | float) and not isinstance(costs, bool):
+        if not 0 < costs < math.inf:
+            raise CompareError(f"{argument('costs')} must be above 0 and finite, got {costs:g}.")
+        options = options | {"costs": Costs(miss=float(costs))}
+    elif costs is not None and not isinstance(costs, Costs):
+        raise TypeError(
+            "compare: costs must be a number, the cost of a missed positive in false alarms, or a"
+            f" Costs, got {type(costs).__name__}."
+        )
+    return Plan(**options)

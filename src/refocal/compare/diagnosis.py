@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from refocal.budget import GradientBudget, Suggestion, gradient_budget, suggest
-from refocal.compare.errors import CompareError
+from refocal.compare.data.table import Bools, Floats, one_hot
+from refocal.compare.errors import CompareError, argument
 from refocal.compare.links import log_odds, log_probabilities
 from refocal.compare.measuring import calibrate, likelihood
 from refocal.compare.measuring.likelihood import CalibrationTest
-from refocal.compare.table import Bools, Floats, one_hot
 from refocal.compare.training.losses import Loss
 from refocal.probabilities import TemperatureFit, fit_temperature
 
@@ -223,11 +223,13 @@ def _checked(
         raise CompareError(f"targets must be whole numbers from 0 to {classes - 1}.")
     softmax = z.shape[1] > 1
     if softmax and alpha is not None:
-        raise CompareError("--alpha belongs to one column of logits; several take none.")
+        raise CompareError(
+            f"{argument('alpha')} belongs to one column of logits; several take none."
+        )
     if alpha is not None and not 0 < alpha < 1:
-        raise CompareError(f"--alpha must be between 0 and 1, got {alpha:g}.")
+        raise CompareError(f"{argument('alpha')} must be between 0 and 1, got {alpha:g}.")
     if gamma is not None and not 0 <= gamma < math.inf:
-        raise CompareError(f"--gamma must be 0 or more, got {gamma:g}.")
+        raise CompareError(f"{argument('gamma')} must be 0 or more, got {gamma:g}.")
     labels = one_hot(y.long().numpy(), classes)
     if not softmax:
         labels = labels[:, 1:]
@@ -270,11 +272,12 @@ def _from_npz(path: Path) -> tuple[Any, Any]:
 
 
 def _from_parquet(path: Path) -> tuple[Any, Any]:
-    from refocal.compare.reading import PARQUET, read_frame
+    from refocal.compare.data.columnar_files import PARQUET
+    from refocal.compare.data.files import read_file
 
     if path.suffix.lower() not in PARQUET:
         raise CompareError(f"{path} must be an .npz or a .parquet file.")
-    frame = read_frame(path)
+    frame = read_file(path).frame
     several = [name for name in frame.columns if name.startswith("logits_")]
     several.sort(key=lambda name: (len(name), name))
     columns = ["logits"] if "logits" in frame.columns else several

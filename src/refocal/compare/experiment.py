@@ -7,21 +7,21 @@ from pathlib import Path
 
 import numpy as np
 
+from refocal.compare.data.findings import best_precisions, check
+from refocal.compare.data.prepare import Prepared
+from refocal.compare.data.table import Table
 from refocal.compare.errors import CompareError
 from refocal.compare.explore import explore
-from refocal.compare.findings import check
 from refocal.compare.measuring.figures import figures_of
 from refocal.compare.measuring.intervals import Design
 from refocal.compare.measuring.measured import SplitFigures, Trained, measure
 from refocal.compare.measuring.scored import ENOUGH_FOR_STEPS, Scored
 from refocal.compare.measuring.summarise import questions, summarise
 from refocal.compare.plan import Plan
-from refocal.compare.prepare import Prepared
 from refocal.compare.progress import Progress, duration
 from refocal.compare.report.recommend import recommend
 from refocal.compare.results import Data, Finding, LossResult, PartResult, Protocol, Results
 from refocal.compare.splits import FOLDS, protocol, splits
-from refocal.compare.table import Table
 from refocal.compare.training.forecast import forecast
 from refocal.compare.training.losses import Family, families
 from refocal.compare.training.models import Model
@@ -61,6 +61,8 @@ def run(
     figures = figures_of(table.classes, isotonic=steps, multiclass=table.kind == "multiclass")
     store = FitStore(folder)
     progress = Progress(0)
+    for finding in table.findings:
+        progress.note(f"{table.name}: {finding.message}")
     trained: list[list[Trained]] = []
     measured: list[SplitFigures] = []
     inputs = 0
@@ -97,9 +99,9 @@ def run(
     finally:
         progress.close()
     design = _design(table, found)
-    described = _data(table, found[0], inputs)
     with one_thread():
         results = summarise(trained, measured, figures, design)
+    described = _data(table, found[0], inputs, best_precisions(results, table.classes))
     described.findings.extend(_ends(results, described.findings))
     how = Protocol(
         split=protocol(table),
@@ -202,7 +204,7 @@ def _limits(findings: Sequence[Finding], plan: Plan) -> list[str]:
     limits = []
     if plan.quick:
         limits.append("a quick look trains too little, so run it without --quick")
-    if any(one.code == "gives-away" and one.severity == "problem" for one in findings):
+    if any(one.leak for one in findings):
         limits.append("a column gives the target away; leave it out first")
     return limits
 
@@ -229,7 +231,7 @@ def _ends(results: Sequence[LossResult], known: Sequence[Finding]) -> list[Findi
     return found
 
 
-def _data(table: Table, first: Prepared, inputs: int) -> Data:
+def _data(table: Table, first: Prepared, inputs: int, precisions: list[float]) -> Data:
     rates = np.array(first.base_rates)
     test = first.labels("test").mean(0)
     surprise = -test * np.log(rates)
@@ -252,5 +254,5 @@ def _data(table: Table, first: Prepared, inputs: int) -> Data:
             for name, rows in first.split.parts().items()
         ],
         base_rate_log_loss=float(loss),
-        findings=check(table, first.split),
+        findings=check(table, first.split, precisions),
     )

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from refocal.compare.data.table import Bools, Floats
 from refocal.compare.gradient import example_kinds, gradient_sizes
 from refocal.compare.links import sigmoid
-from refocal.compare.table import Bools, Floats
 from refocal.compare.training.losses import Loss
 from refocal.probabilities import sigmoid_logit
 

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from refocal.compare.errors import CompareError
+from refocal.compare.errors import CompareError, argument
 from refocal.compare.results import SCHEMA
 from refocal.compare.training.store import FITS
 from refocal.files import replacing
@@ -46,19 +46,24 @@ def check_folder(folder: Path, *, resume: bool = False) -> None:
     try:
         folder = folder.resolve()
         if folder.exists() and not folder.is_dir():
-            raise CompareError(f"{folder} is not a folder. Name another one with --out.")
+            raise CompareError(
+                f"{folder} is not a folder. Name another one with {argument('out')}."
+            )
         if folder == Path.cwd():
-            raise CompareError("the folder is the current one. Name a new one with --out.")
+            raise CompareError(
+                f"the folder is the current one. Name a new one with {argument('out')}."
+            )
         foreign = _foreign(folder)
         if foreign is not None:
             raise CompareError(
                 f"{folder} holds {foreign}, which this command did not write. Name another folder"
-                " with --out."
+                f" with {argument('out')}."
             )
         if not resume and _unfinished(folder):
             raise CompareError(
-                f"{folder} holds a comparison that was stopped. Continue it with --resume, name"
-                " another folder with --out, or delete this one."
+                f"{folder} holds a comparison that was stopped. Continue it with"
+                f" {argument('resume', True)}, name"
+                f" another folder with {argument('out')}, or delete this one."
             )
         above = next(path for path in (folder, *folder.parents) if path.exists())
         with tempfile.TemporaryDirectory(dir=above, prefix=".refocal-"):
@@ -133,7 +138,8 @@ def write_files(folder: Path, files: dict[str, str]) -> None:
 def unwritable(folder: Path, error: OSError) -> CompareError:
     """The one line for a folder that cannot be written."""
     return CompareError(
-        f"{folder} cannot be written: {error.strerror or error}. Name another folder with --out."
+        f"{folder} cannot be written: {error.strerror or error}. Name another folder with"
+        f" {argument('out')}."
     )
 
 
@@ -166,7 +172,7 @@ def _locked(folder: Path) -> Iterator[None]:
 def _busy(folder: Path) -> CompareError:
     return CompareError(
         f"another comparison is at work in {folder}. Wait for it, or name another folder with"
-        " --out."
+        f" {argument('out')}."
     )
 
 

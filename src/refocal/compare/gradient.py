@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from refocal.compare.data.table import Bools, Floats
 from refocal.compare.results import Share
-from refocal.compare.table import Bools, Floats
 from refocal.compare.training.losses import Loss
 
 # The kinds are shares of this data's own examples. By a fixed threshold on p_t nearly every

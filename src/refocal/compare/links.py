@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refocal.compare.table import Floats, Kind
+from refocal.compare.data.table import Floats, Kind
 from refocal.compare.training.losses import Loss
 from refocal.posterior import sigmoid_posterior, softmax_posterior
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from refocal.compare.errors import CompareError
+from refocal.compare.errors import CompareError, argument
 from refocal.compare.splits import FOLDS
 from refocal.compare.training.models import QUICK, Effort, Model
 from refocal.compare.training.settings import Axis
@@ -59,10 +59,11 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.repeats is not None and self.repeats < 1:
-            raise CompareError(f"repeats must be 1 or more, got {self.repeats}.")
+            raise CompareError(f"{argument('repeats')} must be 1 or more, got {self.repeats}.")
         if self.margin is not None and not 0 < self.margin < 1:
             raise CompareError(
-                f"margin must be between 0 and 1, in average precision, got {self.margin:g}."
+                f"{argument('margin')} must be between 0 and 1, in average precision, got"
+                f" {self.margin:g}."
             )
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from refocal.compare.table import Bools, Floats, Integers
+from refocal.compare.data.table import Bools, Floats, Integers
 
 
 class Ranking:

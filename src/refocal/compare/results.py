@@ -211,12 +211,14 @@ class Finding:
         severity: "note", "warning" or "problem".
         message: what it is.
         advice: what to do.
+        leak: a column gives the target away, so that no verdict stands until it is dropped.
     """
 
     code: str
     severity: str
     message: str
     advice: str
+    leak: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from refocal.compare.errors import CompareError
-from refocal.compare.table import Integers, Table
+from refocal.compare.data.table import Integers, Table
+from refocal.compare.errors import CompareError, argument
 
 FOLDS = 5  # one for test, one for validation, three for training
 FEWEST = 10  # examples of each class: below, no split can measure anything
@@ -125,7 +125,9 @@ def _check_parts(table: Table, split: Split) -> None:
             if count in (0, len(rows)):
                 which = "positive" if count == 0 else "negative"
                 of = "" if table.kind == "binary" else f" of {name!r}"
-                way_out = "another --seed" if table.time is None else "fewer --repeats"
+                way_out = f"another {argument('seed')}"
+                if table.time is not None:
+                    way_out = f"fewer {argument('repeats')}"
                 raise CompareError(
                     f"the {part} part of {table.name} has no {which} example{of}. Use more rows or"
                     f" {way_out}."

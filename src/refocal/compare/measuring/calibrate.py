@@ -9,9 +9,9 @@ import numpy as np
 from sklearn.calibration import calibration_curve
 from sklearn.isotonic import IsotonicRegression
 
+from refocal.compare.data.table import Bools, Floats
 from refocal.compare.links import sigmoid
 from refocal.compare.results import Curve
-from refocal.compare.table import Bools, Floats
 
 # A reading of the logits is as good as another when it keeps this much of its gain in log loss.
 _AS_GOOD = 0.98

@@ -12,11 +12,11 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
+from refocal.compare.data.table import Floats
 from refocal.compare.measuring import calibrate, influence
 from refocal.compare.measuring.influence import Measure
 from refocal.compare.measuring.intervals import Scale
 from refocal.compare.measuring.scored import ISOTONIC, READINGS, Scored
-from refocal.compare.table import Floats
 
 Measured: TypeAlias = Callable[[Scored], Measure]
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refocal.compare.table import Bools, Floats, Integers
+from refocal.compare.data.table import Bools, Floats, Integers
 
 
 class Measure(NamedTuple):

@@ -15,8 +15,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 from scipy.stats import t as student  # type: ignore[import-untyped]
 
+from refocal.compare.data.table import Floats
 from refocal.compare.results import Estimate
-from refocal.compare.table import Floats
 
 LEVEL = 0.95
 # A difference cannot be known more exactly than what this many positives, changing places, make.

@@ -22,8 +22,8 @@ from scipy.optimize import minimize, minimize_scalar  # type: ignore[import-unty
 from scipy.special import logsumexp  # type: ignore[import-untyped]
 from scipy.stats import chi2  # type: ignore[import-untyped]
 
+from refocal.compare.data.table import Bools, Floats, Integers
 from refocal.compare.measuring import calibrate
-from refocal.compare.table import Bools, Floats, Integers
 
 LEVEL = 0.03  # of false alarms: several batches of tables stay below 5 % with it
 WORTH_NAMING = 0.005  # of what the probabilities gain over the base rate

@@ -8,10 +8,10 @@ from itertools import permutations
 
 import numpy as np
 
+from refocal.compare.data.table import Floats, Integers
 from refocal.compare.measuring.figures import MAIN, Figure
 from refocal.compare.measuring.influence import Measure, row_variance
 from refocal.compare.measuring.scored import Scored
-from refocal.compare.table import Floats, Integers
 from refocal.compare.training.losses import Family
 from refocal.compare.training.models import Model
 from refocal.compare.training.tuning import Picked

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from refocal.compare.data.prepare import Prepared
+from refocal.compare.data.table import Bools, Floats
 from refocal.compare.links import log_odds, log_probabilities
 from refocal.compare.measuring import calibrate
 from refocal.compare.plan import Costs
-from refocal.compare.prepare import Prepared
-from refocal.compare.table import Bools, Floats
 from refocal.compare.training.losses import Loss
 from refocal.compare.training.models import Fit
 from refocal.probabilities import fit_temperature

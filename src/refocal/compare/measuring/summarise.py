@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.metrics import precision_recall_curve
 
+from refocal.compare.data.table import Bools, Floats
 from refocal.compare.gradient import gradient_shares
 from refocal.compare.links import sigmoid
 from refocal.compare.measuring import calibrate
@@ -30,7 +31,6 @@ from refocal.compare.results import (
     Probabilities,
     Question,
 )
-from refocal.compare.table import Bools, Floats
 
 SECOND_LEVEL = 0.975
 _POINTS = 200  # of a drawn curve

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from refocal.compare.curves import draw_loss, draw_slope
+from refocal.compare.data.table import Floats
 from refocal.compare.drawing import COLOURS, DASHES, INK, axes, style, to_svg
 from refocal.compare.results import LossResult, Probabilities, Results
-from refocal.compare.table import Floats
 
 
 def plots(results: Results) -> dict[str, str]:

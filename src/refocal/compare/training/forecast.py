@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from refocal.compare.data.prepare import Prepared
+from refocal.compare.data.table import Integers
 from refocal.compare.plan import Plan
-from refocal.compare.prepare import Prepared
 from refocal.compare.splits import Split
-from refocal.compare.table import Integers
 from refocal.compare.training.models import Model
 from refocal.compare.training.settings import central
 from refocal.compare.training.tuning import Contest, planned, rungs

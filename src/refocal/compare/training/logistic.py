@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from refocal.boosting import numeric
-from refocal.compare.prepare import Prepared
-from refocal.compare.table import Bools, Floats
+from refocal.compare.data.prepare import Prepared
+from refocal.compare.data.table import Bools, Floats
 from refocal.compare.training.losses import Loss
 from refocal.compare.training.models import Effort, Fit, Watch, validation_score
 from refocal.compare.training.settings import Axis, Setting

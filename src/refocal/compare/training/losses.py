@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from refocal.compare.table import Kind
+from refocal.compare.data.table import Kind
 from refocal.losses import sigmoid_focal_loss, softmax_focal_loss
 from refocal.parameters import inverse_frequency_weights
 

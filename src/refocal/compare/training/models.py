@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from refocal.compare.data.prepare import Prepared
+from refocal.compare.data.table import Bools, Floats
 from refocal.compare.errors import CompareError
 from refocal.compare.links import log_odds
-from refocal.compare.prepare import Prepared
-from refocal.compare.table import Bools, Floats
 from refocal.compare.training.losses import Loss
 from refocal.compare.training.settings import Axis, Setting
 from refocal.digits import average_precision

@@ -18,9 +18,9 @@ from typing import ClassVar, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from refocal.compare.data.prepare import Prepared
+from refocal.compare.data.table import Bools, Floats
 from refocal.compare.errors import CompareError
-from refocal.compare.prepare import Prepared
-from refocal.compare.table import Bools, Floats
 from refocal.compare.training.losses import Loss
 from refocal.compare.training.models import NAMES, Effort, Fit, Watch, validation_score
 from refocal.compare.training.settings import Axis, Setting

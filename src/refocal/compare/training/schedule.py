@@ -10,8 +10,8 @@ from typing import TypeVar
 
 import torch
 
+from refocal.compare.data.prepare import Prepared
 from refocal.compare.plan import Plan
-from refocal.compare.prepare import Prepared
 from refocal.compare.progress import Progress
 from refocal.compare.training.models import Fit
 from refocal.compare.training.store import FitStore

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from refocal.compare.errors import CompareError
+from refocal.compare.data.prepare import Prepared
+from refocal.compare.errors import CompareError, argument
 from refocal.compare.folder import STUDY
 from refocal.compare.plan import Plan
-from refocal.compare.prepare import Prepared
 from refocal.compare.progress import Progress
 from refocal.compare.training.losses import Link, Loss
 from refocal.compare.training.models import Fit, Model
@@ -325,4 +325,4 @@ def open_storage(optuna: Any, url: str | None, folder: Path | None) -> Any:
             return optuna.storages.RDBStorage(url)
     except Exception as error:  # each database driver has errors of its own
         reason = " ".join(str(error).split())[:200]
-        raise CompareError(f"--storage {url} cannot be used: {reason}") from error
+        raise CompareError(f"{argument('storage', url)} cannot be used: {reason}") from error

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from refocal.compare.errors import CompareError
+from refocal.compare.errors import CompareError, argument
 from refocal.compare.training.models import Fit
 from refocal.files import replacing
 
@@ -77,7 +77,7 @@ class FitStore:
         except OSError as error:
             raise CompareError(
                 f"{self._folder} cannot be written: {error.strerror or error}. What is finished is"
-                " kept; make room and run it again with --resume."
+                f" kept; make room and run it again with {argument('resume', True)}."
             ) from error
 
 

@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from refocal import __version__
+from refocal.compare.data.prepare import Prepared
+from refocal.compare.data.table import Integers
 from refocal.compare.plan import Plan
-from refocal.compare.prepare import Prepared
 from refocal.compare.splits import Split
-from refocal.compare.table import Integers
 from refocal.compare.training.losses import Family, Loss
 from refocal.compare.training.models import Fit, Model
 from refocal.compare.training.settings import Axis, Setting, central, spread

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
-from refocal.compare.ranking import Ranking
-from refocal.compare.results import Finding
+from refocal.compare.data.cells import listed
+from refocal.compare.data.leaks import leaks
+from refocal.compare.data.table import Table
+from refocal.compare.results import Finding, LossResult
 from refocal.compare.splits import Split, protocol
-from refocal.compare.table import Bools, Floats, Integers, Table
 
 _RARE = 0.01
 _FEW = 50
-_GIVES_AWAY = 0.99
-_ROWS = 100_000  # enough for an AUC of .99
-_SEEN = 10  # positives: fewer reach any AUC by chance
 _MANY_VALUES = 1_000
 _SHIFT = 1.5
 
 
-def check(table: Table, split: Split) -> list[Finding]:
-    """What is remarkable about a table and its first split, the worst first."""
-    found = [*_targets(table, split), *_shift(table, split)]
+def check(table: Table, split: Split, precisions: Sequence[float] | None = None) -> list[Finding]:
+    """What is remarkable about a table and its first split, the worst first.
+
+    Args:
+        table: the task, with what was found while it was read.
+        split: its first split.
+        precisions: the best average precision that a model reached, of each class; None where
+            nothing was trained.
+    """
+    found = [*table.findings, *_targets(table, split), *_shift(table, split)]
     if isinstance(table.features, pd.DataFrame):
-        found += [*_columns(table.features), *_give_aways(table, split)]
+        found += [*_columns(table.features), *leaks(table, split, precisions)]
         found += _duplicates(table.features, split)
     order = ("problem", "warning", "note")
     return sorted(found, key=lambda one: order.index(one.severity))
@@ -103,48 +107,7 @@ def _columns(features: pd.DataFrame) -> Iterator[Finding]:
         ),
     ):
         if names:
-            yield Finding(code, "note", f"{_listed(names)}: {what}.", advice)
-
-
-def _give_aways(table: Table, split: Split) -> Iterator[Finding]:
-    features = table.features
-    if not isinstance(features, pd.DataFrame):
-        return
-    rows = np.sort(np.concatenate([split.valid, split.test]))[:_ROWS]
-    train = split.train[:: max(1, len(split.train) // _ROWS)]
-    for name in features.columns:
-        column = features[name]
-        for k, label in enumerate(table.classes):
-            labels = table.targets[:, k]
-            if labels[rows].sum() < _SEEN:
-                continue
-            scores = _single_score(column, labels, train, rows)
-            _, area = Ranking(scores, labels[rows]).average_precision_and_auc(np.ones(len(rows)))
-            if max(area, 1 - area) > _GIVES_AWAY:
-                reached = max(area, 1 - area)
-                yield Finding(
-                    "gives-away",
-                    "problem",
-                    f"Column {name!r} alone tells {label!r} with an AUC of {reached:.4f}.",
-                    "It was probably recorded with or after the target: leave it out with --drop.",
-                )
-
-
-def _single_score(column: pd.Series[Any], labels: Bools, train: Integers, rows: Integers) -> Floats:
-    """A column as one score: the number itself, or the rate of its category in training."""
-    scores: Floats
-    if pd.api.types.is_numeric_dtype(column):
-        numbers = column.to_numpy(dtype=np.float64)
-        missing = np.isnan(numbers)
-        if missing.mean() > 0.5:  # its being missing tells more than its value
-            scores = missing[rows].astype(np.float64)
-            return scores
-        scores = np.where(missing, np.nanmin(numbers) - 1.0, numbers)[rows]
-        return scores
-    rates = pd.Series(labels[train]).groupby(column.iloc[train].to_numpy()).mean()
-    known = column.iloc[rows].map(rates).fillna(labels[train].mean())
-    scores = known.to_numpy(dtype=np.float64)
-    return scores
+            yield Finding(code, "note", f"{listed(names)}: {what}.", advice)
 
 
 def _duplicates(features: pd.DataFrame, split: Split) -> Iterator[Finding]:
@@ -161,6 +124,9 @@ def _duplicates(features: pd.DataFrame, split: Split) -> Iterator[Finding]:
         )
 
 
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:8])
-    return shown + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+def best_precisions(losses: Sequence[LossResult], classes: Sequence[str]) -> list[float]:
+    """The best average precision of each class over models and losses; 0 where undefined."""
+    names = ["average_precision"]
+    if len(classes) > 1:
+        names = [f"average_precision/{name}" for name in classes]
+    return [max((one.figures[name].value or 0.0) for one in losses) for name in names]

@@ -15,8 +15,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import Tensor
 
+from refocal.compare.data.table import Bools, Integers, Kind, Table
 from refocal.compare.splits import Split
-from refocal.compare.table import Bools, Integers, Kind, Table
 
 # A category needs this many training rows, and this share of them, to get an input of its own; the
 # rest share one.

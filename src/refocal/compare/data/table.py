@@ -12,6 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 from torch import Tensor
 
+from refocal.compare.results import Finding
+
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 Integers: TypeAlias = npt.NDArray[np.int64]
@@ -36,6 +38,7 @@ class Table:
         time: `(N,)` a number that rises with time, so that no split trains on the future; or None.
         rows_without_target: rows left out because their target is missing.
         about: sentences on the data for the report.
+        findings: what was done to the data while it was read.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Table:
     time: Floats | None = None
     rows_without_target: int = 0
     about: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     _cache: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
