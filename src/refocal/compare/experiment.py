@@ -30,8 +30,8 @@ from refocal.compare.training.search import search
 from refocal.compare.training.store import FitStore
 from refocal.compare.training.tuning import Contest, Training, planned, rungs
 
-# Rows times trainings from which on an estimate is worth its second.
-_LONG = 20_000_000
+# Training rows times families and splits from which on an estimate is worth its second.
+_LONG = 5_000_000
 
 
 def run(
