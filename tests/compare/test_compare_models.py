@@ -311,7 +311,7 @@ def test_a_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
-    with pytest.raises(CompareError, match=r"No space left on device\. .* --resume"):
+    with pytest.raises(CompareError, match=r"No space left on device\. .* resume=True"):
         FitStore(tmp_path).put("k", FIT)
     assert list((tmp_path / "fits").iterdir()) == []
 

@@ -174,7 +174,7 @@ def test_two_processes_share_one_study(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["nonsense://x", "sqlite:////nowhere/at/all.db"])
 def test_a_storage_out_of_reach_is_one_line(url: str) -> None:
-    with pytest.raises(CompareError, match=r"--storage .* cannot be used"):
+    with pytest.raises(CompareError, match=r"storage=.* cannot be used"):
         found(plan=Plan(quick=True, trials=2, storage=url))
 
 
