@@ -293,7 +293,7 @@ def _mixtures(kept: Kept) -> list[str]:
         *prose(
             f"Where focal loss is best it was called *better* in {right} of {of} draws, where"
             f" cross-entropy is best in {wrong} of {among}. In {held} of these {of + among} the"
-            " report itself says *undecided*, because one of the two columns alone gives most of the"
+            " report itself says *undecided*, because one of two columns alone gives most of the"
             " answer away, which in a table of this kind would be a leak."
         ),
         "",
