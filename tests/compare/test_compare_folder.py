@@ -107,7 +107,7 @@ def test_two_runs_in_one_folder_the_second_refuses(tmp_path: Path) -> None:
 def test_a_stopped_run_is_not_thrown_away(tmp_path: Path) -> None:
     make(tmp_path, {"run.json": '{"schema": "refocal.compare/4", "finished": null}'})
     make(tmp_path, {"fits/0.npz": "", "fits/.x.part": "cut off"})
-    with pytest.raises(CompareError, match=r"was stopped. Continue it with resume=True"):
+    with pytest.raises(CompareError, match=r"was stopped\. Continue it with resume=True"):
         workplace(tmp_path).__enter__()
     with workplace(tmp_path, resume=True) as folder:
         assert names(folder) == ["fits/0.npz", "run.json"]
