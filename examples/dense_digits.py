@@ -18,7 +18,7 @@ from matplotlib.patches import Rectangle
 
 from refocal.compare.drawing import COLOURS, DASHES, axes, standalone, style, to_svg
 from refocal.data.digits import scenes
-from refocal.digits import SETTINGS, Results, run
+from refocal.digits import SETTINGS, Ablation, run
 
 RATES = (0.03, 0.1, 0.3, 1.0)
 TUNING_SEED = 100  # none of the seeds that are reported
@@ -58,7 +58,7 @@ def compare_rates(steps: int) -> None:
         print(f"{setting.loss:<28}{setting.start:<14}{values}")
 
 
-def draw(results: Results) -> Figure:
+def draw(results: Ablation) -> Figure:
     """Average precision on the way, mean and range over the seeds: one panel per first bias."""
     figure, panels = axes(9.0, 3.9, columns=3)
     losses = list(dict.fromkeys(one.setting.loss for one in results.outcomes))

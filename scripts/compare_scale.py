@@ -24,7 +24,7 @@ import pandas as pd
 TABLE = Path("docs/tables/scale.md")
 NUMBERS, CATEGORIES, TELLING = 40, 10, 10
 POSITIVE = 0.02
-FORETOLD = re.compile(r"trainings on .* rows: about ([^(]*) \(")
+FORETOLD = re.compile(r"trainings on .* rows or a part of them: about ([^(]*) \(")
 
 
 def made_table(rows: int) -> pd.DataFrame:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from refocal import compare
-from refocal.compare.candidates import Candidate, candidates
+from refocal.compare.training.losses import Loss, families
 from refocal.digits import average_precision
 
 BASE_RATE = 0.02
@@ -40,10 +40,10 @@ def mixture(seed: int, rows: int, draw: int) -> compare.Table:
     return compare.Table(f"mixture {seed}", frame, y[:, None], "y", ("yes",))
 
 
-def losses() -> list[Candidate]:
+def losses() -> list[Loss]:
     """The comparison's, without a prior bias: trained out, where training began is forgotten."""
-    every = candidates("binary", [BASE_RATE], network=True)
-    return [one for one in every if not one.prior_bias]
+    every = families("binary", [BASE_RATE], network=False)
+    return [loss for family in every for loss in family.losses]
 
 
 def truth(seed: int, rows: int = 300_000) -> dict[str, float]:
@@ -57,14 +57,14 @@ def truth(seed: int, rows: int = 300_000) -> dict[str, float]:
     }
 
 
-def trained_out(loss: Candidate, x: Tensor, y: Tensor) -> np.ndarray:
+def trained_out(loss: Loss, x: Tensor, y: Tensor) -> np.ndarray:
     """The direction of a linear model at the minimum of its loss."""
     weight = torch.zeros(x.shape[1] + 1, 1, dtype=x.dtype, requires_grad=True)
     optimizer = torch.optim.LBFGS([weight], max_iter=100, line_search_fn="strong_wolfe")
 
     def closure() -> float:
         optimizer.zero_grad()
-        mean = loss.loss(x @ weight[:-1] + weight[-1], y)
+        mean = loss.mean(x @ weight[:-1] + weight[-1], y)
         mean.backward()
         return mean.item()
 

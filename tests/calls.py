@@ -256,7 +256,7 @@ def calls(draw: st.DrawFn, sorts: st.SearchStrategy[Sort] = every_sort) -> Call:
     sizes = draw(sort.sizes)
     if sort.link == SOFTMAX:
         axis = 0 if len(sizes) < 2 else 1
-        sizes = (*sizes[:axis], max(sizes[axis], 1), *sizes[axis + 1 :]) if sizes else (3,)
+        sizes = (*sizes[:axis], max(sizes[axis], 2), *sizes[axis + 1 :]) if sizes else (3,)
     logits = some.normal(sizes) * some.one_of(0.01, 4.0, 30.0)
     logits = some.with_share(logits, some.one_of(0, 0, 0.1), extremes(sort.logits).double())
     keywords: dict[str, Any] = {"gamma": _gamma(some, sort, sizes)}

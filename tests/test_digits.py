@@ -17,8 +17,8 @@ from refocal.data.digits import CLASSES, SIDE, scenes
 from refocal.digits import (
     BASE_RATE,
     SETTINGS,
+    Ablation,
     Outcome,
-    Results,
     Setting,
     average_precision,
     detector,
@@ -154,7 +154,7 @@ def test_the_detector_learns() -> None:
 def test_table_pairs_the_seeds() -> None:
     plain = Outcome(Setting(None, 0.0, "one percent"), ((0.1, 0.5), (0.2, 0.7)))
     focal = Outcome(Setting(0.25, 2.0, "one percent"), ((0.1, 0.6), (0.2, 0.8)))
-    table = Results((plain, focal), (0, 1), (1, 2), 1.0).table()
+    table = Ablation((plain, focal), (0, 1), (1, 2), 1.0).table()
     row = table.splitlines()[-1]
     # means .6 and .7 with half widths 12.706 * .1414 / sqrt(2); differences are .1 twice
     assert "0.700 ± 1.271" in row

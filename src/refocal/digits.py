@@ -29,7 +29,7 @@ from refocal.data.digits import CLASSES, SIDE, Scenes, scenes
 from refocal.inverse import BinaryLink
 from refocal.losses import sigmoid_focal_loss
 
-__all__ = ["SETTINGS", "Outcome", "Results", "Setting", "average_precision", "detector", "run"]
+__all__ = ["SETTINGS", "Ablation", "Outcome", "Setting", "average_precision", "detector", "run"]
 
 BASE_RATE = 2 / (CLASSES * SIDE**2)  # two digits a scene on average
 
@@ -117,7 +117,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Results:
+class Ablation:
     """Everything `run` measured.
 
     Attributes:
@@ -171,7 +171,7 @@ def run(
     steps: int = 300,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Results:
+) -> Ablation:
     """Train the detector under every setting with every seed, and measure it.
 
     Args:
@@ -227,7 +227,7 @@ def run(
     outcomes = tuple(
         Outcome(setting, tuple(row[k] for row in curves)) for k, setting in enumerate(settings)
     )
-    return Results(outcomes, chosen, checks, time.monotonic() - started)
+    return Ablation(outcomes, chosen, checks, time.monotonic() - started)
 
 
 def detector(bias: float, seed: int) -> nn.Sequential:

@@ -158,6 +158,8 @@ COMPARE = [
     ("--at-recall 2", "argument --at-recall: invalid share value: '2'." + TRY),
     ("--at-precision 0", "argument --at-precision: invalid share value: '0'." + TRY),
     ("--at-precision half", "argument --at-precision: invalid share value: 'half'." + TRY),
+    ("--margin 0", "argument --margin: invalid share value: '0'." + TRY),
+    ("--margin some", "argument --margin: invalid share value: 'some'." + TRY),
     ("--seed", "argument --seed: expected one argument." + TRY),
     ("--unknown", "refocal: unrecognized arguments: --unknown. Try refocal --help."),
     ("--out tiny.csv", "{here}/tiny.csv is not a folder. Name another one with --out."),

@@ -13,29 +13,32 @@ from tables import made_table
 
 from refocal import compare
 from refocal.compare import Plan, Results, by_name
-from refocal.compare.recommend import recommend
+from refocal.compare.report.recommend import recommend
 from refocal.compare.results import (
     Curve,
     Data,
     Estimate,
     LossResult,
     PartResult,
+    Pick,
     Probabilities,
     Protocol,
+    Question,
     Recommendation,
 )
 
 DATA = Data(
     "d", [], "binary", "y", ["yes"], "row", 100, 0, 2, 3, [PartResult("test", 50, [5])], 0.3
 )
-PROTOCOL = Protocol("stratified", 1, "bootstrap", 300, 0, False, 40, {}, 0.3, 10.0, 0.5, 0.8, None)
+PROTOCOL = Protocol("stratified", 5, 0, False, [10, 30], {}, 0.3, 10.0, 0.5, 0.8, None)
+ROLES = {"cross-entropy": "baseline", "focal loss": "focal", "other remedies": "remedy"}
 
 
 def loss_result(
     name: str,
     alpha: float | None,
     gamma: float,
-    gain: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    gain: float = 0.0,
     *,
     model: str = "mlp",
     valid: float = 0.2,
@@ -46,26 +49,27 @@ def loss_result(
         one, right = Estimate(0.1, 0.0, 0.2), Estimate(1.0, 0.9, 1.1)
         return Probabilities(Estimate(log_loss, 0.0, 1.0), one, right, Curve([0.1], [0.1]))
 
-    gains = {
-        "average_precision": Estimate(*gain),
-        "roc_auc": Estimate(*gain),
-        "cost": Estimate(*gain),
-    }
+    estimate = Estimate(gain, gain - 0.01, gain + 0.01)
     settings = f"alpha={alpha}, gamma={gamma:g}"
+    usual = {"baseline": name, "focal": "focal, γ 2", "remedy": "balanced cross-entropy"}
     return LossResult(
         model=model,
         name=name,
+        role=ROLES[name],
+        loss=usual[ROLES[name]],
         alpha=alpha,
         gamma=gamma,
         link="sigmoid",
         prior_bias=False,
         call=f"refocal.sigmoid_focal_loss(logits, targets, {settings})",
         posterior_call=f"refocal.sigmoid_posterior(logits, {settings})",
-        learning_rates=[1e-3],
-        steps=[3],
+        picks=[
+            Pick(loss, "rate 0.1", 3, 18, valid, [])
+            for loss in (usual[ROLES[name]],) * 4 + ("another",)
+        ],
         valid_average_precision=valid,
-        figures={"average_precision": Estimate(0.3 + gain[0], 0.2, 0.4)},
-        gains=gains,
+        figures={"average_precision": Estimate(0.3 + gain, 0.2, 0.4)},
+        gains={name: estimate for name in ("average_precision", "roc_auc", "cost")},
         readings={
             "raw": reading(0.2),
             "posterior": reading(posterior),
@@ -75,56 +79,128 @@ def loss_result(
         precision_recall=Curve([1.0], [0.1]),
         gradient=[],
         thresholds={},
+        decisions=[],
+        confusion=None,
+    )
+
+
+def question(
+    verdict: str,
+    low: float,
+    high: float,
+    *,
+    family: str = "focal loss",
+    against: str = "cross-entropy",
+    model: str = "mlp",
+    needed: int | None = None,
+    limits: tuple[str, ...] = (),
+) -> Question:
+    return Question(
+        model=model,
+        family=family,
+        against=against,
+        verdict=verdict,
+        difference=Estimate((low + high) / 2, low, high),
+        level=0.95 if family == "focal loss" else 0.975,
+        margin=0.02,
+        positives=300,
+        needed=needed,
+        limits=list(limits),
+        by_split=[low, high],
     )
 
 
 PLAIN = loss_result("cross-entropy", None, 0.0)
+FOCAL = loss_result("focal loss", 0.25, 2.0, 0.05)
+OTHER = loss_result("other remedies", 0.9, 0.0, 0.09)
 
 
-def answer(*losses: LossResult) -> Recommendation:
-    return recommend(list(losses), DATA, PROTOCOL)
+def answer(*asked: Question, losses: tuple[LossResult, ...] = (PLAIN, FOCAL)) -> Recommendation:
+    return recommend(list(losses), list(asked), DATA, PROTOCOL)
 
 
 @pytest.mark.parametrize(
-    ("gain", "loss", "headline"),
+    ("asked", "loss", "headline"),
     [
         (
-            (0.05, 0.01, 0.09),
-            "focal",
-            "Use focal: average precision 0.350 against 0.300 for cross-entropy, a difference of"
-            " +0.050 (95 % interval +0.010 to +0.090).",
+            question("better", 0.01, 0.09),
+            "focal loss",
+            "Use focal loss rather than cross-entropy: it changes average precision by +0.050"
+            " (95 % interval +0.010 to +0.090) (0.350 against 0.300).",
         ),
-        ((0.05, -0.01, 0.09), "cross-entropy", "Cross-entropy is as good here: the best"),
-        ((-0.05, -0.09, -0.01), "cross-entropy", "Use cross-entropy: the best challenger, focal"),
+        (
+            question("worse", -0.09, -0.01),
+            "cross-entropy",
+            "Use cross-entropy: focal loss changes average precision by −0.050",
+        ),
+        (
+            question("equivalent", 0.001, 0.019),
+            "cross-entropy",
+            "Focal loss is not worth having here: it changes average precision by +0.010 (95 %"
+            " interval +0.001 to +0.019) (0.350 against 0.300), and less than 0.02 either way",
+        ),
+        (
+            question("undecided", -0.01, 0.09, needed=4000),
+            "cross-entropy",
+            "Undecided whether focal loss helps: it changes average precision by +0.040 (95 %"
+            " interval −0.010 to +0.090) (0.350 against 0.300). About 4,000 test positives would"
+            " decide; this table has 300.",
+        ),
     ],
 )
-def test_the_interval_decides(gain: tuple[float, float, float], loss: str, headline: str) -> None:
-    found = answer(PLAIN, loss_result("focal", 0.25, 2.0, gain))
-    assert found.loss == loss
+def test_four_verdicts_in_words(asked: Question, loss: str, headline: str) -> None:
+    found = answer(asked)
+    assert (found.verdict, found.loss) == (asked.verdict, loss)
     assert found.headline.startswith(headline)
-    expected = "alpha=0.25, gamma=2)" if loss == "focal" else "alpha=None, gamma=0)"
+    expected = "alpha=0.25, gamma=2)" if loss == "focal loss" else "alpha=None, gamma=0)"
     assert found.call.endswith(expected)
 
 
-def test_the_challenger_is_picked_on_validation_data() -> None:
-    lucky = loss_result("lucky", 0.5, 1.0, (0.2, 0.1, 0.3), valid=0.1)
-    usual = loss_result("usual", 0.25, 2.0, (0.01, -0.02, 0.03), valid=0.3)
-    assert answer(PLAIN, lucky, usual).loss == "cross-entropy"
+def test_what_would_decide_is_said() -> None:
+    hopeless = answer(question("undecided", -0.02, 0.06, needed=0)).headline
+    assert "a hundred times as many would not decide" in hopeless
+    limited = answer(question("undecided", 0.03, 0.06, limits=("one split is one",))).headline
+    assert limited.endswith("No verdict here: one split is one.")
 
 
-def test_the_model_too_is_picked_on_validation_data() -> None:
+def test_how_often_each_loss_was_picked_is_said() -> None:
+    found = answer(question("better", 0.03, 0.06))
+    assert "focal, γ 2 (4×), another (1×)" in found.reasons[0]
+
+
+def test_the_second_question_needs_both_answers() -> None:
+    first = question("better", 0.01, 0.09)
+    beats = question("better", 0.05, 0.13, family="other remedies")
+    beats_too = question("better", 0.02, 0.06, family="other remedies", against="focal loss")
+    near = question("undecided", -0.02, 0.06, family="other remedies", against="focal loss")
+    losses = (PLAIN, FOCAL, OTHER)
+    found = answer(first, beats, beats_too, losses=losses)
+    assert found.loss == "other remedies"
+    assert found.verdict == "better"  # of focal loss, which was asked first
+    assert found.headline.startswith("Use balanced cross-entropy: in average precision it beats")
+    assert "97.5 %" in found.headline
+    assert "focal loss rather than cross-entropy" in found.reasons[0]
+    assert answer(first, beats, near, losses=losses).loss == "focal loss"
+
+
+def test_the_model_is_picked_on_validation_data() -> None:
     plain = loss_result("cross-entropy", None, 0.0, model="xgboost", valid=0.5)
-    other = loss_result("focal", 0.25, 2.0, (0.1, 0.05, 0.2), model="xgboost", valid=0.6)
-    found = answer(PLAIN, loss_result("focal", 0.25, 2.0), plain, other)
-    assert (found.model, found.loss) == ("xgboost", "focal")
-    assert found.headline.startswith("With xgboost, use focal")
-    assert "mlp 0.300, xgboost 0.400" in found.reasons[1]
+    other = loss_result("focal loss", 0.25, 2.0, 0.1, model="xgboost", valid=0.6)
+    found = answer(
+        question("worse", -0.09, -0.01),
+        question("better", 0.05, 0.15, model="xgboost"),
+        losses=(PLAIN, FOCAL, plain, other),
+    )
+    assert (found.model, found.loss, found.verdict) == ("xgboost", "focal loss", "better")
+    assert found.headline.startswith("With xgboost: use focal loss")
+    assert "mlp 0.300, xgboost 0.400" in found.reasons[-1]
 
 
 def test_an_undefined_difference_is_said() -> None:
-    focal = loss_result("focal", 0.25, 2.0)
-    undefined = dict(focal.gains, average_precision=Estimate(None, None, None))
-    found = answer(PLAIN, dataclasses.replace(focal, gains=undefined))
+    undefined = dataclasses.replace(
+        question("undecided", 0, 0), difference=Estimate(None, None, None)
+    )
+    found = answer(undefined)
     assert found.loss == "cross-entropy"
     assert "nothing can be said" in found.headline.lower()
 
@@ -138,13 +214,14 @@ def test_an_undefined_difference_is_said() -> None:
     ],
 )
 def test_advice_on_probabilities(posterior: float, platt: float, advice: str) -> None:
-    focal = loss_result("f", 0.25, 2.0, (0.05, 0.01, 0.09), posterior=posterior, platt=platt)
-    assert re.match(advice, answer(PLAIN, focal).probabilities)
+    focal = loss_result("focal loss", 0.25, 2.0, 0.05, posterior=posterior, platt=platt)
+    found = answer(question("better", 0.03, 0.07), losses=(PLAIN, focal))
+    assert re.match(advice, found.probabilities)
 
 
 def test_a_prior_bias_is_part_of_the_recipe() -> None:
-    focal = loss_result("f", 0.25, 2.0, (0.05, 0.01, 0.09))
-    found = answer(PLAIN, dataclasses.replace(focal, prior_bias=True)).call
+    focal = dataclasses.replace(FOCAL, prior_bias=True)
+    found = answer(question("better", 0.03, 0.07), losses=(PLAIN, focal)).call
     assert found == (
         "refocal.sigmoid_focal_loss(logits, targets, alpha=0.25, gamma=2), after"
         " refocal.parameters.initialize_bias(last_layer, 0.1, alpha=0.25, gamma=2)"
@@ -152,13 +229,13 @@ def test_a_prior_bias_is_part_of_the_recipe() -> None:
 
 
 def test_cross_entropy_needs_no_posterior() -> None:
-    found = answer(PLAIN, loss_result("f", 0.25, 2.0))
+    found = answer(question("worse", -0.07, -0.03))
     assert found.probabilities == "sigmoid(logits) is the probability: log loss 0.2000."
 
 
 # --- a whole run ---------------------------------------------------------------------------------
 
-QUICK = Plan(quick=True, resamples=50)
+QUICK = Plan(quick=True)
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +267,7 @@ def test_the_same_seed_gives_the_same_results_on_any_number_of_threads(results: 
 
 def test_another_seed_is_another_result() -> None:
     plans = [dataclasses.replace(QUICK, seed=seed, epochs=1) for seed in (0, 1)]
-    one, other = (compare.run(made_table(rows=300), by_name(["logistic"]), p) for p in plans)
+    one, other = (compare.run(made_table(rows=300), by_name(["mlp"]), p) for p in plans)
     assert other.losses != one.losses
 
 
@@ -224,7 +301,7 @@ def test_several_classes_over_several_splits(kind: str) -> None:
     plan = dataclasses.replace(QUICK, repeats=2, epochs=2)
     found = compare.run(made_table(kind, 400), by_name(["logistic", "mlp"]), plan)
     assert found.models == ["logistic", "mlp"]
-    assert found.protocol.interval == "corrected t"
+    assert found.protocol.repeats == 2
     for model in found.models:
         plain, *others = found.of_model(model)
         assert plain.plain
@@ -232,7 +309,7 @@ def test_several_classes_over_several_splits(kind: str) -> None:
         assert {estimate.value for estimate in plain.gains.values()} <= {0.0, None}
         assert plain.gains["average_precision"].value == 0.0
         for loss in others:
-            assert len(loss.learning_rates) == len(loss.steps) == 2
+            assert len(loss.picks) == 2
             by_class = [loss.figures[f"average_precision/{name}"] for name in found.data.classes]
             values = [estimate.value for estimate in by_class]
             np.testing.assert_allclose(np.mean(values), loss.figures["average_precision"].value)
@@ -243,9 +320,9 @@ def test_longer_runs_take_what_a_shorter_one_left(
 ) -> None:
     folder = tmp_path_factory.mktemp("fits")
     table = made_table()
-    first = compare.run(table, by_name(["logistic"]), QUICK, folder=folder)
+    first = compare.run(table, by_name(["mlp"]), QUICK, folder=folder)
     assert len(list((folder / "fits").glob("*.npz"))) == 3
-    from refocal.compare.networks import Network
+    from refocal.compare.training.networks import Network
 
     trained = []
     fit = Network.fit
@@ -255,8 +332,8 @@ def test_longer_runs_take_what_a_shorter_one_left(
         return fit(self, *arguments, **keywords)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Network, "fit", counted)
-    again = compare.run(table, by_name(["logistic"]), QUICK, folder=folder)
+    again = compare.run(table, by_name(["mlp"]), QUICK, folder=folder)
     assert trained == []
     assert again == first
-    compare.run(table, by_name(["logistic", "mlp"]), QUICK, folder=folder)
+    compare.run(table, by_name(["mlp"]), dataclasses.replace(QUICK, repeats=2), folder=folder)
     assert trained == ["mlp"] * 3

@@ -8,33 +8,38 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy import stats
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import average_precision_score, log_loss, precision_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    confusion_matrix,
+    f1_score,
+    log_loss,
+    precision_score,
+    roc_auc_score,
+)
 from tables import made_table
 
-from refocal.compare import calibrate
-from refocal.compare.candidates import Candidate, focal
 from refocal.compare.curves import _curve
 from refocal.compare.data.prepare import Prepared
 from refocal.compare.gradient import gradient_shares
-from refocal.compare.intervals import bootstrap_estimate, bootstrap_weights, repeated_estimate
 from refocal.compare.links import sigmoid
-from refocal.compare.measure import (
-    MEASURED,
+from refocal.compare.measuring import calibrate
+from refocal.compare.measuring.figures import figures_of
+from refocal.compare.measuring.scored import (
     Scored,
     cost_threshold,
     precision_threshold,
+    readings_of,
     recall_threshold,
 )
-from refocal.compare.models import Fit
+from refocal.compare.measuring.summarise import _precision_recall, confusion, decisions
 from refocal.compare.plan import Costs
 from refocal.compare.ranking import Ranking
-from refocal.compare.results import Estimate
 from refocal.compare.splits import splits
-from refocal.compare.summarise import _precision_recall
+from refocal.compare.training.losses import Loss, focal
+from refocal.compare.training.models import Fit
 
-PLAIN = Candidate("ce", None, 0.0)
+PLAIN = Loss("ce", None, 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -49,23 +54,18 @@ def ranked() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 # --- ranking under weights -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("grouped", [False, True])
-def test_resamples_equal_scikit_learn_on_the_drawn_rows(
-    ranked: tuple[np.ndarray, np.ndarray, np.ndarray], grouped: bool
+def test_weighted_ranking_equals_scikit_learn_on_the_drawn_rows(
+    ranked: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
-    labels, scores, groups = ranked
+    labels, scores, _ = ranked
     ranking = Ranking(scores, labels)
-    draws = list(
-        bootstrap_weights(labels[:, None], groups if grouped else None, resamples=5, seed=1)
-    )
-    assert len(draws) == 5
-    for weights in [np.ones(len(labels)), *draws]:
+    generator = np.random.default_rng(1)
+    draws = [np.bincount(generator.integers(0, 2000, 2000), minlength=2000) for _ in range(4)]
+    for weights in [np.ones(len(labels)), *(1.0 * drawn for drawn in draws)]:
         rows = np.repeat(np.arange(len(labels)), weights.astype(int))
         precision, area = ranking.average_precision_and_auc(weights)
         assert_allclose(precision, average_precision_score(labels[rows], scores[rows]))
         assert_allclose(area, roc_auc_score(labels[rows], scores[rows]))
-        if grouped:
-            assert {len(set(weights[groups == group])) for group in groups} == {1}
 
 
 def test_a_class_without_weight_has_no_ranking(
@@ -82,48 +82,6 @@ def test_precision_at_the_top() -> None:
     assert_allclose(ranking.precision_at(3, np.ones(5)), 2 / 3)
     # the first row drawn twice fills two places
     assert ranking.precision_at(2, np.array([2.0, 1, 1, 1, 1])) == 1.0
-
-
-# --- intervals -----------------------------------------------------------------------------------
-
-
-def test_the_interval_is_that_of_the_resamples() -> None:
-    found = bootstrap_estimate(0.3, np.linspace(0, 1, 1001))
-    assert found.value == 0.3
-    assert_allclose([found.low, found.high], [0.025, 0.975])
-    assert bootstrap_estimate(0.0, np.zeros(99)) == Estimate(0.0, 0.0, 0.0, 1.0)
-    assert bootstrap_estimate(1.0, np.ones(99)).p == 0.02
-    assert bootstrap_estimate(np.nan, np.ones(9)) == Estimate(None, None, None, None)
-
-
-def test_several_splits_get_the_corrected_t_interval() -> None:
-    values = np.array([0.1, 0.3, 0.2, 0.4])
-    found = repeated_estimate(values, 1 / 3)
-    error = np.sqrt((1 / 4 + 1 / 3) * values.var(ddof=1))
-    low, high = stats.t.interval(0.95, 3, 0.25, error)
-    assert_allclose([found.value, found.low, found.high], [0.25, low, high])
-    assert_allclose(found.p, 2 * stats.t.sf(0.25 / error, 3))
-    assert repeated_estimate(np.zeros(4), 1 / 3) == Estimate(0.0, 0.0, 0.0, 1.0)
-    assert repeated_estimate(np.array([0.1, np.nan]), 1 / 3).value is None
-
-
-def test_the_corrected_interval_holds_what_it_says() -> None:
-    """On splits that share rows the plain t interval is far too narrow."""
-    generator = np.random.default_rng(0)
-    corrected = plain = 0
-    for _ in range(400):
-        # each split's value is the mean of its test fifth plus an effect of its training rows
-        rows = generator.normal(size=100)
-        values = []
-        for repeat in range(10):
-            order = np.random.default_rng(repeat).permutation(100)
-            values.append(rows[order[:20]].mean() + rows[order[20:80]].mean())
-        found = repeated_estimate(np.array(values), 1 / 3)
-        corrected += found.low < 0 < found.high  # type: ignore[operator]
-        half = stats.t.ppf(0.975, 9) * np.std(values, ddof=1) / np.sqrt(10)
-        plain += abs(np.mean(values)) < half
-    assert plain / 400 < 0.8
-    assert corrected / 400 > plain / 400 + 0.1
 
 
 # --- probabilities -------------------------------------------------------------------------------
@@ -171,6 +129,31 @@ def test_a_perfect_and_a_useless_score_have_no_line() -> None:
     assert_array_equal(calibrate.platt(labels, constant)(constant), constant)
 
 
+def test_isotonic_steps_rise_and_never_say_never() -> None:
+    generator = np.random.default_rng(0)
+    x = generator.normal(-2, 1.5, 200_000)
+    labels = generator.random(x.size) < sigmoid(1.3 * x + 0.2)
+    said = calibrate.isotonic(labels, x)(np.linspace(-50, 50, 999))
+    assert (np.diff(said) >= 0).all()
+    assert np.isfinite(said).all()
+    assert_allclose(sigmoid(said[[0, -1]]), [0.5 / 200_001, 1 - 0.5 / 200_001], rtol=0.5)
+    at = np.array([-2.0, -1.0, 0.0, 1.0])
+    assert_allclose(sigmoid(calibrate.isotonic(labels, x)(at)), sigmoid(1.3 * at + 0.2), atol=0.05)
+
+
+def test_isotonic_needs_positives(data: Prepared) -> None:
+    assert data.labels("valid").sum() < 200
+    assert "isotonic" not in readings_of(data)
+    table = made_table(rows=8000)
+    (split,) = splits(table, repeats=1, seed=0)
+    larger = Prepared(table, split)
+    assert larger.labels("valid").sum() >= 200
+    assert "isotonic" in readings_of(larger)
+    one = scored(larger, PLAIN, ["a"])
+    # a logit is a straight line to begin with: steps cost next to nothing
+    assert figure(one, "log_loss_isotonic") < figure(one, "log_loss_platt") + 0.01
+
+
 def test_reliability_of_honest_probabilities_is_the_diagonal() -> None:
     generator = np.random.default_rng(0)
     p = sigmoid(generator.normal(-2, 1.5, 200_000))
@@ -214,17 +197,24 @@ def data() -> Prepared:
     return Prepared(table, splits(table, repeats=1, seed=0)[0])
 
 
-def scored(data: Prepared, candidate: Candidate, columns: list[str]) -> Scored:
+def scored(data: Prepared, loss: Loss, columns: list[str]) -> Scored:
     """A model whose logits are columns of the table."""
     parts = [
         data.table.features[columns].to_numpy(dtype=np.float32)[rows] - 1.5
         for rows in (data.split.valid, data.split.test)
     ]
-    return Scored(candidate, Fit(*parts, curve=(0.5,), steps=1), data, Costs(miss=5.0))
+    return Scored(loss, Fit(*parts, curve=(0.5,), steps=1), data, Costs(miss=5.0))
 
 
 def figure(of: Scored, name: str) -> float:
-    return float(of.figures(np.ones(len(of.labels)))[MEASURED.index(name)])
+    isotonic = "isotonic" in readings_of(of.data)
+    every = figures_of(
+        of.data.table.classes, isotonic=isotonic, multiclass=of.data.kind == "multiclass"
+    )
+    found = next(one for one in every if one.name == name).of(of)
+    assert len(found.influence) == len(of.labels)
+    assert_allclose(found.influence.sum(), 0.0, atol=1e-6)
+    return found.value
 
 
 def test_figures_by_hand(data: Prepared) -> None:
@@ -282,23 +272,50 @@ def test_a_focal_model_s_posterior_is_what_is_ranked_and_calibrated(data: Prepar
     assert_allclose(figure(one, "log_loss_raw"), figure(plain, "log_loss_raw"))
 
 
+def test_a_threshold_as_a_probability_does_what_its_counts_say(data: Prepared) -> None:
+    for loss in (PLAIN, focal(0.25, 2.0)):
+        one = scored(data, loss, ["a"])
+        (found,) = decisions([one])
+        y = one.labels[:, 0]
+        flagged = one.probabilities("posterior")[:, 0] > found.probability
+        assert [found.found, found.missed] == [(flagged & y).sum(), (~flagged & y).sum()]
+        assert [found.false_alarms, found.passed] == [(flagged & ~y).sum(), (~flagged & ~y).sum()]
+        assert_allclose(found.cost, figure(one, "cost"))
+        assert_allclose(found.cost_of_none, 5 * y.mean())
+        assert_allclose(found.cost_of_all, (~y).mean())
+        (twice,) = decisions([one, one])
+        assert twice.found == 2 * found.found
+        assert twice.probability == found.probability
+    cheap = dataclasses.replace(scored(data, PLAIN, ["c"]), costs=Costs(miss=1e-6))
+    assert decisions([cheap])[0].probability is None
+
+
+@pytest.mark.parametrize("link", ["softmax", "sigmoid"])
+def test_macro_f1_and_the_confusion_matrix(link: Any) -> None:
+    table = made_table("multiclass", 2000)
+    data = Prepared(table, splits(table, repeats=1, seed=0)[0])
+    one = scored(data, Loss("x", None, 2.0, link), ["a", "b", "c"])
+    truth, said = one.labels.argmax(1), one.scores.argmax(1)
+    assert confusion([one]) == confusion_matrix(truth, said).tolist()
+    assert_allclose(figure(one, "macro_f1"), f1_score(truth, said, average="macro"))
+    assert len(decisions([one])) == 3
+
+
 @pytest.mark.parametrize("link", ["softmax", "sigmoid"])
 def test_several_classes_are_averaged(link: Any) -> None:
     table = made_table("multiclass", 2000)
     data = Prepared(table, splits(table, repeats=1, seed=0)[0])
-    one = scored(data, Candidate("x", None, 2.0, link), ["a", "b", "c"])
-    found = one.figures(np.ones(len(one.labels)))
+    one = scored(data, Loss("x", None, 2.0, link), ["a", "b", "c"])
     each = [average_precision_score(one.labels[:, k], one.scores[:, k]) for k in range(3)]
-    assert_allclose(found[len(MEASURED) :], each)
-    assert_allclose(found[0], np.mean(each))
+    by_class = [figure(one, f"average_precision/{name}") for name in ("ok", "worn", "broken")]
+    assert_allclose(by_class, each)
+    assert_allclose(figure(one, "average_precision"), np.mean(each))
     for reading in ("raw", "posterior", "temperature", "platt"):
         p = one.probabilities(reading)
         assert_allclose(p.sum(1), 1.0)
         assert_allclose(figure(one, f"mean_{reading}"), 1 / 3)
         index = one.labels.argmax(1)
-        assert_allclose(
-            found[MEASURED.index(f"log_loss_{reading}")], log_loss(index, p, labels=[0, 1, 2])
-        )
+        assert_allclose(figure(one, f"log_loss_{reading}"), log_loss(index, p, labels=[0, 1, 2]))
 
 
 def test_labels_of_their_own_are_independent() -> None:
@@ -342,7 +359,7 @@ def test_gradient_shares_are_those_of_the_known_slope() -> None:
 def test_gradient_shares_of_the_softmax_are_rows() -> None:
     labels = np.eye(3, dtype=bool)[[0] * 90 + [1] * 6 + [2] * 4]
     logits = np.random.default_rng(0).normal(size=(100, 3)) + 2 * labels
-    loss = Candidate("softmax", None, 0.0, "softmax")
+    loss = Loss("softmax", None, 0.0, "softmax")
     found = gradient_shares(loss, labels, reference=logits, fitted=logits)
     assert_allclose([share.examples for share in found], [0.81, 0.09, 0.05, 0.05])
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)

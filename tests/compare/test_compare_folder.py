@@ -16,11 +16,11 @@ from refocal import compare
 from refocal.__main__ import main
 from refocal.compare import CompareError, Plan, by_name, check_folder, workplace
 from refocal.compare.folder import write_files
-from refocal.compare.networks import Network
+from refocal.compare.training.networks import Network
 
 OURS = {
-    "results.json": '{"schema": "refocal.compare/3"}',
-    "run.json": '{"schema": "refocal.compare/3", "finished": "2026"}',
+    "results.json": '{"schema": "refocal.compare/4"}',
+    "run.json": '{"schema": "refocal.compare/4", "finished": "2026"}',
     "plots/loss.svg": "<svg/>",
 }
 
@@ -105,7 +105,7 @@ def test_two_runs_in_one_folder_the_second_refuses(tmp_path: Path) -> None:
 
 
 def test_a_stopped_run_is_not_thrown_away(tmp_path: Path) -> None:
-    make(tmp_path, {"run.json": '{"schema": "refocal.compare/3", "finished": null}'})
+    make(tmp_path, {"run.json": '{"schema": "refocal.compare/4", "finished": null}'})
     make(tmp_path, {"fits/0.npz": "", "fits/.x.part": "cut off"})
     with pytest.raises(CompareError, match=r"was stopped\. Continue it with resume=True"):
         workplace(tmp_path).__enter__()
@@ -126,7 +126,7 @@ def test_a_finished_run_s_trainings_are_kept_for_resume_alone(tmp_path: Path) ->
 KILLED = """
 import os, signal, sys
 from refocal.__main__ import main
-from refocal.compare.store import FitStore
+from refocal.compare.training.store import FitStore
 
 put = FitStore.put
 
@@ -141,7 +141,7 @@ main(sys.argv[1:])
 
 def test_a_run_that_is_killed_ends_as_one_that_is_not(tmp_path: Path) -> None:
     path = csv_file(tmp_path, customers(600))
-    arguments = ["compare", str(path), "--target", "churn", "--model", "logistic", "--repeats", "2"]
+    arguments = ["compare", str(path), "--target", "churn", "--model", "mlp", "--repeats", "2"]
     arguments.append("--quick")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert main([*arguments, "--out", str(whole)]) == 0
@@ -164,8 +164,8 @@ def test_after_any_number_of_fits_the_results_are_the_same(
 ) -> None:
     """Stopped after the first, the second, ... fit; at most the one at work is lost."""
     table = compare.frame_table(customers(500), name=Path("c"), target="churn")
-    plan = Plan(quick=True, resamples=10, repeats=2, epochs=2)
-    expected = json.dumps(compare.run(table, by_name(["logistic"]), plan).to_dict())
+    plan = Plan(quick=True, repeats=2, epochs=2)
+    expected = json.dumps(compare.run(table, by_name(["mlp"]), plan).to_dict())
     fit = Network.fit
     for allowed in (0, 1, 4):
         done = []
@@ -181,11 +181,11 @@ def test_after_any_number_of_fits_the_results_are_the_same(
         folder = tmp_path / str(allowed)
         monkeypatch.setattr(Network, "fit", stops)
         with pytest.raises(KeyboardInterrupt), workplace(folder):
-            compare.run(table, by_name(["logistic"]), plan, folder=folder)
+            compare.run(table, by_name(["mlp"]), plan, folder=folder)
         assert len(list(folder.glob("fits/*.npz"))) == allowed
         monkeypatch.setattr(Network, "fit", fit)
         with workplace(folder, resume=True):
-            again = compare.run(table, by_name(["logistic"]), plan, folder=folder)
+            again = compare.run(table, by_name(["mlp"]), plan, folder=folder)
         assert json.dumps(again.to_dict()) == expected
 
 
@@ -204,5 +204,5 @@ def test_a_report_is_built_again_from_its_results(
     assert main(["report", str(out)]) == 2
     assert main(["report", str(tmp_path / "nowhere")]) == 2
     err = capsys.readouterr().err.splitlines()
-    assert "schema 'refocal.compare/1' is not 'refocal.compare/3'" in err[0]
+    assert "schema 'refocal.compare/1' is not 'refocal.compare/4'" in err[0]
     assert err[1] == f"refocal report: there is no {tmp_path / 'nowhere' / 'results.json'}."

@@ -154,7 +154,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything up to the first training: the splits and the encoded columns."""
 
     def run(table: compare.Table, models: list, plan: compare.Plan, **_: Any) -> None:
-        for split in splits(table, repeats=plan.repeats_for(table.rows), seed=plan.seed):
+        for split in splits(table, repeats=plan.splits, seed=plan.seed):
             assert Prepared(table, split).inputs > 0
         raise CompareError(ENOUGH)
 

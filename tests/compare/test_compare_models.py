@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,20 @@ from torch import nn
 
 from refocal import compare
 from refocal.compare import CompareError, Plan, by_name
-from refocal.compare.candidates import Candidate, candidates, focal
 from refocal.compare.data.prepare import Prepared
-from refocal.compare.models import Effort, Fit
-from refocal.compare.networks import Network, hidden_layers, start_from_base_rates
-from refocal.compare.plan import Training
 from refocal.compare.splits import splits
-from refocal.compare.store import FitStore
+from refocal.compare.training.losses import Loss, families, focal
+from refocal.compare.training.models import Effort, Fit
+from refocal.compare.training.networks import (
+    Network,
+    _Average,
+    hidden_layers,
+    schedule,
+    start_from_base_rates,
+)
+from refocal.compare.training.settings import central
+from refocal.compare.training.store import FitStore
+from refocal.compare.training.tuning import Entry, Training
 from refocal.posterior import sigmoid_posterior, softmax_posterior
 
 
@@ -39,37 +47,59 @@ def data() -> Prepared:
 # --- candidates ----------------------------------------------------------------------------------
 
 
-def test_candidates_balance_the_classes() -> None:
-    plain, prior, balanced, *others = candidates("binary", [0.02], network=True)
-    assert (plain.alpha, plain.gamma, plain.prior_bias) == (None, 0.0, False)
-    assert (prior.alpha, prior.gamma, prior.prior_bias) == (None, 0.0, True)
+def losses_of(*arguments: Any, **options: Any) -> dict[str, tuple[Loss, ...]]:
+    return {one.role: one.losses for one in families(*arguments, **options)}
+
+
+def test_three_families_compete() -> None:
+    found = losses_of("binary", [0.02], network=True)
+    assert list(found) == ["baseline", "focal", "remedy"]
+    (plain,) = found["baseline"]
+    assert plain.plain
+    assert not plain.prior_bias
+    pairs = {(loss.alpha, loss.gamma) for loss in found["focal"]}
+    assert pairs == {(a, g) for a in (None, 0.25, 0.98) for g in (0.5, 1.0, 2.0, 3.0)}
+    balanced, milder, prior = found["remedy"]
     assert (balanced.alpha, balanced.gamma) == (0.98, 0.0)
-    assert [(loss.alpha, loss.gamma) for loss in others] == [(0.25, 2.0), (0.25, 2.0), (0.75, 2.0)]
-    assert not any(loss.prior_bias for loss in candidates("binary", [0.02], network=False))
-    labels = candidates("multilabel", [0.1, 0.3], network=False)
-    assert labels[1].alpha == (0.9, 0.7)
+    assert_allclose(milder.alpha / (1 - milder.alpha), (0.98 / 0.02) ** 0.5)
+    assert prior.plain
+    assert prior.prior_bias
+    for every in losses_of("binary", [0.02], network=False).values():
+        assert not any(loss.prior_bias for loss in every)
+    labels = losses_of("multilabel", [0.1, 0.3], network=False)
+    assert labels["remedy"][0].alpha == (0.9, 0.7)
 
 
 def test_several_classes_meet_softmax_and_one_vs_rest() -> None:
-    found = candidates("multiclass", [0.7, 0.2, 0.1], network=True)
-    assert [loss.link for loss in found] == ["softmax"] * 4 + ["sigmoid"] * 2
-    assert found[0].plain
-    weights = np.array(found[2].alpha)
-    assert_allclose(weights.mean(), 1.0)
-    assert_allclose(weights * [0.7, 0.2, 0.1], np.full(3, 0.7 * weights[0]))
+    rates = [0.7, 0.2, 0.1]
+    found = losses_of("multiclass", rates, network=True)
+    assert {loss.link for loss in found["focal"]} == {"softmax"}
+    assert len(found["focal"]) == 12
+    assert found["baseline"][0].plain
+    weights, milder = (np.array(loss.alpha) for loss in found["remedy"][:2])
+    for each in (weights, milder):
+        assert_allclose(each.mean(), 1.0)
+    assert_allclose(weights * rates, np.full(3, 0.7 * weights[0]))
+    assert_allclose(milder * np.sqrt(rates), np.full(3, 0.7**0.5 * milder[0]))
+    assert found["remedy"][2].link == "sigmoid"
+    alone = losses_of("multiclass", rates, network=False, softmax=False)
+    assert {loss.link for every in alone.values() for loss in every} == {"sigmoid"}
 
 
 def test_quick_is_less_work() -> None:
     for kind, rates in (("binary", [0.1]), ("multiclass", [0.5, 0.3, 0.2])):
-        few = candidates(kind, rates, network=True, quick=True)
-        assert len(few) < len(candidates(kind, rates, network=True))
-    (model,) = by_name(["mlp"])
-    assert len(Plan(quick=True).rates_for(model)) < len(Plan().rates_for(model))
-    assert Plan(quick=True).effort.epochs < Plan().effort.epochs
+        few = losses_of(kind, rates, network=True, quick=True)
+        assert [len(every) for every in few.values()] == [1, 1, 1]
+    for model in by_name(["mlp", "logistic"]):
+        assert all(len(axis.values) == 1 for axis in Plan(quick=True).axes_for(model).values())
+    assert max(Plan(quick=True).effort.epochs) < min(Plan().effort.epochs)
+    assert Plan().splits == Plan(seed=3).splits == 5
+    assert Plan(quick=True).splits == 1
+    assert Plan(epochs=9).effort.epochs == (3, 9)
 
 
 def test_a_call_as_source_text_is_the_loss() -> None:
-    loss = Candidate("x", (0.5, 1.0, 1.5), 2.0, "softmax")
+    loss = Loss("x", (0.5, 1.0, 1.5), 2.0, "softmax")
     assert loss.call == (
         "refocal.softmax_focal_loss(logits, targets, alpha=torch.tensor([0.5, 1, 1.5]), gamma=2)"
     )
@@ -78,30 +108,58 @@ def test_a_call_as_source_text_is_the_loss() -> None:
 # --- networks ------------------------------------------------------------------------------------
 
 
-def test_training_learns_stops_early_and_keeps_its_best_epoch(data: Prepared) -> None:
-    seen: list[float] = []
-    losses: list[float] = []
-    built: list[nn.Module] = []
+def test_training_learns_and_ends_with_the_mean_of_its_last_weights(data: Prepared) -> None:
+    seen: list[float | None] = []
     labels = data.labels("valid")
-    loss = focal(0.25, 2.0)
-
-    def build(inputs: int, outputs: int) -> nn.Module:
-        built.append(hidden_layers(64, 32)(inputs, outputs))
-        return built[-1]
-
-    def report(_: int, score: float) -> None:
-        seen.append(score)
-        with torch.no_grad():
-            logits = built[-1](data.valid)
-        losses.append(loss.loss(logits, torch.from_numpy(labels).float()).item())
-
-    effort = Effort(epochs=30, patience=2)
-    found = Network("mlp", build).fit(loss, 1e-2, data, effort, seed=0, report=report)
-    assert list(found.curve) == seen
-    assert found.steps == losses.index(min(losses)) + 1 != seen.index(max(seen)) + 1
-    assert len(seen) == found.steps + 2 < 30
+    (model,) = by_name(["mlp"])
+    setting = central(model.axes).with_value("epochs", 6)
+    effort = Effort(scored=True)
+    found = model.fit(
+        focal(0.25, 2.0), setting, data, effort, seed=0, watch=lambda _, score: seen.append(score)
+    )
+    assert list(found.curve) == [one for one in seen if one is not None]
+    assert (found.steps, len(found.curve)) == (6, 6)
     assert_allclose(average_precision_score(labels, found.valid_logits), found.score)
     assert roc_auc_score(data.labels("test"), found.test_logits) > 0.7
+    unseen = model.fit(focal(0.25, 2.0), setting, data, Effort(), seed=0, watch=lambda *_: None)
+    assert_array_equal(unseen.test_logits, found.test_logits)  # looking changes nothing
+
+
+def test_the_rate_rises_and_decays_to_nothing() -> None:
+    rates = [schedule(step, 200) for step in range(200)]
+    assert max(rates) == 1.0
+    assert rates.index(1.0) == 9
+    assert 0 < rates[-1] < 1e-3
+    assert all(a >= b for a, b in pairwise(rates[10:]))
+    assert schedule(0, 1) == 1.0
+
+
+def test_the_average_is_of_the_last_steps_alone() -> None:
+    weight = torch.zeros(2)
+    average = _Average([weight], first=3)
+    for step in range(6):
+        weight += 1
+        average.add(step)
+    average.copy_back()
+    assert weight.tolist() == [5.0, 5.0]  # of 4, 5 and 6
+
+
+def test_batch_statistics_are_those_of_the_averaged_weights(data: Prepared) -> None:
+    built: list[nn.Module] = []
+
+    def build(inputs: int, outputs: int) -> nn.Module:
+        built.append(nn.Sequential(nn.Linear(inputs, 4), nn.BatchNorm1d(4), nn.Linear(4, outputs)))
+        return built[-1]
+
+    network = Network("normed", build)
+    setting = central(network.axes).with_value("epochs", 2)
+    network.fit(focal(0.25, 2.0), setting, data, Effort(), seed=0, watch=lambda *_: None)
+    first, norm, _ = built[-1]
+    assert isinstance(norm, nn.BatchNorm1d)
+    with torch.no_grad():
+        seen = first(data.train).mean(0)
+    assert norm.running_mean is not None
+    assert_allclose(norm.running_mean, seen, atol=0.1)
 
 
 def in_threads(work: Callable[[Any], Any], jobs: Iterable[Any], *, threads: int) -> list[Any]:
@@ -120,11 +178,12 @@ def test_dropout_draws_the_same_whatever_trains_beside_it(data: Prepared) -> Non
         drop = nn.Dropout(0.5)
         return nn.Sequential(nn.Linear(inputs, 16), drop, nn.ReLU(), nn.Linear(16, outputs))
 
-    network, effort = Network("dropping", build), Effort(epochs=2, patience=2)
+    network = Network("dropping", build)
 
     def fit(rate: float) -> Any:
+        setting = central(network.axes).with_value("epochs", 2).with_value("rate", rate)
         done = network.fit(
-            focal(0.25, 2.0), rate, data, effort, seed=3, report=lambda step, score: None
+            focal(0.25, 2.0), setting, data, Effort(), seed=3, watch=lambda step, score: None
         )
         return done.test_logits
 
@@ -159,11 +218,11 @@ def test_the_same_start_for_every_loss() -> None:
     "loss",
     [
         focal(0.25, 2.0, prior_bias=True),
-        Candidate("each", (0.9, 0.5, 0.3), 1.0, prior_bias=True),
-        Candidate("softmax", (1.5, 1.0, 0.5), 2.0, "softmax", prior_bias=True),
+        Loss("each", (0.9, 0.5, 0.3), 1.0, prior_bias=True),
+        Loss("softmax", (1.5, 1.0, 0.5), 2.0, "softmax", prior_bias=True),
     ],
 )
-def test_a_prior_bias_predicts_the_base_rates(loss: Candidate) -> None:
+def test_a_prior_bias_predicts_the_base_rates(loss: Loss) -> None:
     rates = [0.7, 0.2, 0.1]
     model = hidden_layers(4)(5, 3)
     start_from_base_rates(model, loss, rates)
@@ -201,20 +260,24 @@ def test_trees_learn_under_every_loss(name: str, kind: str) -> None:
     (model,) = by_name([name])
     table = made_table(kind, 1000)
     data = Prepared(table, splits(table, repeats=1, seed=0)[0]).encode()
-    for loss in candidates(table.kind, data.base_rates, network=False, quick=True):
+    found = families(table.kind, data.base_rates, network=False, quick=True)
+    for loss in [loss for family in found for loss in family.losses]:
         if not model.supports(loss):
             assert (name, loss.link) == ("catboost", "softmax")
             continue
         effort = Effort(rounds=12, patience=2)
-        fit = model.fit(loss, 0.3, data, effort, seed=0, report=lambda *_: None)
+        setting = central(model.axes).with_value("rate", 0.3)
+        fit = model.fit(loss, setting, data, effort, seed=0, watch=lambda *_: None)
         assert fit.test_logits.shape == data.labels("test").shape
         assert fit.test_logits.dtype == np.float32
         assert 1 <= fit.steps <= 12
         labels = data.labels("valid")
         areas = [roc_auc_score(y, z) for y, z in zip(labels.T, fit.valid_logits.T, strict=True)]
         assert min(areas) > 0.65
-        again = model.fit(loss, 0.3, data, effort, seed=0, report=lambda *_: None)
+        again = model.fit(loss, setting, data, effort, seed=0, watch=lambda *_: None)
         assert_array_equal(again.test_logits, fit.test_logits)
+        other = model.fit(loss, setting, data, effort, seed=1, watch=lambda *_: None)
+        assert (other.test_logits != fit.test_logits).any()  # bagging
 
 
 # --- fits on disk --------------------------------------------------------------------------------
@@ -255,21 +318,25 @@ def test_a_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_key_is_that_of_everything_that_decides(data: Prepared) -> None:
     (model,) = by_name(["mlp"])
-    plan = Plan()
-    base = Training(model, focal(0.25, 2.0), 0.1)
+    plan, setting = Plan(), central(model.axes)
+    loss = focal(0.25, 2.0)
+    base = Training(Entry(model, loss), setting, 0)
+    linear = by_name(["logistic"])[0]
     others = [
-        Training(model, focal(0.25, 1.0), 0.1),
-        Training(model, focal(0.25, 2.0, prior_bias=True), 0.1),
-        Training(model, focal(0.25, 2.0), 0.2),
-        Training(by_name(["logistic"])[0], focal(0.25, 2.0), 0.1),
+        Training(Entry(model, focal(0.25, 1.0)), setting, 0),
+        Training(Entry(model, focal(0.25, 2.0, prior_bias=True)), setting, 0),
+        Training(Entry(model, loss), setting.with_value("rate", 0.2), 0),
+        Training(Entry(model, loss), setting.with_start(1), 0),
+        Training(Entry(model, loss), setting, 1),
+        Training(Entry(linear, loss), central(linear.axes), 0),
     ]
     keys = {one.key(data, plan) for one in [base, *others]}
-    keys |= {base.key(data, Plan(seed=1)), base.key(data, Plan(epochs=3))}
+    keys.add(base.key(data, Plan(seed=1)))
     split = splits(data.table, repeats=2, seed=0)[1]
     keys.add(base.key(Prepared(data.table, split), plan))
-    assert len(keys) == 8
+    assert len(keys) == 9
     # what is measured afterwards, and how much else is trained, changes no fit
-    same = Plan(repeats=7, resamples=5, costs=compare.Costs(miss=99))
+    same = Plan(repeats=7, epochs=3, margin=0.1, costs=compare.Costs(miss=99))
     assert base.key(data, same) == base.key(data, plan)
     assert json.dumps(sorted(keys))
 
@@ -284,15 +351,16 @@ def test_a_custom_network_is_known_by_its_weights(data: Prepared) -> None:
 def test_a_training_that_fails_stops_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     stopped: list[str] = []
 
-    def fake(self: Network, candidate: Candidate, *_: Any, report: Any, **__: Any) -> None:
-        if candidate.gamma == 2.0:
+    def fake(self: Network, loss: Loss, *_: Any, watch: Any, **__: Any) -> None:
+        if loss.gamma == 2.0:
+            time.sleep(0.3)  # until the others are at work
             raise RuntimeError("out of memory")
         try:
             for epoch in range(180_000):  # half an hour, were it not stopped
-                report(epoch, 0.1)
+                watch(epoch, 0.1)
                 time.sleep(0.01)
         except BaseException:
-            stopped.append(candidate.name)
+            stopped.append(loss.name)
             raise
 
     monkeypatch.setattr(Network, "fit", fake)

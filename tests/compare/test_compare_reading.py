@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +14,10 @@ from pyarrow import feather, ipc
 from tables import csv_file, customers, made_table
 
 from refocal import compare
-from refocal.compare import CompareError, Plan, by_name, experiment
-from refocal.compare.candidates import focal
+from refocal.compare import CompareError
 from refocal.compare.data import memory
 from refocal.compare.data.columns import clean
 from refocal.compare.data.findings import check
-from refocal.compare.data.prepare import Prepared
-from refocal.compare.estimate import estimate
-from refocal.compare.plan import Training
 from refocal.compare.splits import splits
 
 # --- files ---------------------------------------------------------------------------------------
@@ -244,29 +239,3 @@ def test_rare_classes_and_moving_base_rates_are_told() -> None:
         table, targets=drifts[:, None], time=np.arange(6000.0), _cache={}
     )
     assert "in training and" in codes(drifting)["prior-shift"]
-
-
-# --- how long ------------------------------------------------------------------------------------
-
-
-def test_the_estimate_grows_with_the_work() -> None:
-    table = made_table(rows=20_000)
-    data = Prepared(table, splits(table, repeats=1, seed=0)[0])
-    (model,) = by_name(["logistic"])
-    one = [Training(model, focal(0.25, 2.0), 0.01)]
-    short = estimate(one, data, Plan(epochs=4), 1)
-    assert 0 < short.seconds < 60
-    assert list(short.step_us) == [one[0].model.name]
-    assert estimate(one * 10, data, Plan(epochs=40), 3).seconds > 20 * short.seconds
-
-
-def test_a_long_run_begins_with_its_estimate(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(experiment, "_LONG", 0)
-    compare.run(made_table(), by_name(["logistic"]), Plan(quick=True, resamples=20))
-    first = capsys.readouterr().err.splitlines()[0]
-    told = (
-        r"3 trainings on [\d,]+ rows: about .+ \(a row in one epoch or round: logistic [\d.]+ µs\)"
-    )
-    assert re.fullmatch(told + r"\.", first), first

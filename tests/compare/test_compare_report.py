@@ -21,14 +21,14 @@ from tables import made_table
 from refocal import compare
 from refocal.compare import Plan, Results, by_name
 from refocal.compare.drawing import COLOURS, axes, to_svg
-from refocal.compare.page import html
 from refocal.compare.progress import Progress, duration
-from refocal.compare.report import report_files
+from refocal.compare.report.files import report_files
+from refocal.compare.report.page import html
 
 
 @pytest.fixture(scope="module")
 def results() -> Results:
-    return compare.run(made_table(), by_name(["logistic"]), Plan(quick=True, resamples=50))
+    return compare.run(made_table(), by_name(["logistic"]), Plan(quick=True))
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +46,10 @@ def test_report_files(results: Results, files: dict[str, str]) -> None:
     ids = re.findall(r'\bid="([^"]*)"', page)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'href="#([^"]*)"', page)) <= set(ids)
-    assert json.loads(files["results.json"])["schema"] == "refocal.compare/3"
+    assert json.loads(files["results.json"])["schema"] == "refocal.compare/4"
     rows = pd.read_csv(io.StringIO(files["results.csv"]))
-    assert list(rows["loss"]) == [loss.name for loss in results.losses]
+    assert list(rows["family"]) == [loss.name for loss in results.losses]
+    assert list(rows["loss"]) == [loss.loss for loss in results.losses]
     values = [x.figures["log_loss_posterior"].value for x in results.losses]
     assert_allclose(rows["log_loss_posterior"], values)
 

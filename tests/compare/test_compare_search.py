@@ -15,32 +15,69 @@ from numpy.testing import assert_allclose
 from tables import csv_file, customers, made_table
 
 from refocal import compare
-from refocal.compare import CompareError, Plan, by_name, search, workplace
+from refocal.compare import CompareError, Plan, by_name, workplace
 from refocal.compare.data.prepare import Prepared
 from refocal.compare.folder import STUDY
-from refocal.compare.networks import Network
+from refocal.compare.progress import Progress
 from refocal.compare.splits import splits
+from refocal.compare.training import search
+from refocal.compare.training.networks import Network
+from refocal.compare.training.store import FitStore
 
 optuna = pytest.importorskip("optuna")
 
-PLAN = Plan(quick=True, resamples=10, trials=5, epochs=4)
+PLAN = Plan(quick=True, trials=5, epochs=4)
 
 
 def found(folder: Path | None = None, plan: Plan = PLAN) -> compare.Results:
-    return compare.run(made_table(rows=400), by_name(["logistic"]), plan, folder=folder)
+    return compare.run(made_table(rows=400), by_name(["mlp"]), plan, folder=folder)
 
 
-def test_a_search_adds_one_focal_loss_and_a_rate_for_cross_entropy() -> None:
+def searched(table: compare.Table, plan: Plan = PLAN, name: str = "mlp") -> list[search.Found]:
+    """What a search finds on the first split: cross-entropy's best, and focal loss's."""
+    (split,) = splits(table, repeats=1, seed=plan.seed)
+    data = Prepared(table, split)
+    models = by_name([name])
+    progress = Progress(2 * plan.trials, quiet=True)
+    return search.search(models, data, plan, FitStore(), progress, split=0, folder=None)[name]
+
+
+def test_a_search_finds_a_focal_loss_and_a_rate_for_cross_entropy() -> None:
+    plain, focal = (one.training for one in searched(made_table(rows=400)))
+    assert plain.entry.loss.plain
+    assert plain.setting["rate"] > 0
+    loss = focal.entry.loss
+    assert loss.name.startswith("focal, searched: α ")
+    assert isinstance(loss.alpha, float)
+    assert 0.05 <= loss.alpha <= 0.95
+    assert 0.25 <= loss.gamma <= 5
+
+
+def test_what_a_search_finds_joins_its_family() -> None:
     results = found()
-    plain, *_, searched = results.losses
-    assert searched.name.startswith("focal, searched: α ")
-    assert isinstance(searched.alpha, float)
-    assert 0.05 <= searched.alpha <= 0.95
-    assert 0.25 <= searched.gamma <= 5
-    assert plain.name == "cross-entropy"
     assert results.protocol.trials == 5
-    assert len(results.protocol.learning_rates["logistic"]) > 1
+    _, focal, other = (one.picks[0] for one in results.losses)
+    assert (focal.trained, other.trained) == (2, 1)  # a quick look, and the best of the search
+    assert focal.loss.startswith("focal, searched")  # which is better on these rows
     assert found() == results
+
+
+def test_every_split_is_searched_on_its_own(tmp_path: Path) -> None:
+    with workplace(tmp_path / "out") as folder:
+        found(folder, Plan(quick=True, trials=3, epochs=2, repeats=2))
+        names = [one.study_name for one in _studies(folder / STUDY)]
+    assert len(names) == len(set(names)) == 4
+
+
+@pytest.mark.parametrize("name", ["logistic", "lightgbm"])
+def test_a_search_tunes_what_the_model_has(name: str) -> None:
+    if name == "lightgbm":
+        pytest.importorskip(name)
+    plan = Plan(trials=3)
+    for one in searched(made_table(rows=400), plan, name):
+        axes = by_name([name])[0].axes
+        for axis, value in one.training.setting.values:
+            assert axes[axis].lowest <= value <= axes[axis].highest
 
 
 def test_a_search_that_is_stopped_goes_on_as_if_it_had_not_been(
@@ -70,7 +107,7 @@ def test_a_search_that_is_stopped_goes_on_as_if_it_had_not_been(
 def test_a_search_is_extended(tmp_path: Path) -> None:
     with workplace(tmp_path / "out") as folder:
         found(folder)
-        longer = Plan(quick=True, resamples=10, trials=7, epochs=4)
+        longer = Plan(quick=True, trials=7, epochs=4)
         assert found(folder, longer).protocol.trials == 7
         studies = _studies(folder / STUDY)
     assert [len(one.trials) for one in studies] == [7, 7]
@@ -114,7 +151,7 @@ def storage_of(kind: str, folder: Path) -> Iterator[str]:
 def test_two_processes_share_one_study(kind: str, tmp_path: Path) -> None:
     path = csv_file(tmp_path, customers(400))
     command = [sys.executable, "-m", "refocal", "compare", str(path), "--target", "churn"]
-    command += ["--quick", "--model", "logistic", "--trials", "12"]
+    command += ["--quick", "--model", "mlp", "--trials", "12"]
     with storage_of(kind, tmp_path) as url:
         runs = [
             subprocess.Popen(
@@ -143,26 +180,24 @@ def test_a_storage_out_of_reach_is_one_line(url: str) -> None:
 
 def test_classes_that_exclude_each_other_are_weighed_by_a_power_of_their_frequency() -> None:
     table = made_table("multiclass", rows=400)
-    results = compare.run(table, by_name(["logistic"]), PLAN)
-    searched = results.losses[-1]
-    assert searched.name.startswith("focal, searched: α ∝ rate^−")
-    assert searched.link == "softmax"
-    assert 0.25 <= searched.gamma <= 5
-    assert isinstance(searched.alpha, list)
+    loss = searched(table)[1].training.entry.loss
+    assert loss.name.startswith("focal, searched: α ∝ rate^−")
+    assert loss.link == "softmax"
+    assert 0.25 <= loss.gamma <= 5
+    assert isinstance(loss.alpha, tuple)
     # one exponent for every class
     (split,) = splits(table, repeats=1, seed=PLAN.seed)
     rates = Prepared(table, split).base_rates
-    logs = np.log(searched.alpha) - np.mean(np.log(searched.alpha))
+    logs = np.log(loss.alpha) - np.mean(np.log(loss.alpha))
     powers = logs / -(np.log(rates) - np.mean(np.log(rates)))
     assert_allclose(powers, powers[0])
     assert 0 <= powers[0] <= 1
 
 
 def test_labels_that_may_hold_together_share_one_alpha() -> None:
-    results = compare.run(made_table("multilabel", rows=400), by_name(["logistic"]), PLAN)
-    searched = results.losses[-1]
-    assert searched.name.startswith("focal, searched: α 0.")
-    assert isinstance(searched.alpha, float)
+    loss = searched(made_table("multilabel", rows=400))[1].training.entry.loss
+    assert loss.name.startswith("focal, searched: α 0.")
+    assert isinstance(loss.alpha, float)
 
 
 def test_a_missing_optuna_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,8 @@ def add(commands: Any) -> None:
         help="train with cross-entropy and with focal losses, and say which to use",
         description="Train models with cross-entropy, balanced cross-entropy and focal losses on a"
         " table, and write a report that recommends one. Without FILE: 336,776 flights, 2.45 % of"
-        " them cancelled, in about a minute. With the word digits: the dense detection task, one"
-        " positive in 8,000.",
+        " them cancelled, in about a minute and a half. With the word digits: the dense detection"
+        " task, one positive in 8,000.",
     )
     data = parser.add_argument_group("data")
     data.add_argument(
@@ -59,9 +59,11 @@ def add(commands: Any) -> None:
         "--repeats",
         type=types.count,
         metavar="N",
-        help="splits (default: 5 up to 20,000 rows, 3 up to 60,000, then 1)",
+        help="splits (default: 5, which test on every row; with 1 no verdict is firm)",
     )
-    work.add_argument("--epochs", type=types.count, metavar="N", help="at most (default: 40)")
+    work.add_argument(
+        "--epochs", type=types.count, metavar="N", help="of a network (default: 10 or 30)"
+    )
     work.add_argument("--seed", type=types.seed, default=0, metavar="N", help="default: 0")
     work.add_argument("--quick", action="store_true", help="a first look with little training")
     work.add_argument(
@@ -69,7 +71,7 @@ def add(commands: Any) -> None:
         type=types.count,
         default=0,
         metavar="N",
-        help="search alpha, gamma and the learning rate, N trials for each family of losses",
+        help="search alpha, gamma and the settings, N trials for each family on each split",
     )
     work.add_argument(
         "--storage",
@@ -90,6 +92,13 @@ def add(commands: Any) -> None:
     )
     points.add_argument(
         "--at-recall", type=types.share, default=0.8, metavar="R", help="default: 0.8"
+    )
+    points.add_argument(
+        "--margin",
+        type=types.share,
+        metavar="M",
+        help="smallest difference in average precision worth having (default: 5 %% of what there is"
+        " to gain or to lose)",
     )
     points.add_argument(
         "--top",
@@ -178,6 +187,7 @@ def _plan(options: argparse.Namespace) -> Any:
         quick=options.quick,
         repeats=options.repeats,
         epochs=options.epochs,
+        margin=options.margin,
         trials=options.trials,
         storage=options.storage,
         costs=compare.Costs(

@@ -20,10 +20,10 @@ try:
     from refocal.compare.errors import CompareError
     from refocal.compare.experiment import run
     from refocal.compare.folder import check_folder, workplace
-    from refocal.compare.models import NAMES, by_name
     from refocal.compare.plan import Costs, Plan
-    from refocal.compare.report import rebuild, summary, write
+    from refocal.compare.report.files import rebuild, summary, write
     from refocal.compare.results import Results
+    from refocal.compare.training.models import NAMES, by_name
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("refocal"):
         raise

@@ -17,11 +17,11 @@ from refocal.compare.data.table import Table
 from refocal.compare.errors import CompareError, argument
 from refocal.compare.experiment import run
 from refocal.compare.folder import workplace
-from refocal.compare.models import Model, by_name
-from refocal.compare.networks import Network
 from refocal.compare.plan import Costs, Plan
-from refocal.compare.report import write
+from refocal.compare.report.files import write
 from refocal.compare.results import Results
+from refocal.compare.training.models import Model, by_name
+from refocal.compare.training.networks import Network
 
 # What the readers call otherwise than `compare` does.
 _ARGUMENTS = {"group": "groups", "time": "time_order"}
@@ -66,7 +66,7 @@ def compare(
         time_order: `(n,)`, or a column: no split trains on the future.
         name: of array data, for the report.
         plan: how much work; or give its fields as keywords: ``seed``, ``repeats``, ``epochs``,
-            ``quick``, ``resamples``, ``costs`` (a number is what a missed positive costs, in false
+            ``quick``, ``margin``, ``costs`` (a number is what a missed positive costs, in false
             alarms), ``trials``, ``storage``.
         out: folder for the report and for what `resume` needs; None to write nothing.
         resume: continue or extend what is in the folder.

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from refocal.budget import GradientBudget, Suggestion, gradient_budget, suggest
-from refocal.compare import calibrate
-from refocal.compare.candidates import Candidate
 from refocal.compare.data.table import Bools, Floats, one_hot
 from refocal.compare.errors import CompareError, argument
 from refocal.compare.links import log_odds, log_probabilities
+from refocal.compare.measuring import calibrate, likelihood
+from refocal.compare.measuring.likelihood import CalibrationTest
+from refocal.compare.training.losses import Loss
 from refocal.probabilities import TemperatureFit, fit_temperature
 
 _FEWEST = 10
@@ -50,8 +51,11 @@ class Diagnosis:
         base_rate_log_loss: of the class frequencies alone.
         raw: the plain sigmoid or softmax.
         posterior: the closed form, if alpha and gamma were told.
-        temperature: fitted to the closed form (or to the raw logits) on every other row.
-        tempered: with that temperature, on the rows it was not fitted to.
+        temperature: fitted to the closed form (or to the raw logits), on all rows.
+        tempered: with that temperature, on the same rows.
+        test: of the calibration of the closed form (or of the raw logits); None where no line is
+            best, as when a threshold separates the classes.
+        suspicion: what the logits may be instead; None where nothing speaks against them.
         budget: of the gradient, for the loss told or for the paper's.
         suggestion: (alpha, gamma) candidates; None for several classes.
     """
@@ -64,22 +68,25 @@ class Diagnosis:
     posterior: Reading | None
     temperature: float
     tempered: Reading
+    test: CalibrationTest | None
+    suspicion: str | None
     budget: GradientBudget
     suggestion: Suggestion | None
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, for JSON."""
-        return {"schema": "refocal.diagnosis/1", **asdict(self)}
+        return {"schema": "refocal.diagnosis/2", **asdict(self)}
 
     def __str__(self) -> str:
         rates = ", ".join(f"{rate:.3%}" for rate in self.base_rates[:10])
-        lines = [
+        lines = [] if self.suspicion is None else [self.suspicion, ""]
+        lines += [
             f"{self.rows:,} rows, {self.link}, base rate {rates}",
             "",
             f"{'':26}{'log loss':>10}{'mean':>10}{'slope':>8}",
             f"{'base rate alone':26}{self.base_rate_log_loss:10.4f}",
         ]
-        name = f"temperature {self.temperature:.3g}, held out"
+        name = f"temperature {self.temperature:.3g}"
         for title, reading in (
             (f"plain {self.link}", self.raw),
             ("closed-form posterior", self.posterior),
@@ -88,7 +95,14 @@ class Diagnosis:
             if reading is not None:
                 slope = "–" if reading.slope is None else f"{reading.slope:.2f}"
                 lines.append(f"{title:26}{reading.log_loss:10.4f}{reading.mean:10.3%}{slope:>8}")
-        lines += ["", self.verdict, "", str(self.budget)]
+        lines += ["", self.verdict]
+        if self.test is not None:
+            intercept = "" if self.test.intercept is None else f", {self.test.intercept:+.3f}"
+            lines.append(
+                f"Calibration slope{' and intercept' if intercept else ''}: {self.test.slope:.3f}"
+                f"{intercept}; likelihood-ratio test p = {self.test.p:.2g}."
+            )
+        lines += ["", str(self.budget)]
         if self.suggestion is not None:
             lines += ["", str(self.suggestion)]
         return "\n".join(lines)
@@ -100,13 +114,20 @@ class Diagnosis:
         name = f"the plain {self.link}" if self.posterior is None else "the closed form"
         if min(best.log_loss, self.tempered.log_loss) >= self.base_rate_log_loss:
             return "None of these probabilities beats the base rate: do not use them."
-        if not calibrate.is_as_good(
-            best.log_loss, self.tempered.log_loss, base_rate=self.base_rate_log_loss
-        ):
+        if self.test is not None and self.test.miscalibrated:
+            line = f"line through the log-odds (Platt scaling) by {self.test.gain:.2g} nats a row"
+            cure = f"A {line} does better than {name}"
+            if self.test.temperature_helps:
+                cure = (
+                    f"A temperature does better than {name}, by {self.test.slope_gain:.2g} nats a"
+                    " row"
+                )
+                if not self.test.temperature_is_enough:
+                    cure += f", and a {line}"
             return (
-                f"A temperature does better than {name}: the model is not at the optimum of its"
-                " loss (overfit, or trained too little), or it was trained with another alpha and"
-                " gamma than was told. Fit it on held-out data."
+                f"{cure}: the model is not at the optimum of its loss (overfit, or trained too"
+                " little), or it was trained with another alpha and gamma than was told. Fit it on"
+                " held-out data."
             )
         return f"Use {name}: a temperature would not improve it."
 
@@ -127,16 +148,13 @@ def diagnose(
         CompareError: shapes or values that do not belong together.
     """
     z, labels, softmax = _checked(logits, targets, alpha, gamma)
-    told = Candidate("", alpha, gamma or 0.0, "softmax" if softmax else "sigmoid")
+    told = Loss("", alpha, gamma or 0.0, "softmax" if softmax else "sigmoid")
     index = torch.from_numpy(labels.argmax(1) if softmax else labels[:, 0].astype(np.float32))
     shaped = z if softmax else z[:, 0]
-    held: Tensor = torch.arange(len(z)) % 2 == 1
-    fitted: TemperatureFit = fit_temperature(
-        shaped[~held], index[~held], link=told.link, **told.settings
-    )
+    fitted: TemperatureFit = fit_temperature(shaped, index, link=told.link, **told.settings)
     rates = labels.mean(0)
     every = rates if softmax else np.append(rates, 1 - rates)
-    asked = told if not told.plain else Candidate("", None if softmax else 0.25, 2.0, told.link)
+    asked = told if not told.plain else Loss("", None if softmax else 0.25, 2.0, told.link)
     trained = None if told.plain else told.settings
     raw = log_odds(told, z, closed_form=False)
     closed = log_odds(told, z)
@@ -148,11 +166,30 @@ def diagnose(
         raw=_reading(raw, labels, softmax),
         posterior=None if told.plain else _reading(closed, labels, softmax),
         temperature=fitted.temperature,
-        tempered=_reading(closed[held] / fitted.temperature, labels[held.numpy()], softmax),
+        tempered=_reading(closed / fitted.temperature, labels, softmax),
+        test=_test(closed, labels, softmax),
+        suspicion=_suspicion(z),
         budget=gradient_budget(
             shaped, index, link=told.link, trained_with=trained, **asked.settings
         ),
         suggestion=None if softmax else suggest(shaped, index, trained_with=trained),
+    )
+
+
+def _test(said: Tensor, labels: Bools, softmax: bool) -> CalibrationTest | None:
+    if softmax:
+        log_p = torch.log_softmax(said, 1).numpy()
+        return likelihood.of_log_probabilities(labels.argmax(1), log_p)
+    return likelihood.of_log_odds(labels[:, 0], said[:, 0].numpy())
+
+
+def _suspicion(logits: Tensor) -> str | None:
+    """Probabilities are often saved where logits were asked for."""
+    if not bool(((logits >= 0) & (logits <= 1)).all()):
+        return None
+    return (
+        "Are these probabilities? All logits lie between 0 and 1, where logits rarely do: pass what"
+        " the network returns before its sigmoid or softmax, or log(p / (1 - p))."
     )
 
 

@@ -7,26 +7,30 @@ from pathlib import Path
 
 import numpy as np
 
-from refocal.compare.candidates import Candidate, candidates
 from refocal.compare.data.findings import best_precisions, check
 from refocal.compare.data.prepare import Prepared
 from refocal.compare.data.table import Table
 from refocal.compare.errors import CompareError
-from refocal.compare.estimate import estimate
 from refocal.compare.explore import explore
-from refocal.compare.measure import Scored
-from refocal.compare.models import Model
-from refocal.compare.plan import Plan, Training
+from refocal.compare.measuring.figures import figures_of
+from refocal.compare.measuring.intervals import Design
+from refocal.compare.measuring.measured import SplitFigures, Trained, measure
+from refocal.compare.measuring.scored import ENOUGH_FOR_STEPS, Scored
+from refocal.compare.measuring.summarise import questions, summarise
+from refocal.compare.plan import Plan
 from refocal.compare.progress import Progress, duration
-from refocal.compare.recommend import recommend
-from refocal.compare.results import Data, PartResult, Protocol, Results
-from refocal.compare.schedule import train_all
-from refocal.compare.search import search
-from refocal.compare.splits import protocol, splits
-from refocal.compare.store import FitStore
-from refocal.compare.summarise import summarise
+from refocal.compare.report.recommend import recommend
+from refocal.compare.results import Data, Finding, LossResult, PartResult, Protocol, Results
+from refocal.compare.splits import FOLDS, protocol, splits
+from refocal.compare.training.forecast import forecast
+from refocal.compare.training.losses import Family, families
+from refocal.compare.training.models import Model
+from refocal.compare.training.schedule import contested, one_thread
+from refocal.compare.training.search import search
+from refocal.compare.training.store import FitStore
+from refocal.compare.training.tuning import Contest, Training, planned, rungs
 
-# Rows times trainings from which on an estimate is worth its second.
+# Training rows times families and splits from which on an estimate is worth its second.
 _LONG = 5_000_000
 
 
@@ -37,7 +41,7 @@ def run(
     *,
     folder: Path | None = None,
 ) -> Results:
-    """Compare cross-entropy, its variants and focal losses on a table.
+    """Compare cross-entropy, focal losses and other remedies on a table.
 
     Args:
         table: the task.
@@ -52,110 +56,178 @@ def run(
         CompareError: the table has too few examples of a class, or nothing can be trained.
     """
     plan = plan or Plan()
-    found = [
-        Prepared(table, split)
-        for split in splits(table, repeats=plan.repeats_for(table.rows), seed=plan.seed)
-    ]
+    found = [Prepared(table, one) for one in splits(table, repeats=plan.splits, seed=plan.seed)]
+    steps = all(one.labels("valid").sum(0).min() >= ENOUGH_FOR_STEPS for one in found)
+    figures = figures_of(table.classes, isotonic=steps, multiclass=table.kind == "multiclass")
     store = FitStore(folder)
-    losses = {model.name: _candidates(model, found[0], plan) for model in models}
-    grids = {(m.name, one.name): list(plan.rates_for(m)) for m in models for one in losses[m.name]}
-    if plan.trials:
-        _add_searched(models, found[0], plan, store, folder, losses, grids)
-    trainings = [
-        Training(model, candidate, rate)
-        for model in models
-        for candidate in losses[model.name]
-        for rate in grids[model.name, candidate.name]
-    ]
-    progress = Progress(len(found) * len(trainings))
+    progress = Progress(0)
     for finding in table.findings:
         progress.note(f"{table.name}: {finding.message}")
-    if len(found[0].split.train) * len(trainings) * len(found) > _LONG:
-        seconds, step_us = estimate(trainings, found[0], plan, len(found))
-        steps = ", ".join(f"{name} {step:.2g} µs" for name, step in step_us.items())
-        progress.note(
-            f"{len(found) * len(trainings)} trainings on {len(found[0].split.train):,} rows: about"
-            f" {duration(seconds)} (a row in one epoch or round: {steps})."
-        )
-    scored: list[list[Scored]] = []
-    rates: list[list[float]] = []
+    trained: list[list[Trained]] = []
+    measured: list[SplitFigures] = []
     inputs = 0
     try:
-        for data in found:
-            fits = train_all(trainings, data, plan, store, progress)
-            best: dict[tuple[str, str], tuple[Scored, float]] = {}
-            for training, fit in zip(trainings, fits, strict=True):
-                name = (training.model.name, training.candidate.name)
-                if name not in best or fit.score > best[name][0].fit.score:
-                    candidate = Scored(training.candidate, fit, data, plan.costs)
-                    best[name] = (candidate, training.rate)
-            scored.append([one for one, _ in best.values()])
-            rates.append([rate for _, rate in best.values()])
+        for number, data in enumerate(found):
+            contests = [
+                Contest(model, family, plan.axes_for(model), number)
+                for model in models
+                for family in _families(model, data, plan)
+            ]
+            if number == 0:
+                ladder = rungs(data, plan.seed_of(0, 0), quick=plan.quick)
+                expected = planned(contests, len(ladder), quick=plan.quick)
+                progress.expect(sum(expected) * len(found))
+            if number == 0 and len(data.split.train) * len(contests) * len(found) > _LONG:
+                progress.note(_foretold(contests, data, plan, len(found)))
+            searched = _searched(contests, models, data, plan, store, progress, folder)
+            picked = contested(contests, data, plan, store, progress, searched)
+            trained.append(
+                [
+                    Trained(
+                        contest.model,
+                        contest.family,
+                        one,
+                        Scored(one.training.entry.loss, one.fit, data, plan.costs),
+                    )
+                    for contest, one in zip(contests, picked, strict=True)
+                ]
+            )
+            with one_thread():
+                measured.append(measure(trained[-1], figures))
             inputs = inputs or data.inputs
             data.forget()
     finally:
         progress.close()
-    names = [model.name for model in models for _ in losses[model.name]]
-    measured = summarise(names, scored, rates, plan)
-    described = _data(table, found[0], inputs, best_precisions(measured, table.classes))
+    design = _design(table, found)
+    with one_thread():
+        results = summarise(trained, measured, figures, design)
+    described = _data(table, found[0], inputs, best_precisions(results, table.classes))
+    described.findings.extend(_ends(results, described.findings))
     how = Protocol(
         split=protocol(table),
         repeats=len(found),
-        interval="bootstrap" if len(found) == 1 else "corrected t",
-        resamples=plan.resamples,
         seed=plan.seed,
         quick=plan.quick,
-        epochs=plan.effort.epochs,
-        learning_rates={
-            model.name: sorted(
-                {rate for (name, _), of in grids.items() for rate in of if name == model.name}
-            )
+        epochs=list(plan.effort.epochs),
+        grids={
+            model.name: {
+                axis.words: [float(value) for value in axis.values]
+                for axis in plan.axes_for(model).values()
+            }
             for model in models
         },
-        test_to_train=float(np.mean([x.split.test.size / x.split.train.size for x in found])),
+        test_to_train=design.test_to_train,
         miss=plan.costs.miss,
         precision=plan.costs.precision,
         recall=plan.costs.recall,
         top=plan.costs.top,
         trials=plan.trials,
     )
-    answer = recommend(measured, described, how)
-    plain = scored[0][names.index(answer.model)]
+    asked = questions(
+        trained, measured, design, margin=plan.margin, limits=_limits(described.findings, plan)
+    )
+    answer = recommend(results, asked, described, how)
+    plain = next(one for one in trained[0] if one.model.name == answer.model).scored
     shown = None
-    if plain.candidate.link == "sigmoid":
+    if plain.loss.link == "sigmoid":
         rate = float(np.mean(found[0].base_rates))
-        shown = explore(plain.labels, plain.scores, rate)
-    return Results(described, how, measured, answer, shown)
+        with one_thread():
+            shown = explore(plain.labels, plain.scores, rate)
+    return Results(described, how, results, asked, answer, shown)
 
 
-def _add_searched(
+def _families(model: Model, data: Prepared, plan: Plan) -> list[Family]:
+    softmax = data.kind != "multiclass" or any(
+        model.supports(loss)
+        for family in families(data.kind, data.base_rates, network=False, quick=True)
+        for loss in family.losses
+        if loss.link == "softmax"
+    )
+    found = families(
+        data.kind, data.base_rates, network=model.network, softmax=softmax, quick=plan.quick
+    )
+    kept = [
+        Family(one.name, one.role, tuple(loss for loss in one.losses if model.supports(loss)))
+        for one in found
+    ]
+    kept = [one for one in kept if one.losses]
+    if len(kept) < 2 or kept[0].role != "baseline":
+        raise CompareError(f"{model.name} supports fewer than two losses for this task.")
+    return kept
+
+
+def _searched(
+    contests: Sequence[Contest],
     models: Sequence[Model],
     data: Prepared,
     plan: Plan,
     store: FitStore,
+    progress: Progress,
     folder: Path | None,
-    losses: dict[str, list[Candidate]],
-    grids: dict[tuple[str, str], list[float]],
-) -> None:
-    """Search, then let the best focal loss compete, and cross-entropy use its best rate too."""
-    progress = Progress(2 * plan.trials * len(models))
-    try:
-        found = search(models, data, plan, store, progress, folder=folder)
-    finally:
-        progress.close()
-    for model in models:
-        plain, focal = found[model.name]
-        if plain.rate not in grids[model.name, plain.candidate.name]:
-            grids[model.name, plain.candidate.name].append(plain.rate)
-        losses[model.name].append(focal.candidate)
-        grids[model.name, focal.candidate.name] = [*plan.rates_for(model), focal.rate]
+) -> list[list[Training]]:
+    """For each contest what a search adds to it: cross-entropy and focal loss get one each."""
+    if not plan.trials:
+        return []
+    progress.expect(2 * plan.trials * len(models))
+    number = contests[0].split
+    found = search(models, data, plan, store, progress, split=number, folder=folder)
+    roles = {"baseline": 0, "focal": 1}
+    return [
+        [found[one.model.name][roles[one.family.role]].training] if one.family.role in roles else []
+        for one in contests
+    ]
 
 
-def _candidates(model: Model, data: Prepared, plan: Plan) -> list[Candidate]:
-    every = candidates(data.kind, data.base_rates, network=model.network, quick=plan.quick)
-    found = [one for one in every if model.supports(one)]
-    if len(found) < 2:
-        raise CompareError(f"{model.name} supports fewer than two losses for this task.")
+def _foretold(contests: Sequence[Contest], data: Prepared, plan: Plan, count: int) -> str:
+    expected = forecast(contests, data, plan, count)
+    steps = ", ".join(f"{name} {step:.2g} µs" for name, step in expected.step_us.items())
+    return (
+        f"{expected.trainings * count} trainings on {len(data.split.train):,} rows or a part of"
+        f" them: about {duration(expected.seconds)} (a row in one epoch, round or step: {steps})."
+    )
+
+
+def _design(table: Table, found: Sequence[Prepared]) -> Design:
+    """What the splits are worth: how many test on rows of their own, and how many positives."""
+    tested = np.unique(np.concatenate([one.split.test for one in found]))
+    ratios = [one.split.test.size / one.split.train.size for one in found]
+    return Design(
+        splits=len(found),
+        disjoint=len(found) if table.time is not None else min(len(found), FOLDS),
+        test_to_train=float(np.mean(ratios)),
+        positives=int(table.targets[tested].sum(0).min()),
+    )
+
+
+def _limits(findings: Sequence[Finding], plan: Plan) -> list[str]:
+    """Why no verdict may be firm, whatever its interval."""
+    limits = []
+    if plan.quick:
+        limits.append("a quick look trains too little, so run it without --quick")
+    if any(one.leak for one in findings):
+        limits.append("a column gives the target away; leave it out first")
+    return limits
+
+
+def _ends(results: Sequence[LossResult], known: Sequence[Finding]) -> list[Finding]:
+    """Trainings that ended at the edge of their grid, or before they were done."""
+    found = []
+    for one in results:
+        ends: dict[str, int] = {}
+        for pick in one.picks:
+            for text in pick.findings:
+                ends[text] = ends.get(text, 0) + 1
+        if ends:
+            listed = "; ".join(f"{text} ({count}×)" for text, count in ends.items())
+            found.append(
+                Finding(
+                    "training-end",
+                    "note",
+                    f"{one.title}, of {len(one.picks)} splits: {listed}.",
+                    "The grid was widened as far as it goes. Trust this family less, or search"
+                    " with --trials.",
+                )
+            )
     return found
 
 

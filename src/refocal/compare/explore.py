@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from refocal.compare.candidates import Candidate
 from refocal.compare.data.table import Bools, Floats
 from refocal.compare.gradient import example_kinds, gradient_sizes
 from refocal.compare.links import sigmoid
+from refocal.compare.training.losses import Loss
 from refocal.probabilities import sigmoid_logit
 
 GAMMAS = tuple(round(0.25 * step, 2) for step in range(21))
@@ -40,7 +40,7 @@ def explore(labels: Bools, log_odds: Floats, base_rate: float) -> dict[str, Any]
     fitted: list[list[list[float]]] = []
     said: list[list[list[float]]] = []
     for _, alpha in alphas:
-        of = [Candidate("", alpha, gamma) for gamma in GAMMAS]
+        of = [Loss("", alpha, gamma) for gamma in GAMMAS]
         start.append([_shares(one, *points) for one in of])
         fitted.append([_shares(one, points[0], _logits(one, points[1]), points[2]) for one in of])
         said.append([_rounded(sigmoid(_logits(one, bins))) for one in of])
@@ -82,7 +82,7 @@ def _bins(labels: Bools, log_odds: Floats) -> tuple[Floats, list[float]]:
     return np.log(mean) - np.log1p(-mean), _rounded(observed)
 
 
-def _logits(loss: Candidate, log_odds: Floats) -> Floats:
+def _logits(loss: Loss, log_odds: Floats) -> Floats:
     """The logits of a model trained out under this loss that believes these log-odds."""
     if loss.plain:
         return log_odds
@@ -92,7 +92,7 @@ def _logits(loss: Candidate, log_odds: Floats) -> Floats:
     return logits
 
 
-def _shares(loss: Candidate, labels: Floats, logits: Floats, weights: Floats) -> list[float]:
+def _shares(loss: Loss, labels: Floats, logits: Floats, weights: Floats) -> list[float]:
     shape = labels.shape
     sizes = gradient_sizes(loss, labels.reshape(-1, 1).astype(bool), logits.reshape(-1, 1))
     total = (sizes.reshape(shape) * weights).sum(1)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from refocal.compare.errors import CompareError, argument
 from refocal.compare.results import SCHEMA
-from refocal.compare.store import FITS
+from refocal.compare.training.store import FITS
 from refocal.files import replacing
 
 RUN = "run.json"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from refocal.compare.candidates import Candidate
 from refocal.compare.data.table import Bools, Floats
 from refocal.compare.results import Share
+from refocal.compare.training.losses import Loss
 
 # The kinds are shares of this data's own examples. By a fixed threshold on p_t nearly every
 # negative of a rare class would be easy and the other kinds next to empty.
@@ -25,16 +25,14 @@ KINDS_OF_ROWS = tuple(
 )
 
 
-def gradient_shares(
-    candidate: Candidate, labels: Bools, *, reference: Floats, fitted: Floats
-) -> list[Share]:
+def gradient_shares(loss: Loss, labels: Bools, *, reference: Floats, fitted: Floats) -> list[Share]:
     """The gradient budget of one loss.
 
     Shares read off one set of logits speak of the start of training alone: on its own fitted
     logits a loss spends its gradient differently. So both are given.
 
     Args:
-        candidate: the loss. With the sigmoid an example is one class of one row; with the softmax
+        loss: the loss. With the sigmoid an example is one class of one row; with the softmax
             it is a row, and the commonest class stands for the negatives.
         labels: `(n, K)`, True for positives.
         reference: cross-entropy's logits `(n, K)` with the same link. They also decide which
@@ -42,10 +40,10 @@ def gradient_shares(
         fitted: this loss's own logits `(n, K)`.
     """
     start, end = (
-        gradient_sizes(candidate, labels, reference),
-        gradient_sizes(candidate, labels, fitted),
+        gradient_sizes(loss, labels, reference),
+        gradient_sizes(loss, labels, fitted),
     )
-    kinds = example_kinds(labels, reference, softmax=candidate.link == "softmax")
+    kinds = example_kinds(labels, reference, softmax=loss.link == "softmax")
     return [
         Share(
             kind=name,
@@ -85,11 +83,11 @@ def _easiest(members: Bools, margin: Floats, share: float) -> Bools:
     return chosen
 
 
-def gradient_sizes(candidate: Candidate, labels: Bools, scores: Floats) -> Floats:
+def gradient_sizes(loss: Loss, labels: Bools, scores: Floats) -> Floats:
     """Size of the gradient of each example's loss with respect to its logits."""
-    softmax = candidate.link == "softmax"
+    softmax = loss.link == "softmax"
     logits = torch.from_numpy(scores).double().requires_grad_()
     targets = torch.from_numpy(labels.argmax(1) if softmax else labels)
-    (gradient,) = torch.autograd.grad(candidate.loss(logits, targets), logits)
+    (gradient,) = torch.autograd.grad(loss.mean(logits, targets), logits)
     sizes: Floats = (gradient.abs().sum(1) if softmax else gradient.abs().flatten()).numpy()
     return sizes

@@ -1,4 +1,4 @@
-"""What a candidate's logits say: scores to rank by, and probabilities in several readings."""
+"""What a loss's logits say: scores to rank by, and probabilities in several readings."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refocal.compare.candidates import Candidate
 from refocal.compare.data.table import Floats, Kind
+from refocal.compare.training.losses import Loss
 from refocal.posterior import sigmoid_posterior, softmax_posterior
 
 _TINY = float(np.finfo(np.float64).tiny)
 
 
-def log_odds(candidate: Candidate, logits: Tensor, *, closed_form: bool = True) -> Tensor:
+def log_odds(loss: Loss, logits: Tensor, *, closed_form: bool = True) -> Tensor:
     """What a model says of each class, `(n, K)`: what is ranked by and calibrated.
 
     Args:
-        candidate: the loss.
+        loss: the loss.
         logits: `(n, K)`.
         closed_form: the posterior; otherwise the plain sigmoid or softmax.
 
@@ -25,13 +25,13 @@ def log_odds(candidate: Candidate, logits: Tensor, *, closed_form: bool = True) 
         Sigmoid: log-odds. Softmax: log-probabilities.
     """
     z = logits.double()
-    if candidate.link == "softmax":
-        if not closed_form or candidate.plain:
+    if loss.link == "softmax":
+        if not closed_form or loss.plain:
             return torch.log_softmax(z, 1)
-        return softmax_posterior(z, **candidate.settings).clamp(min=_TINY).log()
-    if not closed_form or candidate.plain:
+        return softmax_posterior(z, **loss.settings).clamp(min=_TINY).log()
+    if not closed_form or loss.plain:
         return z
-    return sigmoid_posterior(z, **candidate.settings, log_odds=True)
+    return sigmoid_posterior(z, **loss.settings, log_odds=True)
 
 
 def log_probabilities(kind: Kind, said: Tensor, *, softmax: bool) -> tuple[Tensor, Tensor]:

@@ -1,17 +1,16 @@
-"""What a comparison is asked to do, and the trainings that follow from it."""
+"""What a comparison is asked to do."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-from refocal import __version__
-from refocal.compare.candidates import Candidate
-from refocal.compare.data.prepare import Prepared
-from refocal.compare.models import QUICK, Effort, Model
-from refocal.compare.store import key_of
+import numpy as np
 
-# Five splits for tables whose trainings take a second, one where a training takes many.
-_SMALL, _LARGE = 20_000, 60_000
+from refocal.compare.errors import CompareError, argument
+from refocal.compare.splits import FOLDS
+from refocal.compare.training.models import QUICK, Effort, Model
+from refocal.compare.training.settings import Axis
 
 
 @dataclass(frozen=True)
@@ -37,13 +36,15 @@ class Plan:
     """Everything that decides the results besides the table and the models.
 
     Attributes:
-        seed: of the splits, the weights, the order of the rows and the resamples.
-        quick: one learning rate, little training, fewer losses.
-        repeats: how many splits; None for a number that keeps the default run short.
-        epochs: the most passes of a network over the training rows; None for the default.
-        resamples: bootstrap resamples where there is one split.
+        seed: of the splits, the weights, the order of the rows and bagging.
+        quick: one loss of each family, one setting, little training, one split: no verdict.
+        repeats: how many splits; None for five, which test on every row once. With one no verdict
+            is firm.
+        epochs: the longest schedule of a network; None for the default.
+        margin: the smallest difference in average precision worth having; None for 5 % of what
+            there is to gain or to lose.
         costs: the operating points.
-        trials: of the search, for each family of losses of each model; 0 for none.
+        trials: of the search, for each family of losses of each model on each split; 0 for none.
         storage: of the search, for Optuna; None for a file in the output folder.
     """
 
@@ -51,57 +52,48 @@ class Plan:
     quick: bool = False
     repeats: int | None = None
     epochs: int | None = None
-    resamples: int = 300
+    margin: float | None = None
     costs: Costs = Costs()
     trials: int = 0
     storage: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.repeats is not None and self.repeats < 1:
+            raise CompareError(f"{argument('repeats')} must be 1 or more, got {self.repeats}.")
+        if self.margin is not None and not 0 < self.margin < 1:
+            raise CompareError(
+                f"{argument('margin')} must be between 0 and 1, in average precision, got"
+                f" {self.margin:g}."
+            )
+
+    @property
+    def splits(self) -> int:
+        """How many there are."""
+        return self.repeats or (1 if self.quick else FOLDS)
 
     @property
     def effort(self) -> Effort:
         """How long one training may take."""
         effort = QUICK if self.quick else Effort()
-        return effort if self.epochs is None else replace(effort, epochs=self.epochs)
+        if self.epochs is None:
+            return effort
+        short = () if self.quick else (max(1, self.epochs // 3),)
+        return replace(effort, epochs=tuple(sorted({*short, self.epochs})))
 
-    def repeats_for(self, rows: int) -> int:
-        """How many splits a table of so many rows gets."""
-        if self.repeats is not None:
-            return self.repeats
+    def axes_for(self, model: Model) -> Mapping[str, Axis]:
+        """The grid of a model: its own, or its middle alone for a quick look."""
+        axes = dict(model.axes)
+        if "epochs" in axes:
+            epochs = tuple(float(one) for one in self.effort.epochs)
+            axes["epochs"] = replace(axes["epochs"], values=epochs, central=epochs[0])
         if self.quick:
-            return 1
-        return 5 if rows <= _SMALL else 3 if rows <= _LARGE else 1
+            axes = {
+                name: replace(axis, values=(axis.central,), factor=None)
+                for name, axis in axes.items()
+            }
+        return axes
 
-    def rates_for(self, model: Model) -> tuple[float, ...]:
-        """The learning rates each loss chooses from."""
-        return model.rates[1:2] if self.quick else model.rates
-
-
-@dataclass(frozen=True)
-class Training:
-    """One training of the plan."""
-
-    model: Model
-    candidate: Candidate
-    rate: float
-
-    @property
-    def name(self) -> str:
-        """For progress lines."""
-        return f"{self.model.name}, {self.candidate.name}, learning rate {self.rate:g}"
-
-    def key(self, data: Prepared, plan: Plan) -> str:
-        """Where the store keeps it."""
-        effort = asdict(plan.effort)
-        effort.pop("rounds" if self.model.network else "epochs")
-        return key_of(
-            version=__version__,
-            table=data.table.fingerprint(),
-            split=data.split.fingerprint(),
-            model=self.model.identity(data, plan.seed),
-            alpha=self.candidate.alpha,
-            gamma=self.candidate.gamma,
-            link=self.candidate.link,
-            prior_bias=self.candidate.prior_bias,
-            rate=self.rate,
-            seed=plan.seed,
-            **effort,
-        )
+    def seed_of(self, split: int, start: int) -> int:
+        """Of one training: another on every split, the same for every loss."""
+        sequence = np.random.SeedSequence([self.seed, split, start])
+        return int(sequence.generate_state(1)[0] % 2**31)

@@ -18,9 +18,11 @@ class Progress:
     Args:
         total: number of steps.
         stream: where to write; standard error by default.
+        quiet: write nothing.
     """
 
-    def __init__(self, total: int, stream: TextIO | None = None) -> None:
+    def __init__(self, total: int, stream: TextIO | None = None, *, quiet: bool = False) -> None:
+        self._quiet = quiet
         self._total = total
         self._done = 0
         self._trained = 0
@@ -35,6 +37,11 @@ class Progress:
         """Let every training that asks come to an end."""
         self._stopped.set()
 
+    def expect(self, more: int) -> None:
+        """So many steps more than was said at first."""
+        with self._lock:
+            self._total += more
+
     def check(self) -> None:
         """Raise CancelledError where `stop` was called."""
         if self._stopped.is_set():
@@ -48,13 +55,16 @@ class Progress:
     def working(self, what: str) -> None:
         """Show what a running step does; a pipe is spared these lines."""
         with self._lock:
-            self._show(what)
+            if not self._quiet:
+                self._show(what)
 
     def finished(self, what: str, *, trained: bool = True) -> None:
         """Count one step as done; one that took no time does not enter the estimate."""
         with self._lock:
             self._done += 1
             self._trained += trained
+            if self._quiet:
+                return
             if self._moves:
                 self._show(what)
             else:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import UnionType
 from typing import Any
 
-SCHEMA = "refocal.compare/3"
+SCHEMA = "refocal.compare/4"
 
 
 @dataclass(frozen=True)
@@ -68,40 +68,96 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Pick:
+    """What a family was judged by on one split, picked on the validation rows of that split.
+
+    Attributes:
+        loss: its name.
+        setting: what else was tuned, for people.
+        steps: epochs, rounds of the best step, or Newton steps.
+        trained: how many trainings it was picked from.
+        valid_average_precision: what it was picked by.
+        findings: how its training ended, where that needs saying.
+    """
+
+    loss: str
+    setting: str
+    steps: int
+    trained: int
+    valid_average_precision: float
+    findings: list[str]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What flagging above a threshold does to one class, on all test parts together.
+
+    Attributes:
+        name: of the class.
+        probability: above which a row is flagged, by the closed form: the median of the splits,
+            each of which chose its own on validation rows at least cost; None to flag nothing.
+        found: positives that were flagged.
+        missed: positives that were not.
+        false_alarms: negatives that were flagged.
+        passed: negatives that were not.
+        cost: per row, in false alarms.
+        cost_of_none: of flagging nothing.
+        cost_of_all: of flagging everything.
+    """
+
+    name: str
+    probability: float | None
+    found: int
+    missed: int
+    false_alarms: int
+    passed: int
+    cost: float
+    cost_of_none: float
+    cost_of_all: float
+
+
+@dataclass(frozen=True)
 class LossResult:
-    """One model trained with one loss, on each split at its own best learning rate.
+    """One model trained with one family of losses; each split is judged by its own pick.
 
     Attributes:
         model: what was trained.
-        name: of the loss.
+        name: of the family.
+        role: "baseline", "focal" or "remedy".
+        loss: the one that was picked most often; what follows is of it.
         alpha: as the loss takes it; a list with one number for each class.
         gamma: as the loss takes it.
         link: "sigmoid" or "softmax".
         prior_bias: whether the network's last layer started from the base rate.
         call: the loss as source text.
         posterior_call: its probabilities as source text.
-        learning_rates: chosen on each split.
-        steps: epochs or rounds of the best step on each split.
-        valid_average_precision: mean over the splits; what everything is chosen by.
+        picks: of each split.
+        valid_average_precision: mean over the splits.
         figures: test figures by name.
         gains: differences of the figures from cross-entropy of the same model, paired.
-        readings: probabilities by the way they are read: raw, posterior, temperature, platt.
-        precision_recall: on the first split; of the classes together where there are several.
-        gradient: who gets the gradient.
-        thresholds: log-odds or log-probabilities chosen on validation rows of the first split,
-            for each class.
+        readings: probabilities by the way they are read: raw, posterior, temperature, platt, and
+            isotonic where every split has enough validation positives.
+        precision_recall: on the first split that picked this loss; of the classes together where
+            there are several.
+        gradient: who gets the gradient, on that split.
+        thresholds: log-odds or log-probabilities chosen on validation rows of that split, for each
+            class.
+        decisions: for each class, the threshold as a probability and what it does.
+        confusion: of classes that exclude each other, rows of the true class by the class that
+            was most probable, on all test parts together; None otherwise.
     """
 
     model: str
     name: str
+    role: str
+    loss: str
     alpha: float | list[float] | None
     gamma: float
     link: str
     prior_bias: bool
     call: str
     posterior_call: str
-    learning_rates: list[float]
-    steps: list[int]
+    picks: list[Pick]
     valid_average_precision: float
     figures: dict[str, Estimate]
     gains: dict[str, Estimate]
@@ -109,6 +165,8 @@ class LossResult:
     precision_recall: Curve
     gradient: list[Share]
     thresholds: dict[str, list[float | None]]
+    decisions: list[Decision]
+    confusion: list[list[int]] | None
 
     @property
     def title(self) -> str:
@@ -119,6 +177,14 @@ class LossResult:
     def plain(self) -> bool:
         """Whether its sigmoid or softmax is the probability."""
         return self.alpha is None and self.gamma == 0
+
+    @property
+    def picked(self) -> dict[str, int]:
+        """How often each loss was picked, the usual one first."""
+        counts: dict[str, int] = {}
+        for pick in self.picks:
+            counts[pick.loss] = counts.get(pick.loss, 0) + 1
+        return dict(sorted(counts.items(), key=lambda item: -item[1]))
 
 
 @dataclass(frozen=True)
@@ -156,9 +222,53 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Recommendation:
-    """The answer: one sentence, why, and how to get probabilities."""
+class Question:
+    """One comparison of two families in average precision, and its verdict.
 
+    Attributes:
+        model: of both.
+        family: what is asked about.
+        against: what it is held against.
+        verdict: "equivalent", "better", "worse" or "undecided".
+        difference: with its interval at `level`.
+        level: .95 for focal loss, .975 for what is asked second.
+        margin: the smallest difference worth having.
+        positives: test rows of the rarest class, in all.
+        needed: about how many of these would decide; 0 where a hundred times as many would not;
+            None where it is decided, or nothing is known.
+        limits: why no verdict may be firm here.
+        by_split: the difference on each split.
+    """
+
+    model: str
+    family: str
+    against: str
+    verdict: str
+    difference: Estimate
+    level: float
+    margin: float
+    positives: int
+    needed: int | None
+    limits: list[str]
+    by_split: list[float | None]
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The answer: one sentence, why, and how to get probabilities.
+
+    Attributes:
+        verdict: on focal loss against cross-entropy, with this model: "better", "worse",
+            "equivalent" or "undecided".
+        model: recommended.
+        loss: the family recommended.
+        headline: one sentence.
+        reasons: why, and how sure.
+        call: the loss as source text.
+        probabilities: where they come from.
+    """
+
+    verdict: str
     model: str
     loss: str
     headline: str
@@ -209,28 +319,24 @@ class Protocol:
     Attributes:
         split: "stratified", "grouped" or "time".
         repeats: splits.
-        interval: "bootstrap" for one split, "corrected t" for several.
-        resamples: of the bootstrap.
         seed: of everything.
         quick: a first look.
-        epochs: the most of a network.
-        learning_rates: tried, by model.
+        epochs: of the schedules of a network.
+        grids: what was tuned, by model and name: the values that every comparison tries.
         test_to_train: rows of a test part over rows of its training part, in the mean.
         miss: cost of a missed positive in false alarms.
         precision: at which recall is measured.
         recall: at which precision is measured.
         top: rows looked at; None for as many as there are positives.
-        trials: of the search, for each loss family of each model; 0 without one.
+        trials: of the search, for each loss family of each model on each split; 0 without one.
     """
 
     split: str
     repeats: int
-    interval: str
-    resamples: int
     seed: int
     quick: bool
-    epochs: int
-    learning_rates: dict[str, list[float]]
+    epochs: list[int]
+    grids: dict[str, dict[str, list[float]]]
     test_to_train: float
     miss: float
     precision: float
@@ -246,6 +352,7 @@ class Results:
     data: Data
     protocol: Protocol
     losses: list[LossResult]
+    questions: list[Question]
     recommendation: Recommendation
     explore: dict[str, Any] | None = None
 
@@ -255,11 +362,11 @@ class Results:
         return list(dict.fromkeys(loss.model for loss in self.losses))
 
     def of_model(self, model: str) -> list[LossResult]:
-        """The losses of one model, cross-entropy first."""
+        """The families of one model, cross-entropy first."""
         return [loss for loss in self.losses if loss.model == model]
 
     def chosen(self) -> LossResult:
-        """The recommended loss."""
+        """The recommended family."""
         answer = self.recommendation
         return next(x for x in self.of_model(answer.model) if x.name == answer.loss)
 

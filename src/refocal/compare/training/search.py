@@ -1,8 +1,9 @@
-"""Searches alpha, gamma and the learning rate with Optuna; cross-entropy searches its own rate.
+"""Searches alpha, gamma and the settings with Optuna; cross-entropy searches its own settings.
 
-Both families get the same number of trials on the validation rows of the first split. The study
-lives in a file of the output folder, or in any storage that Optuna reaches, where several machines
-work on it together: each runs the same command.
+Both families get the same number of trials on every split, whose validation rows decide: what
+judges a split was seen by no search of it. The studies live in a file of the output folder, or in
+any storage that Optuna reaches, where several machines work on them together: each runs the same
+command.
 """
 
 from __future__ import annotations
@@ -10,19 +11,21 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from refocal.compare.candidates import Candidate, Link
 from refocal.compare.data.prepare import Prepared
 from refocal.compare.errors import CompareError, argument
 from refocal.compare.folder import STUDY
-from refocal.compare.models import Fit, Model
-from refocal.compare.plan import Plan, Training
+from refocal.compare.plan import Plan
 from refocal.compare.progress import Progress
-from refocal.compare.schedule import side_by_side
-from refocal.compare.store import FitStore, key_of
+from refocal.compare.training.losses import Link, Loss
+from refocal.compare.training.models import Fit, Model
+from refocal.compare.training.schedule import side_by_side
+from refocal.compare.training.settings import Setting, central
+from refocal.compare.training.store import FitStore, key_of
+from refocal.compare.training.tuning import Entry, Training
 from refocal.parameters import inverse_frequency_weights
 
 _WIDER = 3.0  # than the grid of learning rates, on both sides
@@ -40,8 +43,7 @@ _WARM_UP = 2  # epochs before a trial may be pruned
 class Found:
     """The best trial of one family."""
 
-    candidate: Candidate
-    rate: float
+    training: Training
     score: float
     trials: int
 
@@ -53,16 +55,18 @@ def search(
     store: FitStore,
     progress: Progress,
     *,
+    split: int,
     folder: Path | None,
 ) -> dict[str, list[Found]]:
     """For each model the best of cross-entropy and the best of focal loss, in this order.
 
     Args:
         models: what is trained.
-        data: the split whose validation rows decide.
+        data: the split.
         plan: holds the number of trials and the storage.
         store: finished trials are kept there as any training.
         progress: counts the trials.
+        split: its number.
         folder: holds the study where the plan names no storage; None to keep it in memory.
 
     Raises:
@@ -75,7 +79,7 @@ def search(
     families = [(model, family) for model in models for family in ("cross-entropy", "focal")]
 
     def one(job: tuple[Model, str]) -> Found:
-        return _Search(optuna, storage, *job, data, plan, store, progress).run()
+        return _Search(optuna, storage, *job, data, plan, store, progress, split).run()
 
     found = side_by_side(one, families, progress)
     return {
@@ -97,7 +101,11 @@ class _Search:
         plan: Plan,
         store: FitStore,
         progress: Progress,
+        split: int,
     ) -> None:
+        self.split = split
+        self.axes = plan.axes_for(model) if not plan.quick else dict(model.axes)
+        self.effort = replace(plan.effort, scored=True)
         self.optuna, self.model, self.focal = optuna, model, family == "focal"
         self.data, self.plan, self.store, self.progress = data, plan, store, progress
         self.name = f"{model.name}, {family}"
@@ -105,9 +113,9 @@ class _Search:
         identity = key_of(
             table=data.table.fingerprint(),
             split=data.split.fingerprint(),
-            model=model.identity(data, plan.seed),
+            model=model.identity(data, plan.seed_of(split, 0)),
             epochs=plan.effort.epochs,
-            seed=plan.seed,
+            seed=plan.seed_of(split, 0),
         )
         self.own = plan.storage is None
         self.study = optuna.create_study(
@@ -129,7 +137,7 @@ class _Search:
         if not complete:
             raise CompareError(f"no trial of {self.name} was finished.")
         best = max(complete, key=lambda trial: (trial.value, -trial.number))
-        return Found(self._candidate(best.params), best.params["rate"], best.value, len(counted))
+        return Found(self._training(best.params), best.value, len(counted))
 
     def _finished(self) -> list[Any]:
         states = self.optuna.trial.TrialState
@@ -178,17 +186,17 @@ class _Search:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # some of the sampler's options are experimental
             self.study.sampler = self.optuna.samplers.TPESampler(
-                seed=(self.plan.seed + 7919 * done) % 2**32, multivariate=True
+                seed=(self.plan.seed_of(self.split, 0) + 7919 * done) % 2**32, multivariate=True
             )
         if done < (len(self.first) if self.focal else 1):
-            rates = self.plan.rates_for(self.model)
-            params = {"rate": rates[len(rates) // 2]}
+            params = dict(self._middle().values)
             if self.focal:
                 params |= zip((self.weighting, "gamma"), self.first[done], strict=True)
             self.study.enqueue_trial(params)
         trial = self.study.ask(self._space())
-        training = Training(self.model, self._candidate(trial.params), trial.params["rate"])
-        key = training.key(self.data, self.plan)
+        training = self._training(trial.params)
+        # a fit that has no score of every epoch is another one: pruning is decided by them
+        key = f"searched-{training.key(self.data, self.plan)}"
         fit = self.store.get(key)
         try:
             if fit is None:
@@ -198,46 +206,71 @@ class _Search:
                 self._replay(fit, trial)
         except self.optuna.TrialPruned:
             self.study.tell(trial, state=self.optuna.trial.TrialState.PRUNED)
-            self.progress.finished(f"{training.name}: pruned")
+            self.progress.finished(f"{training.name(self.axes)}: pruned")
             return
         self.study.tell(trial, fit.score)
-        self.progress.finished(f"{training.name}: validation average precision {fit.score:.3f}")
+        self.progress.finished(
+            f"{training.name(self.axes)}: validation average precision {fit.score:.3f}"
+        )
 
     def _space(self) -> dict[str, Any]:
         kinds = self.optuna.distributions
-        low, high = self.model.rates[0] / _WIDER, self.model.rates[-1] * _WIDER
-        space = {"rate": kinds.FloatDistribution(low, high, log=True)}
+        space = {
+            name: kinds.FloatDistribution(
+                max(axis.values[0] / _WIDER, axis.lowest),
+                min(axis.values[-1] * _WIDER, axis.highest),
+                log=True,
+            )
+            for name, axis in self.axes.items()
+            if axis.factor is not None
+        }
         if self.focal:
             space[self.weighting] = kinds.FloatDistribution(*self.range)
             space["gamma"] = kinds.FloatDistribution(0.25, 5.0)
         return space
 
-    def _candidate(self, params: dict[str, float]) -> Candidate:
+    def _middle(self) -> Setting:
+        """What a search begins with: the middle of what it looks for, and of what it does not."""
+        point = central(self.axes)
+        return Setting(tuple((n, v) for n, v in point.values if self.axes[n].factor is not None))
+
+    def _training(self, params: dict[str, float]) -> Training:
+        point = central(self.plan.axes_for(self.model))
+        for name, _ in point.values:
+            if name in params:
+                point = point.with_value(name, params[name])
+        return Training(Entry(self.model, self._loss(params)), point, self.split)
+
+    def _loss(self, params: dict[str, float]) -> Loss:
         link: Link = "softmax" if self.weighting == "balance" else "sigmoid"
         if not self.focal:
-            return Candidate("cross-entropy", None, 0.0, link)
+            return Loss("cross-entropy", None, 0.0, link)
         weight, gamma = params[self.weighting], params["gamma"]
         if link == "sigmoid":
-            return Candidate(f"focal, searched: α {weight:.3g}, γ {gamma:.3g}", weight, gamma)
+            return Loss(f"focal, searched: α {weight:.3g}, γ {gamma:.3g}", weight, gamma)
         name = f"focal, searched: α ∝ rate^−{weight:.3g}, γ {gamma:.3g}"
         rates = [rate**weight for rate in self.data.base_rates]
-        return Candidate(name, tuple(inverse_frequency_weights(rates)), gamma, link)
+        return Loss(name, tuple(inverse_frequency_weights(rates)), gamma, link)
 
     def _train(self, training: Training, trial: Any) -> Fit:
-        def report(step: int, score: float) -> None:
+        name = training.name(self.axes)
+
+        def watch(step: int, score: float | None) -> None:
             self.progress.check()
-            self.progress.working(f"{training.name}, step {step}: average precision {score:.3f}")
+            if score is None:
+                return
+            self.progress.working(f"{name}, step {step}: average precision {score:.3f}")
             trial.report(score, step)
             if trial.should_prune():
                 raise self.optuna.TrialPruned
 
-        return training.model.fit(
-            training.candidate,
-            training.rate,
+        return self.model.fit(
+            training.entry.loss,
+            training.setting,
             self.data,
-            self.plan.effort,
-            seed=self.plan.seed,
-            report=report,
+            self.effort,
+            seed=training.seed(self.plan),
+            watch=watch,
         )
 
     def _replay(self, fit: Fit, trial: Any) -> None:

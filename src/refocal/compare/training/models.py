@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from refocal.compare.candidates import Candidate
 from refocal.compare.data.prepare import Prepared
 from refocal.compare.data.table import Bools, Floats
 from refocal.compare.errors import CompareError
 from refocal.compare.links import log_odds
+from refocal.compare.training.losses import Loss
+from refocal.compare.training.settings import Axis, Setting
 from refocal.digits import average_precision
 
 NAMES = ("mlp", "logistic", "xgboost", "lightgbm", "catboost")
@@ -24,47 +25,52 @@ class Effort:
     """How long one training may take.
 
     Attributes:
-        epochs: the most passes over the training rows of a network.
+        epochs: schedules of a network: passes over the training rows until the rate is 0.
         rounds: the most trees of a boosted model.
-        patience: epochs without a smaller validation loss before a network stops; trees wait for
-            `5 * patience` rounds.
+        patience: rounds without a smaller validation loss before trees stop.
+        scored: whether a network's average precision is measured after every epoch, which a
+            search prunes by.
     """
 
-    epochs: int = 40
-    rounds: int = 300
-    patience: int = 3
+    epochs: tuple[int, ...] = (10, 30)
+    rounds: int = 2000
+    patience: int = 30
+    scored: bool = False
 
 
-QUICK = Effort(epochs=4, rounds=40)
+QUICK = Effort(epochs=(4,), rounds=60, patience=15)
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What a training leaves: its logits at the best step, and how validation went.
+    """What a training leaves: its logits, and how it went.
 
     Attributes:
         valid_logits: `(n, K)` float32.
         test_logits: `(n, K)` float32.
-        curve: the validation score after each epoch, or for trees at the end alone.
-        steps: epochs or rounds of the best step.
+        curve: validation scores: after each epoch where that was asked for, and at the end.
+        steps: epochs, rounds of the best step, or Newton steps.
+        converged: whether it ended by its own criterion.
     """
 
     valid_logits: Floats
     test_logits: Floats
     curve: tuple[float, ...]
     steps: int
+    converged: bool = True
 
     @property
     def score(self) -> float:
-        """Validation score at the best step: mean average precision over the classes."""
-        return self.curve[min(self.steps, len(self.curve)) - 1]
+        """Validation score of these logits: mean average precision over the classes."""
+        return self.curve[-1]
 
 
-Report = Callable[[int, float], None]
+# called with a step and its score, or None where it was not measured; may raise to stop
+Watch = Callable[[int, float | None], None]
 
 
 class Model(Protocol):
-    """Something that can be trained under any candidate."""
+    """Something that can be trained under any loss."""
 
     @property
     def name(self) -> str:
@@ -72,29 +78,37 @@ class Model(Protocol):
 
     @property
     def network(self) -> bool:
-        """Whether it is a torch network, with epochs and a last bias."""
+        """Whether it starts from weights of its own, with a last bias."""
 
     @property
-    def rates(self) -> tuple[float, ...]:
-        """The learning rates that each loss chooses from."""
+    def starts(self) -> bool:
+        """Whether another start, order or bagging gives another result."""
+
+    @property
+    def unit(self) -> str:
+        """What `Fit.steps` counts."""
+
+    @property
+    def axes(self) -> Mapping[str, Axis]:
+        """What is tuned beside the loss."""
 
     def identity(self, data: Prepared, seed: int) -> str:
         """Text that changes when the same training would give another result."""
 
-    def supports(self, candidate: Candidate) -> bool:
+    def supports(self, loss: Loss) -> bool:
         """Whether this model can be trained with this loss."""
 
     def fit(
         self,
-        candidate: Candidate,
-        rate: float,
+        loss: Loss,
+        setting: Setting,
         data: Prepared,
         effort: Effort,
         *,
         seed: int,
-        report: Report,
+        watch: Watch,
     ) -> Fit:
-        """Train once. `report` is called with a step and its score, and may raise to stop."""
+        """Train once."""
 
 
 def by_name(names: Iterable[str]) -> list[Model]:
@@ -104,14 +118,16 @@ def by_name(names: Iterable[str]) -> list[Model]:
         CompareError: a name that is not one of `NAMES`.
         ImportError: the package of a model is not installed.
     """
-    from refocal.compare.networks import Network, hidden_layers
-    from refocal.compare.trees import Trees
+    from refocal.compare.training.logistic import Logistic
+    from refocal.compare.training.networks import Network, hidden_layers
+    from refocal.compare.training.trees import Trees
 
     made: dict[str, Model] = {}
     for name in names:
-        if name in ("mlp", "logistic"):
-            widths = (64, 32) if name == "mlp" else ()
-            made[name] = Network(name, hidden_layers(*widths))
+        if name == "mlp":
+            made[name] = Network(name, hidden_layers(64, 32))
+        elif name == "logistic":
+            made[name] = Logistic()
         elif name in NAMES:
             made[name] = Trees(name)
         else:
@@ -119,9 +135,9 @@ def by_name(names: Iterable[str]) -> list[Model]:
     return list(made.values())
 
 
-def validation_score(candidate: Candidate, logits: Floats, labels: Bools) -> float:
+def validation_score(loss: Loss, logits: Floats, labels: Bools) -> float:
     """Average precision, averaged over the classes: what learning rates are chosen by."""
-    scores = log_odds(candidate, torch.from_numpy(np.asarray(logits, dtype=np.float64))).numpy()
+    scores = log_odds(loss, torch.from_numpy(np.asarray(logits, dtype=np.float64))).numpy()
     if not np.isfinite(scores).all():
         return 0.0  # a training that diverged
     return mean_average_precision(scores, labels)

@@ -15,8 +15,9 @@ import torch
 from refocal.compare.drawing import standalone
 from refocal.compare.errors import CompareError
 from refocal.compare.folder import RUN, write_files
-from refocal.compare.page import fixed, html
-from refocal.compare.plots import plots
+from refocal.compare.report.page import fixed, html
+from refocal.compare.report.plots import plots
+from refocal.compare.report.recommend import picks
 from refocal.compare.results import SCHEMA, Results
 
 SHOWN = ("raw", "posterior", "platt")
@@ -95,7 +96,8 @@ def summary(results: Results) -> str:
     ]
     answer = results.recommendation
     text = [answer.headline, *answer.reasons, f"The loss: {answer.call}", answer.probabilities]
-    return "\n".join([*lines, "", *text])
+    picked = [f"{loss.title}: {picks(loss)}" for loss in results.losses if loss.role != "baseline"]
+    return "\n".join([*lines, "", *picked, "", *text])
 
 
 def table(results: Results) -> str:
@@ -104,12 +106,13 @@ def table(results: Results) -> str:
     for loss in results.losses:
         row: dict[str, object] = {
             "model": loss.model,
-            "loss": loss.name,
+            "family": loss.name,
+            "loss": loss.loss,
             "alpha": "" if loss.alpha is None else loss.alpha,
             "gamma": loss.gamma,
             "link": loss.link,
-            "learning_rates": " ".join(f"{rate:g}" for rate in loss.learning_rates),
-            "steps": " ".join(map(str, loss.steps)),
+            "picked": "; ".join(f"{name}, {count}" for name, count in loss.picked.items()),
+            "steps": " ".join(str(pick.steps) for pick in loss.picks),
             "valid_average_precision": loss.valid_average_precision,
         }
         of_readings = {

@@ -36,7 +36,7 @@ def plots(results: Results) -> dict[str, str]:
                 "reliability-raw",
                 "Observed rate against predicted probability, sigmoid of the logit",
                 lambda plot: _reliability(
-                    plot, results, "raw sigmoid", lambda loss: loss.readings["raw"]
+                    plot, results, "raw logit", lambda loss: loss.readings["raw"]
                 ),
             ),
             "reliability-posterior": _plot(

@@ -1,11 +1,13 @@
-"""Lines through log-odds: calibration slope, Platt scaling, reliability."""
+"""Probabilities from log-odds: calibration line, Platt scaling, isotonic steps, reliability."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.calibration import calibration_curve
+from sklearn.isotonic import IsotonicRegression
 
 from refocal.compare.data.table import Bools, Floats
 from refocal.compare.links import sigmoid
@@ -92,6 +94,24 @@ def slope_pulls(line: Line, labels: Bools, log_odds: Floats) -> Floats:
 def platt(labels: Bools, logits: Floats) -> Line:
     """Platt scaling: the line that fits these labels best, or none where none is best."""
     return fit_line(labels, logits) or Line(1.0, 0.0)
+
+
+def isotonic(labels: Bools, logits: Floats) -> Callable[[Floats], Floats]:
+    """Rising steps from logits to log-odds, kept off 0 and 1 by half a row of either class.
+
+    Without it a step of nothing but negatives says "never", and a single positive there costs an
+    infinite log loss.
+    """
+    low = 0.5 / (len(labels) + 1)
+    steps = IsotonicRegression(y_min=low, y_max=1 - low, out_of_bounds="clip")
+    steps.fit(logits, labels.astype(np.float64))
+
+    def said(values: Floats) -> Floats:
+        p = np.clip(steps.predict(values).astype(np.float64), low, 1 - low)
+        odds: Floats = np.log(p) - np.log1p(-p)
+        return odds
+
+    return said
 
 
 def is_as_good(log_loss: float, other: float, *, base_rate: float) -> bool:

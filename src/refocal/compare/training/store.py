@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from refocal.compare.errors import CompareError, argument
-from refocal.compare.models import Fit
+from refocal.compare.training.models import Fit
 from refocal.files import replacing
 
 FITS = "fits"
@@ -52,6 +52,7 @@ class FitStore:
                     test_logits=file["test_logits"],
                     curve=tuple(file["curve"].tolist()),
                     steps=int(file["steps"]),
+                    converged=bool(file["converged"]),
                 )
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None  # not there, or cut off when the machine went down: train it again
@@ -71,6 +72,7 @@ class FitStore:
                     test_logits=fit.test_logits,
                     curve=np.array(fit.curve),
                     steps=np.array(fit.steps),
+                    converged=np.array(fit.converged),
                 )
         except OSError as error:
             raise CompareError(

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from refocal.compare.recommend import is_overfit, signed
+from refocal.compare.report.recommend import is_overfit, picks, signed
 from refocal.compare.results import Results
 
 
@@ -46,6 +46,7 @@ def html(results: Results, drawn: dict[str, str]) -> str:
         signed=_signed,
         percent=_percent,
         listed=_listed,
+        picks=picks,
     )
 
 

@@ -1,0 +1,1 @@
+"""From results to what people read: the answer in words, the page, the pictures, the files."""
