@@ -484,6 +484,19 @@ def test_labels_that_rounding_put_outside(dtype: torch.dtype, impl: str) -> None
                     call(logits, beyond, **keywords)
 
 
+def test_a_sum_with_an_undone_block_is_never_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where kernel and check disagree, plain operations have the last word."""
+    monkeypatch.setattr(refocal.arguments, "check_values_of", lambda *_: None)
+    logits = 4 * draw(9000) - 2
+    targets = (draw(9000, seed=1) < 0.4).float()
+    targets[5000] = 255
+    for keywords in ({}, {"sample_weight": -draw(9000, seed=2)}):
+        for gradient in (False, True):
+            z = logits.clone().requires_grad_(gradient)
+            loss = sigmoid_focal_loss(z, targets, **keywords)
+            assert_close(loss, sigmoid_focal_loss(z, targets, impl="eager", **keywords))
+
+
 def test_a_gradient_that_the_graph_keeps_is_a_copy() -> None:
     for function in ("sigmoid_focal_loss", "softmax_focal_loss", "linear_focal_loss"):
         for reduction in ("mean", "sum", "none"):

@@ -287,7 +287,7 @@ def test_what_runs_plainly() -> None:
     seen: list[bool] = []
 
     def look(z: Tensor) -> Tensor:
-        seen.append(kernels.runs_plainly(z))
+        seen.append(kernels.runs_plainly([z]))
         return z.sum()
 
     z = torch.randn(3)
