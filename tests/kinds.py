@@ -156,5 +156,6 @@ KINDS: dict[str, Kind] = {
     "compressed": Kind(lambda t: t.to_sparse_csr() if t.dim() == 2 else t.to_sparse(), "error"),
     "nested": Kind(nested, "error"),
     "quantised": Kind(quantised, "error"),
+    "complex": Kind(lambda t: t.to(torch.complex64), "error"),
     "on the meta device": Kind(lambda t: t.to("meta"), "error"),
 }

@@ -195,8 +195,8 @@ TABLE: list[Row] = [
     (
         lambda: sigmoid_focal_loss(Z, torch.full((4, 3), torch.nan)),
         ValueError,
-        "targets must be in [0, 1], got nan. If NaN marks what has no label, use "
-        "targets.nan_to_num(-1) with ignore_index=-1.",
+        "targets must be in [0, 1], got nan. If NaN marks what has no label, pass "
+        "ignore_index=math.nan.",
     ),
     (
         lambda: softmax_focal_loss(Z, torch.tensor([0, 1, 2, 3])),

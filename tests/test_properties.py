@@ -62,7 +62,7 @@ def test_sigmoid_is_never_nan_nor_negative(
     assert gradient.isfinite().all()
 
 
-@given(rows(any_logit, 1), gammas, st.data())
+@given(rows(any_logit, 2), gammas, st.data())
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 def test_softmax_is_never_nan_where_there_is_an_answer(
     implementation: str, z: list[float], gamma: float, data: st.DataObject
@@ -216,7 +216,7 @@ def test_linear_in_the_targets(z: list[float], first: float, second: float, gamm
     assert_close(loss((first + second) / 2), (loss(first) + loss(second)) / 2)
 
 
-@given(st.integers(1, 6), usual_logit, gammas, shares)
+@given(st.integers(2, 6), usual_logit, gammas, shares)
 def test_full_smoothing_is_the_uniform_target(
     classes: int, z: float, gamma: float, smoothing: float
 ) -> None:

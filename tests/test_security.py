@@ -19,8 +19,9 @@ MATPLOTLIB = (matplotlib.get_cachedir(), matplotlib.get_configdir())
 PICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
 
-# a polynomial's text is written out of the constants in that file
-OWN_TEXT = {"kernels/numba_math.py": ["exec"]}
+# text written out of what stands in that file: a polynomial of its constants, kernels with their
+# constants as literals
+OWN_TEXT = {"kernels/numba_math.py": ["exec"], "kernels/triton_text.py": ["exec"]}
 
 
 def unsafe(text: str) -> list[str]:

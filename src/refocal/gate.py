@@ -39,7 +39,7 @@ def admit(function: str, problem: P, normalizer: Any, lead: Tensor | None = None
     lead = problem.logits if lead is None else lead
     if is_traced():
         return problem, normalizer
-    if not has_memory(problem.targets):
+    if type(problem.targets) is Tensor and not has_memory(problem.targets):
         arguments.check_memory(function, "targets", problem.targets)
     if _all_plain(lead, problem, normalizer):
         return problem, normalizer

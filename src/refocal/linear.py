@@ -96,7 +96,8 @@ def linear_focal_loss(
             `softmax_focal_loss`.
         sample_weight: None, or a tensor of the loss' shape or of its leading axes.
         ignore_index: class index that adds nothing to loss, gradient or denominator. Must stay
-            -100 with probability targets.
+            -100 with probability targets. An ignored row of ``hidden`` must be finite all the same,
+            as in `torch.nn.Linear`: 0 times inf is NaN in the gradient of ``weight``.
         label_smoothing: e in [0, 1]; targets are read as ``y (1 - e) + e / C``.
         detach_modulator: no gradient through ``(1 - p_y)**gamma``.
         process_group: ranks that share one batch, for reduction "mean"; as in

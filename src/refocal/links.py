@@ -125,10 +125,8 @@ def _exponentials(logits: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def top_mask(logits: Tensor, axis: int) -> Tensor:
     """True at the first largest logit of every position."""
-    classes = torch.arange(logits.shape[axis], device=logits.device)
-    shape = [1] * logits.dim()
-    shape[axis] = -1
-    return classes.view(shape) == logits.argmax(axis, keepdim=True)
+    nowhere = torch.zeros_like(logits, dtype=torch.bool)
+    return nowhere.scatter(axis, logits.argmax(axis, keepdim=True), True)
 
 
 def softmax_gradient(margin: SoftmaxMargin, slope: Tensor, index: Tensor, axis: int) -> Tensor:

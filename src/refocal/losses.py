@@ -29,7 +29,7 @@ def sigmoid_focal_loss(
     reduction: str = "mean",
     normalizer: str | float | Tensor = "elements",
     sample_weight: Tensor | None = None,
-    ignore_index: int | None = None,
+    ignore_index: float | None = None,
     label_smoothing: float = 0.0,
     detach_modulator: bool = False,
     process_group: ProcessGroup | None = None,
@@ -62,7 +62,9 @@ def sigmoid_focal_loss(
             ``sample_weight * alpha_t``. Or a number or 0-d tensor > 0. The posterior of a trained
             model holds for "elements"; the label-dependent denominators bias it.
         sample_weight: None, or a tensor of the logits' shape or of its leading axes.
-        ignore_index: targets of this value add nothing to loss, gradient or denominator.
+        ignore_index: targets of this value add nothing to loss, gradient or denominator. An
+            integer, which floating targets hold as nearly as their dtype can, or NaN for missing
+            labels.
         label_smoothing: e in [0, 1]; targets are read as ``y (1 - e) + e / 2``.
         detach_modulator: no gradient through ``(1 - p_t)**gamma``. The loss that remains is convex
             in the logits, and its posterior is a temperature.
@@ -130,7 +132,8 @@ def softmax_focal_loss(
     sigmoid: ``1 - p_y`` is never a difference. With ``gamma=0, alpha=None`` it is cross-entropy.
 
     Probability targets are an expectation: ``sum_c y_c a_c F(s_c)``. Classes masked with ``-inf``
-    drop out of loss and gradient.
+    drop out of loss and gradient; with label smoothing, which asks for every class, the loss is
+    infinite there.
 
     Args:
         logits: scores before the softmax. Floating, ``(C,)``, ``(N, C)`` or ``(N, C, *)``.
@@ -240,7 +243,7 @@ class SigmoidFocalLoss(FocalModule):
         gamma: Gamma = 2.0,
         reduction: str = "mean",
         normalizer: str | float | Tensor = "elements",
-        ignore_index: int | None = None,
+        ignore_index: float | None = None,
         label_smoothing: float = 0.0,
         detach_modulator: bool = False,
         process_group: ProcessGroup | None = None,
@@ -374,7 +377,7 @@ class SoftmaxFocalLoss(FocalModule):
         if targets.dtype.is_floating_point:
             logits = zero.expand(targets.shape)
         else:
-            classes = len(self.alpha) if isinstance(self.alpha, Tensor) else 1
+            classes = len(self.alpha) if isinstance(self.alpha, Tensor) else 2
             logits = zero.expand(*targets.shape[:1], classes, *targets.shape[1:])
         return self._denominator(arguments.softmax_problem, logits, targets, sample_weight)
 

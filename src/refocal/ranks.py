@@ -9,6 +9,7 @@ from torch import Tensor
 from torch import distributed as dist
 
 from refocal.problem import Number
+from refocal.torch_state import is_distributed
 
 
 class RankSum:
@@ -25,6 +26,8 @@ class RankSum:
     def __init__(self, local: Number, group: Any, device: torch.device) -> None:
         # MPS has no float64; counts up to 2**24 are exact in float32 too
         dtype = torch.float32 if device.type == "mps" else torch.float64
+        if is_distributed(local):
+            local = local.full_tensor()  # type: ignore[union-attr]
         if isinstance(local, Tensor):
             self._total = local.detach().to(device, dtype, copy=True)
         else:

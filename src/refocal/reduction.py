@@ -68,7 +68,8 @@ def denominator(problem: Problem, normalizer: str | float | Tensor) -> Number:
     Never in half precision: a half count stalls at 2,048.
     """
     if not isinstance(normalizer, str):
-        return normalizer
+        tiny = isinstance(normalizer, Tensor) and normalizer.dtype.itemsize == 1
+        return normalizer.float() if tiny else normalizer  # type: ignore[union-attr]
     kept = kept_positions(problem)
     if normalizer == "elements":
         if kept is not None:
@@ -139,4 +140,7 @@ def reduce(losses: Tensor, reduction: Reduction, dtype: torch.dtype) -> Tensor:
     if reduction.kind == "none":
         return losses.to(dtype)
     total = losses.sum()
-    return total if reduction.kind == "sum" else total / reduction.denominator
+    if reduction.kind == "sum":
+        return total
+    # a 0-d denominator may be of a wider dtype, or of a count
+    return (total / reduction.denominator).to(total.dtype)

@@ -39,7 +39,7 @@ def blend_focal_loss(
     reduction: str = "mean",
     normalizer: str | float | Tensor = "elements",
     sample_weight: Tensor | None = None,
-    ignore_index: int | None = None,
+    ignore_index: float | None = None,
 ) -> Tensor:
     r"""Focal loss whose p_t blends the two classes of a soft target.
 
@@ -101,7 +101,7 @@ def exp_bce_focal_loss(
     reduction: str = "mean",
     normalizer: str | float | Tensor = "elements",
     sample_weight: Tensor | None = None,
-    ignore_index: int | None = None,
+    ignore_index: float | None = None,
 ) -> Tensor:
     r"""Focal loss whose p_t is read off the cross-entropy, ``exp(-BCE)``.
 
@@ -162,7 +162,7 @@ def quality_focal_loss(
     reduction: str = "mean",
     normalizer: str | float | Tensor = "elements",
     sample_weight: Tensor | None = None,
-    ignore_index: int | None = None,
+    ignore_index: float | None = None,
 ) -> Tensor:
     r"""Quality focal loss: soft targets are qualities, and the loss is 0 where they are met.
 
@@ -223,7 +223,7 @@ def asymmetric_loss(
     reduction: str = "mean",
     normalizer: str | float | Tensor = "elements",
     sample_weight: Tensor | None = None,
-    ignore_index: int | None = None,
+    ignore_index: float | None = None,
 ) -> Tensor:
     r"""Asymmetric loss: an exponent per class, and negatives below a probability dropped.
 

@@ -75,7 +75,9 @@ def integer(function: str, argument: str, value: Any) -> int:
         raise TypeError(f"{function}: {argument} must be an integer, got {type(value).__name__}.")
     number = index(value)
     if not -(2**63) <= number < 2**63:
-        raise ValueError(f"{function}: {argument} must be an integer of 64 bits, got {number}.")
+        raise ValueError(
+            f"{function}: {argument} must be an integer of 64 bits, got {shown(number)}."
+        )
     return number
 
 

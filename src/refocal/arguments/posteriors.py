@@ -145,7 +145,7 @@ def check_outcomes(function: str, logits: Any, targets: Any, link: Any) -> None:
             f'link="softmax", got {shape(z)} and {targets.dtype} {shape(targets)}.'
         )
     if z.shape[1] < 2:
-        fail_one_class(function, z)
+        fail_one_class(function, z, targets)
     index = targets.detach().long()
     if len(index) and not 0 <= int(index.min()) <= int(index.max()) < z.shape[1]:
         bad = int(index.min()) if int(index.min()) < 0 else int(index.max())

@@ -140,7 +140,7 @@ def softmax_problem(
     targets = check_targets_type(function, logits, targets)
     axis, classes = class_axis(function, logits)
     if classes == 1:
-        fail_one_class(function, logits)
+        fail_one_class(function, logits, targets)
     positions = tuple(logits.shape[:axis]) + tuple(logits.shape[axis + 1 :])
     by_index = not targets.dtype.is_floating_point
     if targets.shape != (positions if by_index else tuple(logits.shape)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from typing import Any
 
 import torch
@@ -88,7 +88,7 @@ def check_normalizer_device(function: str, normalizer: Any, logits: Tensor) -> N
 
 
 def _counts(number: float, shared: bool) -> bool:
-    return 0 < number < math.inf or (shared and number == 0)
+    return 0 < number <= sys.float_info.max or (shared and number == 0)
 
 
 def check_process_group(function: str, group: Any, reduction: str) -> None:

@@ -107,10 +107,9 @@ def check_memory(function: str, argument: str, tensor: Tensor) -> None:
 def check_usable(function: str, argument: str, tensor: Tensor) -> None:
     """Dense, real numbers that are there."""
     check_kind(function, argument, tensor)
-    if tensor.is_quantized:
-        raise TypeError(
-            f"{function}: {argument} must be real, got {tensor.dtype}. Use .dequantize()."
-        )
+    if tensor.is_quantized or tensor.dtype.is_complex:
+        way_out = " Use .dequantize()." if tensor.is_quantized else ""
+        raise TypeError(f"{function}: {argument} must be real, got {tensor.dtype}.{way_out}")
     if not is_traced():
         check_memory(function, argument, tensor)
 
@@ -153,8 +152,6 @@ def class_weights(
             f"{function}: alpha must have shape ({classes},), one weight per class of logits "
             f"{shape(logits)}, got {shape(alpha)}."
         )
-    if alpha.dtype.is_complex:
-        raise TypeError(f"{function}: alpha must be real, got {alpha.dtype}.")
     weights = alpha.to(dtype)
     check_alpha_values(function, weights, multiclass=True)  # 1e300 is infinite in float32
     return weights

@@ -86,7 +86,7 @@ def fail_gamma(function: str, value: float) -> NoReturn:
 
 def fail_normalizer(function: str, value: float) -> NoReturn:
     raise ValueError(
-        f"{function}: normalizer must be > 0 and finite, got {value}. "
+        f"{function}: normalizer must be > 0 and finite, got {shown(value)}. "
         "For a count that may be zero pass max(1, count)."
     )
 
@@ -95,13 +95,13 @@ def fail_target_range(function: str, value: float, link: str, targets: Tensor) -
     """What ``value`` outside [0, 1] means, by what else occurs: read here alone, on failure."""
     hint = "Probabilities are expected, not logits or percentages."
     if math.isnan(value):
-        hint = "If NaN marks what has no label, use targets.nan_to_num(-1) with ignore_index=-1."
+        hint = "If NaN marks what has no label, pass ignore_index=math.nan."
         if link == "softmax":
             hint = (
                 "If NaN marks what has no label, use targets.nan_to_num(0) with sample_weight=0 "
                 "there."
             )
-    elif link == "sigmoid" and math.isfinite(value) and value == int(value):
+    elif link == "sigmoid" and abs(value) < 2**63 and value == int(value):
         hint = f"If {int(value)} marks what to leave out, pass ignore_index={int(value)}."
         others = targets.detach()[targets.detach() != value]
         if value == -1 and others.numel() and bool((others == 1).all()):
@@ -133,10 +133,12 @@ def fail_class_index(function: str, value: int, classes: int) -> NoReturn:
     )
 
 
-def fail_one_class(function: str, logits: Tensor) -> NoReturn:
-    way_out = {
-        1: "sigmoid_focal_loss(logits, targets.to(logits.dtype).view_as(logits))",
-    }.get(logits.dim(), "sigmoid_focal_loss(logits, targets[:, None])")
+def fail_one_class(function: str, logits: Tensor, targets: Tensor) -> NoReturn:
+    way_out = "sigmoid_focal_loss(logits, targets[:, None])"
+    if targets.shape == logits.shape:
+        way_out = "sigmoid_focal_loss(logits, targets)"
+    elif logits.dim() == 1:
+        way_out = "sigmoid_focal_loss(logits, targets.to(logits.dtype).view_as(logits))"
     if function.lower().startswith("linear"):
         way_out = "sigmoid_focal_loss((hidden @ weight.T).squeeze(-1), targets)"
     raise ValueError(

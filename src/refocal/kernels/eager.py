@@ -47,10 +47,19 @@ def bound(modulator: str) -> SimpleNamespace:
     return BINDINGS[modulator]
 
 
+LARGEST_POWER = 100.0
+
+
 def text(gamma: Number, general: str) -> SimpleNamespace:
-    """The binding for this gamma: an exact modulator for 0, 1 and 2, else the ``general`` one."""
+    """The binding for this gamma: an exact modulator for 0, 1 and 2, else the ``general`` one.
+
+    Of a power far beyond use the rounding of its base is all that is left: there the exponential
+    one, whose error ends where its result does.
+    """
     if isinstance(gamma, Tensor):
         return bound(general)
+    if gamma > LARGEST_POWER:
+        return bound("exponential")
     return bound(formula.EXACT_MODULATORS.get(gamma, general))
 
 

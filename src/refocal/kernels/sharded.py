@@ -41,7 +41,8 @@ def run(function: str, problem: SoftmaxProblem, reduction: Reduction, impl: str)
     mesh = logits.device_mesh
     if impl not in ("auto", "eager"):
         arguments.fail_implementation(function, impl, "does not run on class-sharded logits.")
-    problem = problem._replace(targets=_local(problem.targets), weight=_local(problem.weight))
+    # the logits alone are taken apart
+    problem = SoftmaxProblem(problem.logits, *map(_local, problem[1:]))
     reduction = reduction._replace(denominator=_local(reduction.denominator))
     arguments.check_class_sharded(
         function,
