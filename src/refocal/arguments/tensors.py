@@ -218,8 +218,6 @@ def softmax_gamma(
     if not isinstance(gamma, Tensor):
         return round_to(gamma_number(function, gamma, multiclass=True), dtype)
     check_device(function, "gamma", gamma, logits)
-    if gamma.dtype.is_complex:
-        raise TypeError(f"{function}: gamma must be real, got {gamma.dtype}.")
     check_gamma_values(function, gamma.to(dtype))
     axis = 0 if logits.dim() == 1 else 1
     classes = logits.shape[axis]
