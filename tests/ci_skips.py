@@ -17,7 +17,7 @@ HEAVY = (
 )
 ALLOWED = (
     rf"(No module named|could not import) '({HEAVY})\b",
-    rf"^({HEAVY}) is not installed",
+    rf"\b({HEAVY}) is not installed",
     rf"pip install .*\b({HEAVY})",
     r"root writes anywhere",  # containers run as root
     r"there is a GPU to check",

@@ -362,7 +362,7 @@ def test_canaries_around_a_sigmoid(count, loss, hard):
     check_canaries(case, size, loss)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (33, 10), (5, 130), (3, 7, 11)])
+@pytest.mark.parametrize("shape", [(1, 2), (33, 10), (5, 130), (3, 7, 11)])
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("loss", ["none", "sum"])
 @pytest.mark.parametrize("looped", [False, True])

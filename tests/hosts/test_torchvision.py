@@ -83,6 +83,20 @@ def test_other_settings_act(model, batch, monkeypatch):
     assert_close(got["classification"], expected["classification"], rtol=1e-5, atol=1e-6)
 
 
+def test_one_alpha_per_class_of_the_head(model, batch):
+    """A tensor of C is for the classes, not for the anchors that stand on axis 1 of the logits."""
+    per_class = torch.linspace(0.1, 0.9, CLASSES)
+    got, _ = losses_and_gradient(use_focal_loss(copy.deepcopy(model), alpha=per_class), batch)
+    same, _ = losses_and_gradient(
+        use_focal_loss(copy.deepcopy(model), alpha=torch.full((CLASSES,), 0.4)), batch
+    )
+    plain, _ = losses_and_gradient(use_focal_loss(copy.deepcopy(model), alpha=0.4), batch)
+    assert_close(same["classification"], plain["classification"])
+    assert abs(got["classification"] - plain["classification"]) > 1e-4
+    with pytest.raises(ValueError, match=r"use_focal_loss: alpha must be .*per class of the head"):
+        use_focal_loss(copy.deepcopy(model), alpha=torch.full((CLASSES + 1,), 0.4))
+
+
 def test_parameters_and_checkpoint_stay(model):
     ours = use_focal_loss(copy.deepcopy(model), alpha=torch.full((CLASSES,), 0.3))
     assert ours.state_dict().keys() == model.state_dict().keys()
