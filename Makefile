@@ -28,7 +28,7 @@ OLDEST_TESTS := tests/test_accuracy.py tests/test_errors.py tests/test_linear.py
 # The newest of everything, as a plain `pip install` gives it: what meets torch, NumPy, Numba, pandas
 # and the boosters. Its torch is the CUDA build, 5.5 GB unpacked.
 NEWEST := .venv-newest
-NEWEST_TESTS := $(OLDEST_TESTS) tests/test_boosting_parameters.py tests/test_operator.py tests/test_threads.py tests/test_distributed.py
+NEWEST_TESTS := $(OLDEST_TESTS) tests/test_kinds.py tests/test_boosting_parameters.py tests/test_operator.py tests/test_threads.py tests/test_distributed.py
 
 .PHONY: demo test test-hosts test-oldest test-newest docs lint types bench bench-linear exhaustive mutation clean
 
