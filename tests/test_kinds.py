@@ -444,6 +444,29 @@ def test_a_gamma_far_beyond_use(impl: str, gamma: float) -> None:
     assert_close(found.double(), right, rtol=2e-5, atol=1e-37)
 
 
+@pytest.mark.parametrize("function", ["sigmoid_focal_loss", "softmax_focal_loss"])
+def test_hard_targets_that_require_grad_get_it(function: str) -> None:
+    """At 0 and 1 themselves, where the derivative of a clamp is a matter of torch's version."""
+    logits = 4 * draw(4, 3) - 2
+    targets = torch.eye(3)[[0, 1, 2, 0]].requires_grad_()
+    loss = function_of(function)(logits, targets, gamma=1.5, alpha=None, reduction="sum")
+    (found,) = torch.autograd.grad(loss, targets)
+
+    def losses(index: int) -> Tensor:
+        """What each class would cost if it were the only one: linear in its share."""
+        one = torch.zeros(4, 3)
+        one[:, index] = 1
+        return function_of(function)(logits, one, gamma=1.5, alpha=None, reduction="none")
+
+    if function == "softmax_focal_loss":
+        right = torch.stack([losses(index) for index in range(3)], 1)
+    else:
+        settings: dict[str, Any] = {"gamma": 1.5, "alpha": None, "reduction": "none"}
+        right = sigmoid_focal_loss(logits, torch.ones(4, 3), **settings)
+        right = right - sigmoid_focal_loss(logits, torch.zeros(4, 3), **settings)
+    assert_close(found, right)
+
+
 @pytest.mark.parametrize("dtype", [torch.uint16, torch.uint32, torch.uint64])
 def test_unsigned_targets(dtype: torch.dtype) -> None:
     for function in ("sigmoid_focal_loss", "softmax_focal_loss", "linear_focal_loss"):

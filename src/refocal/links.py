@@ -120,7 +120,9 @@ def _exponentials(logits: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
     # The gradient to an infinite rival runs through this maximum, split evenly between several.
     top = logits.amax(axis, keepdim=True)
     base = top.detach().clamp(-largest, largest)
-    return torch.exp(logits.clamp(max=largest) - base), top, base
+    # not clamped, whose derivative at the limit itself differs between torch's versions
+    held = torch.where(logits > largest, largest, logits)
+    return torch.exp(held - base), top, base
 
 
 def top_mask(logits: Tensor, axis: int) -> Tensor:

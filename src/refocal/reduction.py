@@ -57,8 +57,10 @@ def at_least(count: Number, normalizer: str | float | Tensor) -> Number:
     """A count to divide by: positives at least 1, and for a count of 0 the sum is 0 too."""
     if not isinstance(count, Tensor):
         return count or 1
-    if normalizer in ("positives", "elements"):
+    if normalizer == "elements":
         return count.clamp(min=1)
+    if normalizer == "positives":  # may be of targets that require grad: no clamp, as in `shares`
+        return torch.where(count < 1, 1, count)
     return torch.where(count == 0, 1, count)
 
 
