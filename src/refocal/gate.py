@@ -95,10 +95,3 @@ def _gathered(function: str, argument: str, value: Any) -> Tensor:
         )
     whole: Tensor = value.full_tensor()
     return whole
-
-
-def wrappers(tensors: list[Tensor]) -> str:
-    """The classes among the tensors that run operations themselves, for a message; "" for none."""
-    if is_traced():
-        return ""
-    return ", ".join(sorted({type(one).__name__ for one in tensors if dispatches(one)}))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function
 
-from refocal.torch_state import dispatches
+from refocal.torch_state import wrappers_among
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -50,7 +50,7 @@ def _tensors(given: tuple[Any, ...]) -> list[Tensor]:
 
 def _explain(function: str, tensors: list[Tensor], error: Exception) -> None:
     """Says which tensors were the cause, if an operation is one that their class does not have."""
-    wrappers = ", ".join(sorted({type(one).__name__ for one in tensors if dispatches(one)}))
+    wrappers = wrappers_among(tensors)
     if not wrappers or str(error).startswith(f"{function}: "):
         return
     raise TypeError(

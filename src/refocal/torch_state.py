@@ -7,7 +7,7 @@ tests/test_transforms.py and tests/test_kinds.py.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import Any, TypeVar
@@ -89,6 +89,11 @@ def dispatches(tensor: Tensor) -> bool:
     """
     kind = type(tensor)
     return kind not in PLAIN and kind.__torch_dispatch__ is not _NO_DISPATCH
+
+
+def wrappers_among(tensors: Iterable[Tensor]) -> str:
+    """The classes of those that run operations themselves, for a message; "" for none."""
+    return ", ".join(sorted({type(one).__name__ for one in tensors if dispatches(one)}))
 
 
 def has_memory(tensor: Tensor) -> bool:

@@ -12,7 +12,8 @@ from refocal.torch_state import is_readable, unwatched, values_of
 
 _values_checked_everywhere = False
 
-UNORDERED = (torch.uint16, torch.uint32, torch.uint64)
+# what torch computes little with, but converts
+UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
 
 
 def check_values(everywhere: bool) -> None:
@@ -49,7 +50,7 @@ def extremes(tensor: Tensor) -> tuple[Any, Any]:
         values = values_of(tensor)
         if values.numel() == 0:  # a shard may have nothing
             return 0, 0
-        if values.dtype in UNORDERED or (values.dtype.itemsize == 1 and values.is_floating_point()):
+        if values.dtype in UNSIGNED or (values.dtype.itemsize == 1 and values.is_floating_point()):
             values = values.double()  # torch finds no extremes of unsigned integers and of float8
         low, high = torch.aminmax(values)
         return low.item(), high.item()

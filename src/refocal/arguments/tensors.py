@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refocal.arguments.inspection import extremes, readable
+from refocal.arguments.inspection import UNSIGNED, extremes, readable
 from refocal.arguments.numbers import alpha_number, gamma_number, round_to
 from refocal.arguments.wording import (
     fail_alpha,
@@ -21,8 +21,6 @@ from refocal.arguments.wording import (
 from refocal.problem import Number
 from refocal.torch_state import is_freed, is_traced
 
-# what torch computes little with, but converts
-UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
 TARGETS = frozenset(
     (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, *UNSIGNED)
 )

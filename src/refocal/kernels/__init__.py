@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from refocal import arguments, gate
+from refocal import arguments
 from refocal.kernels import cpu, eager, gpu, operator, sharded
 from refocal.kernels.packing import tensors_of, with_tensors, without_tensors
 from refocal.problem import Problem, SoftmaxProblem, class_axis_of
@@ -28,6 +28,7 @@ from refocal.torch_state import (
     is_traced,
     is_transformed,
     is_watched,
+    wrappers_among,
 )
 
 
@@ -65,15 +66,13 @@ def run(function: str, problem: Problem, reduction: Reduction, impl: str) -> Ten
     if not runs_plainly(held):
         return _by_operations(function, problem, reduction, impl, held)
     carrier = choose(function, problem, impl, held)
-    if not carrier.checks_values:
+    learns = torch.is_grad_enabled() and any([tensor.requires_grad for tensor in held[1:]])
+    if learns or not carrier.checks_values:
         arguments.check_values_of(function, problem)
-    if torch.is_grad_enabled():
-        if any([tensor.requires_grad for tensor in held[1:]]):
-            if carrier.checks_values:
-                arguments.check_values_of(function, problem)
-            return _differentiable(problem, reduction)
-        if problem.logits.requires_grad:
-            return _record(problem.logits, (function, problem, reduction, carrier, held))
+    if learns:
+        return _differentiable(problem, reduction)
+    if torch.is_grad_enabled() and problem.logits.requires_grad:
+        return _record(problem.logits, (function, problem, reduction, carrier, held))
     return carrier.evaluate(function, problem, reduction, gradient=False)[0]
 
 
@@ -99,7 +98,7 @@ def _by_operations(
         return operator.run(problem, reduction)
     if isinstance(problem, SoftmaxProblem) and sharded.splits_classes(problem):
         return sharded.run(function, problem, reduction, impl)
-    if impl in FASTEST and (wrappers := gate.wrappers(held)):
+    if impl in FASTEST and not is_traced() and (wrappers := wrappers_among(held)):
         arguments.fail_implementation(
             function, impl, f"needs tensors with memory of their own, got {wrappers}."
         )
