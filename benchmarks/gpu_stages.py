@@ -24,7 +24,8 @@ from torch import Tensor
 import refocal
 from refocal import gpu_check
 from refocal.gpu_check import Clock, errors_of, step, training_step
-from refocal.kernels import gpu, triton_kernels, triton_softmax
+from refocal.kernels.gpu import backend as gpu
+from refocal.kernels.gpu import sigmoid, softmax
 
 SIGMOID, SOFTMAX = refocal.sigmoid_focal_loss, refocal.softmax_focal_loss
 HALF = torch.bfloat16
@@ -222,7 +223,7 @@ def watched() -> Iterator[list[dict[str, Any]]]:
 
             return launch
 
-    modules = (triton_kernels, triton_softmax)
+    modules = (sigmoid, softmax)
     kernels = [(m, n) for m in modules for n in vars(m) if n.endswith("_kernel")]
     originals = [getattr(module, name) for module, name in kernels]
     for (module, name), kernel in zip(kernels, originals, strict=True):

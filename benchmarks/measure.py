@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.cases import Case
-from refocal.kernels.memory import fresh_like
+from refocal.kernels.cpu.pages import fresh_like
 
 LEAST_ROUNDS, MOST_ROUNDS = 7, 60
 LEAST_SAMPLE = 2e-3  # seconds: what is shorter is repeated

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from refocal import formula
-from refocal.compare.drawing import COLOURS, DASHES, axes, standalone, style, to_svg
+from refocal.comparison.drawing import COLOURS, DASHES, axes, standalone, style, to_svg
 
 FOLDER = Path(__file__).parent / "img"
 

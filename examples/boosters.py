@@ -85,7 +85,7 @@ def main(plot=None):
 
 
 def draw(curves, truth, folder):
-    from refocal.compare.drawing import COLOURS, axes, standalone, style, to_svg
+    from refocal.comparison.drawing import COLOURS, axes, standalone, style, to_svg
 
     with style():
         figure, panels = axes(8.0, 3.9, columns=2)

@@ -76,7 +76,7 @@ def main(plot=None):
 
 
 def draw(off, folder):
-    from refocal.compare.drawing import COLOURS, axes, standalone, style, to_svg
+    from refocal.comparison.drawing import COLOURS, axes, standalone, style, to_svg
 
     with style():
         figure, (panel,) = axes(6.4, 3.2)

@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from refocal.compare.drawing import COLOURS, DASHES, axes, standalone, style, to_svg
+from refocal.comparison.drawing import COLOURS, DASHES, axes, standalone, style, to_svg
 from refocal.data.digits import scenes
 from refocal.digits import SETTINGS, Ablation, run
 

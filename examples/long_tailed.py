@@ -98,7 +98,7 @@ def main(plot=None):
 
 
 def draw(recalls, folder):
-    from refocal.compare.drawing import COLOURS, axes, standalone, style, to_svg
+    from refocal.comparison.drawing import COLOURS, axes, standalone, style, to_svg
 
     with style():
         figure, (plot,) = axes(8.0, 3.4)

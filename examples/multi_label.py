@@ -114,7 +114,7 @@ def main(plot=None):
 
 
 def draw(fitted, pixels, labels, folder):
-    from refocal.compare.drawing import COLOURS, axes, standalone, style, to_svg
+    from refocal.comparison.drawing import COLOURS, axes, standalone, style, to_svg
 
     with style():
         figure, panels = axes(8.0, 3.6, columns=2)

@@ -124,7 +124,7 @@ def main(plot=None):
 
 
 def draw(fitted, images, truth, folder):
-    from refocal.compare.drawing import axes, standalone, style, to_svg
+    from refocal.comparison.drawing import axes, standalone, style, to_svg
 
     pick = 3
     with torch.no_grad():

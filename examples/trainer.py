@@ -98,7 +98,7 @@ def main(plot=None):
 
 
 def draw(softmax, posterior, truth, folder):
-    from refocal.compare.drawing import COLOURS, axes, standalone, style, to_svg
+    from refocal.comparison.drawing import COLOURS, axes, standalone, style, to_svg
 
     edges = torch.linspace(0, 1, 21)
     with style():

@@ -1,4 +1,4 @@
-"""Fits polynomials for exp and log1p as src/refocal/kernels/numba_math.py needs them.
+"""Fits polynomials for exp and log1p as src/refocal/kernels/cpu/compiled/math.py needs them.
 
     python scripts/fit_polynomials.py   # ten seconds
 
@@ -16,7 +16,7 @@ import mpmath
 import numpy as np
 from mpmath import mp, mpf
 
-from refocal.kernels.numba_math import EXP_COEFFICIENTS, LOG1P_COEFFICIENTS
+from refocal.kernels.cpu.compiled.math import EXP_COEFFICIENTS, LOG1P_COEFFICIENTS
 
 Coefficients = list[mpf]  # of a whole polynomial, lowest power first
 Library = dict[type, tuple[float, ...]]  # what follows the known ones, highest power first
@@ -174,7 +174,7 @@ def print_errors(function: Function, fits: dict[type, Coefficients]) -> None:
 
 
 def print_coefficients(function: Function, fits: dict[type, Coefficients]) -> None:
-    """As numba_math.py writes them, highest power first."""
+    """As compiled/math.py writes them, highest power first."""
     print(f"\n{function.name}_COEFFICIENTS: dict[type, tuple[float, ...]] = {{")
     for real, fit in fits.items():
         print(f"    np.{real.__name__}: (")

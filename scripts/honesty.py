@@ -33,10 +33,10 @@ import numpy as np
 import pandas as pd
 
 from mixtures import mixture, truth
-from refocal import compare
-from refocal.compare.measuring.verdict import judge as judge_interval
-from refocal.compare.report.recommend import is_no_gain, is_overfit
-from refocal.compare.results import Estimate, LossResult
+from refocal import comparison
+from refocal.comparison.measuring.verdict import judge as judge_interval
+from refocal.comparison.report.recommend import is_no_gain, is_overfit
+from refocal.comparison.results import Estimate, LossResult
 
 PUBLIC = (
     "page-blocks0",
@@ -87,17 +87,17 @@ class Kept:
                 yield rest, row
 
 
-def equal(positives: int, draw: int) -> compare.Table:
+def equal(positives: int, draw: int) -> comparison.Table:
     """Two Gaussians of one shape in four columns: the log-odds are linear."""
     generator = np.random.default_rng([positives, draw])
     y = np.arange(positives * (NEGATIVES + 1)) < positives
     x = generator.normal(size=(len(y), 4))
     x[y] += [1.5, 1.0, 0.5, 0.0]
     frame = pd.DataFrame(x, columns=list("abcd"))
-    return compare.Table(f"equals {positives} {draw}", frame, y[:, None], "y", ("yes",))
+    return comparison.Table(f"equals {positives} {draw}", frame, y[:, None], "y", ("yes",))
 
 
-def keel(folder: Path, name: str) -> compare.Table:
+def keel(folder: Path, name: str) -> comparison.Table:
     """A KEEL table: the first fold's training and test rows together are all of them."""
     (path,) = folder.rglob(f"imbalanced/processed/{name}.npz")
     with np.load(path, allow_pickle=False) as file:
@@ -109,15 +109,15 @@ def keel(folder: Path, name: str) -> compare.Table:
         if numbers.notna().all():
             frame[column] = numbers
     frame["y"] = y
-    return compare.frame_table(frame, name=Path(name), target="y")
+    return comparison.frame_table(frame, name=Path(name), target="y")
 
 
-def judge(table: compare.Table, model: str, seed: int = 0) -> compare.Results:
+def judge(table: comparison.Table, model: str, seed: int = 0) -> comparison.Results:
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):  # progress
-        return compare.run(table, compare.by_name([model]), compare.Plan(seed=seed))
+        return comparison.run(table, comparison.by_name([model]), comparison.Plan(seed=seed))
 
 
-def verdict_of(table: compare.Table, model: str, seed: int) -> dict[str, Any]:
+def verdict_of(table: comparison.Table, model: str, seed: int) -> dict[str, Any]:
     """What was found of focal loss."""
     results = judge(table, model, seed)
     question = results.questions[0]
@@ -131,7 +131,7 @@ def verdict_of(table: compare.Table, model: str, seed: int) -> dict[str, Any]:
     }
 
 
-def public_row(results: compare.Results) -> dict[str, Any]:
+def public_row(results: comparison.Results) -> dict[str, Any]:
     losses = results.losses
     chosen = results.chosen()
     precision = [one.figures["average_precision"].value or 0.0 for one in losses]
@@ -398,7 +398,8 @@ def main() -> None:
                     f"public|{name}|{model}",
                     lambda n=name, m=model: public_row(
                         judge(
-                            compare.flights_table() if n == "flights" else keel(options.keel, n), m
+                            comparison.flights_table() if n == "flights" else keel(options.keel, n),
+                            m,
                         )
                     ),
                 )

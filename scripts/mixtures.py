@@ -16,14 +16,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from refocal import compare
-from refocal.compare.training.losses import Loss, families
+from refocal import comparison
+from refocal.comparison.training.losses import Loss, families
 from refocal.digits import average_precision
 
 BASE_RATE = 0.02
 
 
-def mixture(seed: int, rows: int, draw: int) -> compare.Table:
+def mixture(seed: int, rows: int, draw: int) -> comparison.Table:
     """Positives from one Gaussian, 2 % of the rows; negatives from two to four others."""
     generator = np.random.default_rng(seed)
     parts = int(generator.integers(2, 5))
@@ -37,7 +37,7 @@ def mixture(seed: int, rows: int, draw: int) -> compare.Table:
     x = centres[part] + spread[part] * sample.normal(size=(rows, 2))
     x[y] = (positive + sample.normal(size=(rows, 2)))[y]
     frame = pd.DataFrame(x, columns=["a", "b"])
-    return compare.Table(f"mixture {seed}", frame, y[:, None], "y", ("yes",))
+    return comparison.Table(f"mixture {seed}", frame, y[:, None], "y", ("yes",))
 
 
 def losses() -> list[Loss]:

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "compare"))
 import test_compare_spellings as known
 from spellings import plain_frame, text
 
-from refocal import compare
+from refocal import comparison
 
 Reader = Callable[[Path], pd.DataFrame]
 FRAME = plain_frame()
@@ -50,7 +50,7 @@ def duckdb_sniffer(path: Path) -> pd.DataFrame:
 
 
 def refocal_itself(path: Path) -> pd.DataFrame:
-    table = compare.read_table(path, target="ended")
+    table = comparison.read_table(path, target="ended")
     features = pd.DataFrame(table.features)
     days = FRAME["day"].min() + pd.to_timedelta(features["day: day"], unit="D")
     return features.assign(day=days, ended=table.targets[:, 0])
@@ -120,7 +120,7 @@ def encodings(folder: Path) -> None:
     """Texts in 15 encodings: the letters right, and the table right."""
     from charset_normalizer import from_bytes
 
-    from refocal.compare.data.encodings import FALLBACK, fallback
+    from refocal.comparison.data.encodings import FALLBACK, fallback
 
     spelled, named, apart = 0, 0, 0
     for encoding, (name, words) in WORDS.items():
@@ -132,7 +132,7 @@ def encodings(folder: Path) -> None:
         named += raw.decode(fallback(raw, [name])) == whole
         path = folder / "t.csv"
         path.write_bytes(raw)
-        table = compare.read_table(path, target="ended")
+        table = comparison.read_table(path, target="ended")
         features = pd.DataFrame(table.features)
         apart += features.iloc[:, 1].nunique() == len(words)
     print(

@@ -20,15 +20,15 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import norm, t
 
-from refocal.compare.measuring.influence import average_precision, row_variance
-from refocal.compare.measuring.intervals import Design, difference, spread
-from refocal.compare.measuring.verdict import (
+from refocal.comparison.measuring.influence import average_precision, row_variance
+from refocal.comparison.measuring.intervals import Design, difference, spread
+from refocal.comparison.measuring.verdict import (
     ENOUGH_POSITIVES,
     judge,
     margin_of,
     positives_needed,
 )
-from refocal.compare.results import Estimate
+from refocal.comparison.results import Estimate
 
 TABLE = Path("docs/tables/verdict.md")
 NEGATIVES = 20

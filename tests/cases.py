@@ -17,7 +17,7 @@ from torch import Tensor
 import oracle
 import refocal
 from oracle import Array, Expected, wide
-from refocal.kernels import cpu
+from refocal.kernels.cpu import backend as cpu
 
 SIGMOID, SOFTMAX = "sigmoid", "softmax"
 

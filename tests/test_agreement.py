@@ -23,7 +23,8 @@ from cases import (
     numbers,
     smallest_normal,
 )
-from refocal.kernels import cpu, cpu_call
+from refocal.kernels.cpu import backend as cpu
+from refocal.kernels.cpu import launch
 
 IMPLEMENTATIONS = ["eager", *(["cpu", COMPILED] if cpu.NUMBA_IS_INSTALLED else [])]
 KERNELS = IMPLEMENTATIONS[1:]
@@ -139,7 +140,7 @@ def test_a_row_may_stand_anywhere(implementation: str, data: st.DataObject) -> N
 
 @pytest.fixture
 def threads_for_any_size(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(cpu_call, "SERIAL_BELOW", 0)
+    monkeypatch.setattr(launch, "SERIAL_BELOW", 0)
     yield
     torch.set_num_threads(1)
 

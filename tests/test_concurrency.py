@@ -129,7 +129,8 @@ def test_spawned_workers(tmp_path: Path) -> None:
 # operations abort in a daemon thread when the interpreter ends (Python below 3.14).
 SHUTDOWN = """
 import atexit, time
-from refocal.kernels import frame, threads
+from refocal.kernels.cpu import frame
+from refocal.kernels.cpu import threads
 
 expected = bits(3)
 original, inside = threads.run, threading.Event()

@@ -25,7 +25,7 @@ from cases import (
     wide,
 )
 from oracle import Array
-from refocal.kernels import cpu
+from refocal.kernels.cpu import backend as cpu
 
 # An error in float32 moves a result across the middle between two half-precision numbers only
 # where the exact value lies next to it: of 65,536 results at most so many

@@ -16,4 +16,4 @@ from scripts.fit_polynomials import EXP, LOG1P, Function, in_library, largest_er
 def test_the_library_has_what_the_fit_finds(function: Function, real: type) -> None:
     fit = rounded_fit(function, real)
     assert fit == in_library(function, real)
-    assert largest_error(function, fit, real) < 0.05  # as numba_math.py says
+    assert largest_error(function, fit, real) < 0.05  # as compiled/math.py says

@@ -21,7 +21,7 @@ PICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "mar
 
 # text written out of what stands in that file: a polynomial of its constants, kernels with their
 # constants as literals
-OWN_TEXT = {"kernels/numba_math.py": ["exec"], "kernels/triton_text.py": ["exec"]}
+OWN_TEXT = {"kernels/cpu/compiled/math.py": ["exec"], "kernels/gpu/operations.py": ["exec"]}
 
 
 def unsafe(text: str) -> list[str]:

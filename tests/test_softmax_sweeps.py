@@ -10,7 +10,7 @@ from torch import Tensor
 import oracle
 from cases import FULL_DTYPES, SOFTMAX, assert_matches, assert_within, eps, numbers, wide
 from refocal import softmax_focal_loss
-from refocal.kernels import cpu
+from refocal.kernels.cpu import backend as cpu
 
 CARRIERS = ["eager", *(["cpu"] if cpu.NUMBA_IS_INSTALLED else [])]
 every_carrier = pytest.mark.parametrize("implementation", CARRIERS)

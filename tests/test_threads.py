@@ -16,12 +16,13 @@ from torch import Tensor
 from torch.testing import assert_close
 from torch.utils.data import DataLoader, Dataset
 
-from refocal import kernels, sigmoid_focal_loss, softmax_focal_loss
+from refocal import sigmoid_focal_loss, softmax_focal_loss
+from refocal.kernels.cpu import threads as threads_of_torch
 
 pytest.importorskip("numba")
 
 EXACTLY = {"rtol": 0, "atol": 0}
-# beyond cpu_call.SERIAL_BELOW, so that several threads are used where there are several
+# beyond launch.SERIAL_BELOW, so that several threads are used where there are several
 ROWS, CLASSES = 9_001, 7
 
 
@@ -95,7 +96,7 @@ def test_the_gil_is_released(team, threads, monkeypatch):
     how soon one that gives it up does see that is up to how busy the machine is.
     """
     seen: list[int] = []
-    run, count, done = kernels.threads.run, itertools.count(), threading.Event()
+    run, count, done = threads_of_torch.run, itertools.count(), threading.Event()
 
     def watched(*call: object) -> None:
         before = next(count)
@@ -110,7 +111,7 @@ def test_the_gil_is_released(team, threads, monkeypatch):
     logits, targets = torch.randn(1_000_000), torch.zeros(1_000_000)
     threads(team)
     sigmoid_focal_loss(logits, targets, gamma=1.5, impl="cpu")  # compiles
-    monkeypatch.setattr(kernels.threads, "run", watched)
+    monkeypatch.setattr(threads_of_torch, "run", watched)
     other = threading.Thread(target=go_on)
     before = sys.getswitchinterval()
     other.start()

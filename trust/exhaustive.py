@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from refocal.compare.progress import Progress
+from refocal.comparison.progress import Progress
 from trust.float32 import Key, Worst, logits_of, sweep
 
 GAMMAS = (0.5, 1.0, 1.5, 2.0, 5.0)

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from refocal.compare.progress import Progress
+from refocal.comparison.progress import Progress
 
 TABLE = Path("docs/tables/kill.md")
 ROWS = 3000

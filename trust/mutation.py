@@ -106,7 +106,7 @@ def run() -> None:
     from cosmic_ray.work_db import WorkDB, use_db
     from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
 
-    untouched = Path("src/refocal/formula.py")
+    untouched = Path("src/refocal/formula/focal.py")
     _, status = os.waitpid(forked(untouched, untouched.read_text()), 0)
     if status:
         raise SystemExit("the tests fail without any mutant: python -m pytest " + " ".join(REST))

@@ -44,7 +44,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    # callable, and heavy: imported when it is asked for
+    # heavy: imported when it is asked for
     if name == "compare":
-        return import_module("refocal.compare")
+        return import_module("refocal.comparison").compare
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

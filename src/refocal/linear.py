@@ -21,7 +21,8 @@ from torch.distributed import ProcessGroup
 from torch.utils.checkpoint import checkpoint
 
 from refocal import arguments, gate, kernels
-from refocal.kernels import eager, gpu
+from refocal.kernels import eager
+from refocal.kernels.gpu import backend as gpu
 from refocal.kernels.packing import tensors_of, with_tensors, without_tensors
 from refocal.modules import FocalModule
 from refocal.overrides import overridable

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from refocal.compare import Table
-from refocal.compare.data.table import one_hot
-from refocal.compare.links import sigmoid
+from refocal.comparison import Table
+from refocal.comparison.data.table import one_hot
+from refocal.comparison.links import sigmoid
 
 
 def customers(rows: int = 1500, seed: int = 0) -> pd.DataFrame:

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import refocal
-from refocal import compare
+from refocal import comparison
 from refocal.__main__ import main
 
 
@@ -96,13 +96,13 @@ def test_without_a_file_it_compares_on_the_flights(
     seen = []
 
     def run(
-        table: compare.Table, models: list, plan: compare.Plan, folder: Path
-    ) -> compare.Results:
+        table: comparison.Table, models: list, plan: comparison.Plan, folder: Path
+    ) -> comparison.Results:
         seen.append((table, plan.seed, plan.quick))
         assert [model.name for model in models] == ["mlp"]
-        raise compare.CompareError("enough seen.")
+        raise comparison.CompareError("enough seen.")
 
-    monkeypatch.setattr(compare, "run", run)
+    monkeypatch.setattr(comparison, "run", run)
     assert refused(capsys, "compare", "--seed", "7") == "refocal compare: enough seen.\n"
     ((flights, seed, quick),) = seen
     assert (len(flights.targets), flights.targets.sum()) == (336_776, 8_255)
@@ -212,7 +212,7 @@ def test_an_interrupt_writes_nothing(
     def run(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(compare, "run", run)
+    monkeypatch.setattr(comparison, "run", run)
     assert main(["compare"]) == 130
     assert capsys.readouterr().err == "refocal compare: stopped, nothing was written.\n"
     assert list(folder.iterdir()) == []
@@ -230,8 +230,8 @@ def test_a_missing_extra_is_named(folder: Path) -> None:
 
 
 def test_another_import_error_is_a_bug_and_shows_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "refocal.compare", None)
-    monkeypatch.delattr(refocal, "compare")
+    monkeypatch.setitem(sys.modules, "refocal.comparison", None)
+    monkeypatch.delattr(refocal, "comparison")
     with pytest.raises(ImportError):
         main(["plot"])
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from tables import made_table
 
-from refocal import compare
-from refocal.compare import Plan, Results, by_name
-from refocal.compare.report.recommend import recommend
-from refocal.compare.results import (
+from refocal import comparison
+from refocal.comparison import Plan, Results, by_name
+from refocal.comparison.report.recommend import recommend
+from refocal.comparison.results import (
     Curve,
     Data,
     Estimate,
@@ -240,7 +240,7 @@ QUICK = Plan(quick=True)
 
 @pytest.fixture(scope="module")
 def results() -> Results:
-    return compare.run(made_table(rows=2000), by_name(["mlp"]), QUICK)
+    return comparison.run(made_table(rows=2000), by_name(["mlp"]), QUICK)
 
 
 def test_the_closed_form_needs_no_data_and_beats_the_sigmoid(results: Results) -> None:
@@ -259,7 +259,7 @@ def test_the_same_seed_gives_the_same_results_on_any_number_of_threads(results: 
     threads = torch.get_num_threads()
     torch.set_num_threads(3 - min(threads, 2))
     try:
-        again = compare.run(made_table(rows=2000), by_name(["mlp"]), QUICK)
+        again = comparison.run(made_table(rows=2000), by_name(["mlp"]), QUICK)
     finally:
         torch.set_num_threads(threads)
     assert json.dumps(again.to_dict()) == json.dumps(results.to_dict())
@@ -267,7 +267,7 @@ def test_the_same_seed_gives_the_same_results_on_any_number_of_threads(results: 
 
 def test_another_seed_is_another_result() -> None:
     plans = [dataclasses.replace(QUICK, seed=seed, epochs=1) for seed in (0, 1)]
-    one, other = (compare.run(made_table(rows=300), by_name(["mlp"]), p) for p in plans)
+    one, other = (comparison.run(made_table(rows=300), by_name(["mlp"]), p) for p in plans)
     assert other.losses != one.losses
 
 
@@ -291,7 +291,7 @@ def test_other_json_is_refused(results: Results, change: dict[str, object], matc
 
 def test_a_run_leaves_torch_as_it_was() -> None:
     state, threads = torch.get_rng_state(), torch.get_num_threads()
-    compare.run(made_table(rows=300), by_name(["logistic"]), QUICK)
+    comparison.run(made_table(rows=300), by_name(["logistic"]), QUICK)
     torch.testing.assert_close(torch.get_rng_state(), state, rtol=0, atol=0)
     assert torch.get_num_threads() == threads
 
@@ -299,7 +299,7 @@ def test_a_run_leaves_torch_as_it_was() -> None:
 @pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
 def test_several_classes_over_several_splits(kind: str) -> None:
     plan = dataclasses.replace(QUICK, repeats=2, epochs=2)
-    found = compare.run(made_table(kind, 400), by_name(["logistic", "mlp"]), plan)
+    found = comparison.run(made_table(kind, 400), by_name(["logistic", "mlp"]), plan)
     assert found.models == ["logistic", "mlp"]
     assert found.protocol.repeats == 2
     for model in found.models:
@@ -320,9 +320,9 @@ def test_longer_runs_take_what_a_shorter_one_left(
 ) -> None:
     folder = tmp_path_factory.mktemp("fits")
     table = made_table()
-    first = compare.run(table, by_name(["mlp"]), QUICK, folder=folder)
+    first = comparison.run(table, by_name(["mlp"]), QUICK, folder=folder)
     assert len(list((folder / "fits").glob("*.npz"))) == 3
-    from refocal.compare.training.networks import Network
+    from refocal.comparison.training.networks import Network
 
     trained = []
     fit = Network.fit
@@ -332,8 +332,8 @@ def test_longer_runs_take_what_a_shorter_one_left(
         return fit(self, *arguments, **keywords)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Network, "fit", counted)
-    again = compare.run(table, by_name(["mlp"]), QUICK, folder=folder)
+    again = comparison.run(table, by_name(["mlp"]), QUICK, folder=folder)
     assert trained == []
     assert again == first
-    compare.run(table, by_name(["mlp"]), dataclasses.replace(QUICK, repeats=2), folder=folder)
+    comparison.run(table, by_name(["mlp"]), dataclasses.replace(QUICK, repeats=2), folder=folder)
     assert trained == ["mlp"] * 3

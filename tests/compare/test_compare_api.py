@@ -16,11 +16,11 @@ from tables import csv_file, customers, made_table
 from torch import Tensor, nn
 
 import refocal
-from refocal import compare
+from refocal import comparison
 from refocal.__main__ import main
-from refocal.compare import CompareError
-from refocal.compare.links import sigmoid
-from refocal.compare.measuring import likelihood
+from refocal.comparison import CompareError
+from refocal.comparison.links import sigmoid
+from refocal.comparison.measuring import likelihood
 from refocal.probabilities import sigmoid_logit
 
 OPTIONS: dict[str, Any] = {"quick": True, "epochs": 2}
@@ -47,14 +47,14 @@ def test_the_package_is_the_function_and_what_the_command_calls(tmp_path: Path) 
     written = json.loads((tmp_path / "out" / "results.json").read_text())
     assert written == json.loads(json.dumps(results.to_dict()))
     frame = pd.read_csv(path)
-    again = compare.compare("logistic", frame, target="churn", quick=True)
+    again = comparison.compare("logistic", frame, target="churn", quick=True)
     assert again.losses == results.losses
 
 
 def test_your_own_network_and_arrays(tmp_path: Path) -> None:
     x, y = arrays(1500)
     options = {"repeats": 1, "quick": True, "epochs": 60}
-    results = compare.compare([small, "logistic"], (x, y), out=tmp_path / "out", **options)
+    results = comparison.compare([small, "logistic"], (x, y), out=tmp_path / "out", **options)
     assert results.models == ["small", "logistic"]
     # a linear network that is trained to the end is a logistic regression
     for own, ours in zip(results.of_model("small"), results.of_model("logistic"), strict=True):
@@ -75,7 +75,7 @@ def test_a_torch_dataset_of_images_with_several_classes() -> None:
         )
 
     data = torch.utils.data.TensorDataset(x, y)
-    results = compare.compare(pooled, data, classes=["a", "b", "c"], name="images", **OPTIONS)
+    results = comparison.compare(pooled, data, classes=["a", "b", "c"], name="images", **OPTIONS)
     assert results.data.kind == "multiclass"
     assert results.data.classes == ["a", "b", "c"]
     assert (results.data.name, results.data.inputs) == ("images", 32)
@@ -85,7 +85,7 @@ def test_labels_of_their_own_and_groups() -> None:
     x, y = arrays()
     both = torch.stack([y, (x[:, 1] > 1).long()], dim=1)
     groups = np.arange(300) // 3
-    results = compare.compare(small, (x, both), groups=groups, **OPTIONS)
+    results = comparison.compare(small, (x, both), groups=groups, **OPTIONS)
     assert results.data.kind == "multilabel"
     assert results.protocol.split == "grouped"
 
@@ -104,12 +104,12 @@ def test_labels_of_their_own_and_groups() -> None:
 )
 def test_bad_calls(model: Any, data: Any, options: dict[str, Any], match: str) -> None:
     with pytest.raises(CompareError, match=match):
-        compare.compare(model, data, **options)
+        comparison.compare(model, data, **options)
 
 
 def test_a_plan_or_its_fields() -> None:
     with pytest.raises(TypeError, match="got a plan and seed"):
-        compare.compare("mlp", made_table(), plan=compare.Plan(), seed=3)
+        comparison.compare("mlp", made_table(), plan=comparison.Plan(), seed=3)
 
 
 # --- diagnose ------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def focal_logits() -> tuple[Tensor, Tensor]:
 
 def test_the_loss_told_makes_the_probabilities_right(focal_logits: tuple[Tensor, Tensor]) -> None:
     logits, targets = focal_logits
-    told = compare.diagnose(logits, targets, alpha=0.25, gamma=2.0)
+    told = comparison.diagnose(logits, targets, alpha=0.25, gamma=2.0)
     assert told.posterior is not None
     assert told.posterior.slope == pytest.approx(1.0, abs=0.05)
     assert told.posterior.mean == pytest.approx(told.base_rates[0], abs=0.005)
@@ -135,7 +135,7 @@ def test_the_loss_told_makes_the_probabilities_right(focal_logits: tuple[Tensor,
     assert told.temperature == pytest.approx(1.0, abs=0.05)
     assert "Use the closed form" in told.verdict
     assert_allclose(told.raw.log_loss, log_loss(targets, sigmoid(logits.numpy())))
-    untold = compare.diagnose(logits, targets)
+    untold = comparison.diagnose(logits, targets)
     assert untold.posterior is None
     assert untold.raw == told.raw
     assert "A temperature does better than the plain sigmoid" in untold.verdict
@@ -180,7 +180,7 @@ def test_a_shift_is_no_temperature() -> None:
     generator = np.random.default_rng(0)
     odds = torch.from_numpy(2 * generator.normal(size=5000) - 3)
     y = torch.from_numpy(generator.random(5000)) < torch.sigmoid(odds)
-    found = compare.diagnose(odds + 1.0, y.double())
+    found = comparison.diagnose(odds + 1.0, y.double())
     assert found.test is not None
     assert found.test.intercept == pytest.approx(-1.0, abs=0.2)
     assert "Platt scaling" in found.verdict
@@ -207,22 +207,22 @@ def test_probabilities_in_the_place_of_logits_are_suspected(columns: int) -> Non
     generator = torch.Generator().manual_seed(0)
     p = torch.rand((300, columns), generator=generator)
     y = torch.arange(300) % max(columns, 2)
-    suspected = compare.diagnose(p, y.double())
+    suspected = comparison.diagnose(p, y.double())
     assert str(suspected).startswith("Are these probabilities?")
     assert json.dumps(suspected.to_dict())
-    assert compare.diagnose(torch.logit(p), y.double()).suspicion is None
+    assert comparison.diagnose(torch.logit(p), y.double()).suspicion is None
 
 
 def test_worthless_logits() -> None:
     y = torch.arange(200) % 10 == 0
-    found = compare.diagnose(torch.randn(200) * 3, y.double())
+    found = comparison.diagnose(torch.randn(200) * 3, y.double())
     assert "do not use them" in found.verdict
 
 
 def test_several_classes() -> None:
     y = torch.arange(300) % 3
     z = torch.randn(300, 3) + 2 * nn.functional.one_hot(y, 3)
-    found = compare.diagnose(z, y, gamma=1.0)
+    found = comparison.diagnose(z, y, gamma=1.0)
     assert found.link == "softmax"
     assert found.suggestion is None
     assert found.posterior is not None
@@ -251,7 +251,7 @@ def test_logits_of_several_classes_in_parquet(tmp_path: Path) -> None:
     z, path = np.arange(36.0).reshape(3, 12), tmp_path / "z.parquet"
     frame = pd.DataFrame(z, columns=[f"logits_{k}" for k in range(12)])
     frame.assign(targets=[0, 1, 2])[[*frame.columns.tolist()[::-1], "targets"]].to_parquet(path)
-    logits, targets = compare.read_logits(path)
+    logits, targets = comparison.read_logits(path)
     torch.testing.assert_close(logits, torch.from_numpy(z))
     assert targets.tolist() == [0, 1, 2]
 
@@ -342,18 +342,18 @@ def test_digits_prints_its_ablation(
 # --- targets and features as they are in memory --------------------------------------------------
 
 
-def table_of(data: Any, **options: Any) -> compare.Table:
+def table_of(data: Any, **options: Any) -> comparison.Table:
     """What `compare` makes of data, without training."""
-    seen: list[compare.Table] = []
+    seen: list[comparison.Table] = []
 
-    def run(table: compare.Table, *_: Any, **__: Any) -> None:
+    def run(table: comparison.Table, *_: Any, **__: Any) -> None:
         seen.append(table)
         raise CompareError("enough.")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare.api, "run", run)
+        patch.setattr(comparison.api, "run", run)
         with pytest.raises(CompareError, match="enough"):
-            compare.compare("logistic", data, **options)
+            comparison.compare("logistic", data, **options)
     return seen[0]
 
 
@@ -405,10 +405,10 @@ def test_missing_features_are_imputed_and_it_is_said() -> None:
     assert isinstance(table.features, pd.DataFrame)
     assert table.features.isna().sum().tolist() == [0, 1, 1]
     assert [one.code for one in table.findings] == ["encoded"]
-    results = compare.compare("logistic", (x, Y), **OPTIONS)
+    results = comparison.compare("logistic", (x, Y), **OPTIONS)
     assert results.data.findings[-1].code in ("encoded", "few-positives", "row-numbers")
     with pytest.raises(CompareError, match="more than two axes must be finite"):
-        compare.compare("logistic", (x.reshape(300, 1, 3), Y))
+        comparison.compare("logistic", (x.reshape(300, 1, 3), Y))
 
 
 def test_features_as_a_frame_beside_targets() -> None:
@@ -439,12 +439,12 @@ def test_a_frame_with_arrays_for_groups_and_time_drop_and_positive(tmp_path: Pat
 
 
 def test_a_number_of_costs_is_what_a_miss_costs() -> None:
-    results = compare.compare("logistic", made_table(), costs=50, **OPTIONS)
+    results = comparison.compare("logistic", made_table(), costs=50, **OPTIONS)
     assert results.protocol.miss == 50
     with pytest.raises(CompareError, match=r"costs= must be above 0 and finite, got -1"):
-        compare.compare("logistic", made_table(), costs=-1)
+        comparison.compare("logistic", made_table(), costs=-1)
     with pytest.raises(TypeError, match="costs must be a number"):
-        compare.compare("logistic", made_table(), costs="50")
+        comparison.compare("logistic", made_table(), costs="50")
 
 
 @pytest.mark.parametrize(
@@ -478,7 +478,7 @@ def test_errors_name_arguments_here_and_options_there(
     path = csv_file(tmp_path, customers(300).fillna({"plan": "basic", "age": 40}))
     options = {"target": "churn"} | options
     with pytest.raises(CompareError) as caught:
-        compare.compare("logistic", path, **options)
+        comparison.compare("logistic", path, **options)
     assert python in str(caught.value)
     assert "--" not in str(caught.value)
     names = {"groups": "group", "time_order": "time"}
@@ -495,14 +495,14 @@ def test_errors_name_arguments_here_and_options_there(
 
 def test_arrays_have_no_columns_to_name() -> None:
     with pytest.raises(CompareError, match="drop= belongs to a path or a data frame"):
-        compare.compare("logistic", (X, Y), drop=["x"])
+        comparison.compare("logistic", (X, Y), drop=["x"])
     with pytest.raises(CompareError, match=r"groups= must be \(300,\), got 'who'"):
-        compare.compare("logistic", (X, Y), groups="who")
+        comparison.compare("logistic", (X, Y), groups="who")
     with pytest.raises(CompareError, match=r"time_order= must be \(300,\), got \(4,\)"):
-        compare.compare("logistic", (X, Y), time_order=[1, 2, 3, 4])
+        comparison.compare("logistic", (X, Y), time_order=[1, 2, 3, 4])
 
 
 def test_the_folder_is_an_argument_too(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(CompareError, match="Name another folder with out="):
-        compare.compare("logistic", made_table(), out=tmp_path)
+        comparison.compare("logistic", made_table(), out=tmp_path)

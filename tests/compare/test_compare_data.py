@@ -12,15 +12,15 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from tables import csv_file, customers, made_table
 
-from refocal import compare
-from refocal.compare import CompareError
-from refocal.compare.data.prepare import Prepared
-from refocal.compare.splits import protocol, splits
+from refocal import comparison
+from refocal.comparison import CompareError
+from refocal.comparison.data.prepare import Prepared
+from refocal.comparison.splits import protocol, splits
 
 PARTS = ("train", "valid", "test")
 
 
-def prepared(table: compare.Table, seed: int = 0) -> Prepared:
+def prepared(table: comparison.Table, seed: int = 0) -> Prepared:
     return Prepared(table, splits(table, repeats=1, seed=seed)[0])
 
 
@@ -30,29 +30,29 @@ def prepared(table: compare.Table, seed: int = 0) -> Prepared:
 def test_the_rarer_value_is_positive_unless_named(tmp_path: Path) -> None:
     frame = customers()
     path = csv_file(tmp_path, frame)
-    table = compare.read_table(path, target="churn")
+    table = comparison.read_table(path, target="churn")
     assert table.classes == ("yes",)
     assert_array_equal(table.targets[:, 0], frame["churn"] == "yes")
-    named = compare.read_table(path, target="churn", positive="no")
+    named = comparison.read_table(path, target="churn", positive="no")
     assert_array_equal(named.targets[:, 0], frame["churn"] == "no")
 
 
 def test_one_value_against_the_rest(tmp_path: Path) -> None:
     frame = customers()
-    table = compare.read_table(csv_file(tmp_path, frame), target="plan", positive="plus")
+    table = comparison.read_table(csv_file(tmp_path, frame), target="plan", positive="plus")
     assert table.rows_without_target == frame["plan"].isna().sum()
     assert_array_equal(table.targets[:, 0], frame["plan"].dropna() == "plus")
 
 
 def test_a_number_names_its_class_however_it_is_written(tmp_path: Path) -> None:
     frame = pd.DataFrame({"x": np.arange(6.0), "y": [0, 1, None, 0, 1, 0]})  # read as 0.0 and 1.0
-    table = compare.read_table(csv_file(tmp_path, frame), target="y", positive="1")
+    table = comparison.read_table(csv_file(tmp_path, frame), target="y", positive="1")
     assert_array_equal(table.targets[:, 0], [False, True, False, True, False])
 
 
 def test_numbers_that_are_not_finite_are_missing(tmp_path: Path) -> None:
     frame = pd.DataFrame({"x": [1.0, np.inf, -1e300, 2.0], "y": [0, 1, 0, 1]})
-    table = compare.read_table(csv_file(tmp_path, frame), target="y")
+    table = comparison.read_table(csv_file(tmp_path, frame), target="y")
     assert_array_equal(table.features["x"], [1.0, np.nan, np.nan, 2.0])
 
 
@@ -107,7 +107,7 @@ def test_no_split_by_time_trains_on_the_future() -> None:
 def test_too_few_of_a_class(tmp_path: Path, positives: int, match: str) -> None:
     frame = customers()
     frame["churn"] = np.where(np.arange(len(frame)) < positives, "yes", "no")
-    table = compare.read_table(csv_file(tmp_path, frame), target="churn", positive="yes")
+    table = comparison.read_table(csv_file(tmp_path, frame), target="churn", positive="yes")
     with pytest.raises(CompareError, match=match):
         prepared(table)
 
@@ -136,7 +136,7 @@ def test_a_part_without_positives_is_refused() -> None:
 
 
 def test_the_encoding_is_learned_from_training_rows_alone(tmp_path: Path) -> None:
-    data = prepared(compare.read_table(csv_file(tmp_path, customers()), target="churn"))
+    data = prepared(comparison.read_table(csv_file(tmp_path, customers()), target="churn"))
     assert data.train.dtype == torch.float32
     assert data.train.shape == (900, data.inputs)
     for part in PARTS:
@@ -149,7 +149,7 @@ def test_the_encoding_is_learned_from_training_rows_alone(tmp_path: Path) -> Non
 def test_an_outlier_cannot_drown_the_other_inputs(tmp_path: Path) -> None:
     frame = customers()
     frame.loc[frame.index[:5], "income"] = 1e30
-    data = prepared(compare.read_table(csv_file(tmp_path, frame), target="churn"))
+    data = prepared(comparison.read_table(csv_file(tmp_path, frame), target="churn"))
     assert data.train.abs().max() <= 10
 
 

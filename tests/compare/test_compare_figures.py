@@ -19,25 +19,25 @@ from sklearn.metrics import (
 )
 from tables import made_table
 
-from refocal.compare.curves import _curve
-from refocal.compare.data.prepare import Prepared
-from refocal.compare.gradient import gradient_shares
-from refocal.compare.links import sigmoid
-from refocal.compare.measuring import calibrate
-from refocal.compare.measuring.figures import figures_of
-from refocal.compare.measuring.scored import (
+from refocal.comparison.curves import _curve
+from refocal.comparison.data.prepare import Prepared
+from refocal.comparison.gradient import gradient_shares
+from refocal.comparison.links import sigmoid
+from refocal.comparison.measuring import calibrate
+from refocal.comparison.measuring.figures import figures_of
+from refocal.comparison.measuring.scored import (
     Scored,
     cost_threshold,
     precision_threshold,
     readings_of,
     recall_threshold,
 )
-from refocal.compare.measuring.summarise import _precision_recall, confusion, decisions
-from refocal.compare.plan import Costs
-from refocal.compare.ranking import Ranking
-from refocal.compare.splits import splits
-from refocal.compare.training.losses import Loss, focal
-from refocal.compare.training.models import Fit
+from refocal.comparison.measuring.summarise import _precision_recall, confusion, decisions
+from refocal.comparison.plan import Costs
+from refocal.comparison.ranking import Ranking
+from refocal.comparison.splits import splits
+from refocal.comparison.training.losses import Loss, focal
+from refocal.comparison.training.models import Fit
 
 PLAIN = Loss("ce", None, 0.0)
 

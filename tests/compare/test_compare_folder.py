@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from tables import csv_file, customers
 
-from refocal import compare
+from refocal import comparison
 from refocal.__main__ import main
-from refocal.compare import CompareError, Plan, by_name, check_folder, workplace
-from refocal.compare.folder import write_files
-from refocal.compare.training.networks import Network
+from refocal.comparison import CompareError, Plan, by_name, check_folder, workplace
+from refocal.comparison.folder import write_files
+from refocal.comparison.training.networks import Network
 
 OURS = {
     "results.json": '{"schema": "refocal.compare/4"}',
@@ -126,7 +126,7 @@ def test_a_finished_run_s_trainings_are_kept_for_resume_alone(tmp_path: Path) ->
 KILLED = """
 import os, signal, sys
 from refocal.__main__ import main
-from refocal.compare.training.store import FitStore
+from refocal.comparison.training.store import FitStore
 
 put = FitStore.put
 
@@ -163,9 +163,9 @@ def test_after_any_number_of_fits_the_results_are_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped after the first, the second, ... fit; at most the one at work is lost."""
-    table = compare.frame_table(customers(500), name=Path("c"), target="churn")
+    table = comparison.frame_table(customers(500), name=Path("c"), target="churn")
     plan = Plan(quick=True, repeats=2, epochs=2)
-    expected = json.dumps(compare.run(table, by_name(["mlp"]), plan).to_dict())
+    expected = json.dumps(comparison.run(table, by_name(["mlp"]), plan).to_dict())
     fit = Network.fit
     for allowed in (0, 1, 4):
         done = []
@@ -181,11 +181,11 @@ def test_after_any_number_of_fits_the_results_are_the_same(
         folder = tmp_path / str(allowed)
         monkeypatch.setattr(Network, "fit", stops)
         with pytest.raises(KeyboardInterrupt), workplace(folder):
-            compare.run(table, by_name(["mlp"]), plan, folder=folder)
+            comparison.run(table, by_name(["mlp"]), plan, folder=folder)
         assert len(list(folder.glob("fits/*.npz"))) == allowed
         monkeypatch.setattr(Network, "fit", fit)
         with workplace(folder, resume=True):
-            again = compare.run(table, by_name(["mlp"]), plan, folder=folder)
+            again = comparison.run(table, by_name(["mlp"]), plan, folder=folder)
         assert json.dumps(again.to_dict()) == expected
 
 

@@ -17,12 +17,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from spellings import grouped, plain_frame, text
 
-from refocal import compare
+from refocal import comparison
 from refocal.__main__ import main
-from refocal.compare import CompareError
-from refocal.compare.data.columns import clean
-from refocal.compare.data.prepare import Prepared
-from refocal.compare.splits import splits
+from refocal.comparison import CompareError
+from refocal.comparison.data.columns import clean
+from refocal.comparison.data.prepare import Prepared
+from refocal.comparison.splits import splits
 
 ENOUGH = "as far as the training."
 
@@ -153,12 +153,12 @@ def check(content: bytes, suffix: str, arguments: list[str]) -> None:
 def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything up to the first training: the splits and the encoded columns."""
 
-    def run(table: compare.Table, models: list, plan: compare.Plan, **_: Any) -> None:
+    def run(table: comparison.Table, models: list, plan: comparison.Plan, **_: Any) -> None:
         for split in splits(table, repeats=plan.splits, seed=plan.seed):
             assert Prepared(table, split).inputs > 0
         raise CompareError(ENOUGH)
 
-    monkeypatch.setattr(compare, "run", run)
+    monkeypatch.setattr(comparison, "run", run)
 
 
 @pytest.mark.usefixtures("no_training")
@@ -253,8 +253,8 @@ def test_any_spelling_reads_as_the_plain_table(tables: tuple[str, bytes]) -> Non
     with folder() as here:
         (here / "plain.csv").write_text(tables[0])
         (here / "spelled.csv").write_bytes(tables[1])
-        plain = compare.read_table(here / "plain.csv", target="ended")
-        found = compare.read_table(here / "spelled.csv", target="ended")
+        plain = comparison.read_table(here / "plain.csv", target="ended")
+        found = comparison.read_table(here / "spelled.csv", target="ended")
         np.testing.assert_array_equal(found.targets, plain.targets)
         pd.testing.assert_frame_equal(found.features, plain.features, rtol=1e-12)
 

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from tables import made_table
 
-from refocal import compare
-from refocal.compare import Table, by_name
-from refocal.compare.data.findings import check
-from refocal.compare.results import Finding
-from refocal.compare.splits import splits
+from refocal import comparison
+from refocal.comparison import Table, by_name
+from refocal.comparison.data.findings import check
+from refocal.comparison.results import Finding
+from refocal.comparison.splits import splits
 
 ROWS = 6000
 
@@ -65,7 +65,9 @@ def test_dropped_it_is_gone() -> None:
 
 
 def test_a_run_flags_it_with_its_own_average_precision() -> None:
-    results = compare.run(crashes(), by_name(["logistic"]), compare.Plan(quick=True, epochs=3))
+    results = comparison.run(
+        crashes(), by_name(["logistic"]), comparison.Plan(quick=True, epochs=3)
+    )
     leaks = [one for one in results.data.findings if one.leak]
     assert [one.code for one in leaks] == ["gives-away"]
     best = max(loss.figures["average_precision"].value or 0.0 for loss in results.losses)

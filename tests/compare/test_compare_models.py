@@ -19,22 +19,22 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from tables import made_table
 from torch import nn
 
-from refocal import compare
-from refocal.compare import CompareError, Plan, by_name
-from refocal.compare.data.prepare import Prepared
-from refocal.compare.splits import splits
-from refocal.compare.training.losses import Loss, families, focal
-from refocal.compare.training.models import Effort, Fit
-from refocal.compare.training.networks import (
+from refocal import comparison
+from refocal.comparison import CompareError, Plan, by_name
+from refocal.comparison.data.prepare import Prepared
+from refocal.comparison.splits import splits
+from refocal.comparison.training.losses import Loss, families, focal
+from refocal.comparison.training.models import Effort, Fit
+from refocal.comparison.training.networks import (
     Network,
     _Average,
     hidden_layers,
     schedule,
     start_from_base_rates,
 )
-from refocal.compare.training.settings import central
-from refocal.compare.training.store import FitStore
-from refocal.compare.training.tuning import Entry, Training
+from refocal.comparison.training.settings import central
+from refocal.comparison.training.store import FitStore
+from refocal.comparison.training.tuning import Entry, Training
 from refocal.posterior import sigmoid_posterior, softmax_posterior
 
 
@@ -336,7 +336,7 @@ def test_a_key_is_that_of_everything_that_decides(data: Prepared) -> None:
     keys.add(base.key(Prepared(data.table, split), plan))
     assert len(keys) == 9
     # what is measured afterwards, and how much else is trained, changes no fit
-    same = Plan(repeats=7, epochs=3, margin=0.1, costs=compare.Costs(miss=99))
+    same = Plan(repeats=7, epochs=3, margin=0.1, costs=comparison.Costs(miss=99))
     assert base.key(data, same) == base.key(data, plan)
     assert json.dumps(sorted(keys))
 
@@ -366,5 +366,5 @@ def test_a_training_that_fails_stops_the_others(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Network, "fit", fake)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     with pytest.raises(RuntimeError, match="out of memory"):
-        compare.run(made_table(), by_name(["mlp"]), Plan(quick=True))
+        comparison.run(made_table(), by_name(["mlp"]), Plan(quick=True))
     assert sorted(stopped) == ["balanced cross-entropy", "cross-entropy"]

@@ -13,12 +13,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from pyarrow import feather, ipc
 from tables import csv_file, customers, made_table
 
-from refocal import compare
-from refocal.compare import CompareError
-from refocal.compare.data import memory
-from refocal.compare.data.columns import clean
-from refocal.compare.data.findings import check
-from refocal.compare.splits import splits
+from refocal import comparison
+from refocal.comparison import CompareError
+from refocal.comparison.data import memory
+from refocal.comparison.data.columns import clean
+from refocal.comparison.data.findings import check
+from refocal.comparison.splits import splits
 
 # --- files ---------------------------------------------------------------------------------------
 
@@ -38,8 +38,8 @@ def write(path: Path, frame: pd.DataFrame) -> Path:
 @pytest.mark.parametrize("name", ["t.parquet", "t.feather", "t.arrow"])
 def test_every_format_holds_the_same_table(tmp_path: Path, name: str) -> None:
     frame = customers(300)
-    expected = compare.read_table(csv_file(tmp_path, frame), target="churn")
-    found = compare.read_table(write(tmp_path / name, frame), target="churn")
+    expected = comparison.read_table(csv_file(tmp_path, frame), target="churn")
+    found = comparison.read_table(write(tmp_path / name, frame), target="churn")
     assert_array_equal(found.targets, expected.targets)
     assert list(found.features.columns) == list(expected.features.columns)
     for column in ("age", "income"):
@@ -57,10 +57,10 @@ def test_a_file_larger_than_memory_is_refused_with_an_estimate(
         frame.to_csv(path, index=False)
     else:
         write(path, frame)
-    compare.read_table(path, target="churn")
+    comparison.read_table(path, target="churn")
     monkeypatch.setattr(memory, "available_bytes", lambda: 1e4)
     with pytest.raises(CompareError, match=r"would take about \d+\.\d GB of memory and 0\.0 GB"):
-        compare.read_table(path, target="churn")
+        comparison.read_table(path, target="churn")
 
 
 def test_the_estimate_is_near_what_a_file_takes(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_missing_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: pytest.M
     path = write(tmp_path / "t.arrow", customers(20))
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(ImportError, match=r"pip install 'refocal\[parquet\]'"):
-        compare.read_table(path, target="churn")
+        comparison.read_table(path, target="churn")
 
 
 def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     with pa.OSFile(str(path), "wb") as sink, ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table)
     with pytest.raises(CompareError, match="more than one column 'x'"):
-        compare.read_table(path, target="x")
+        comparison.read_table(path, target="x")
 
 
 # --- columns -------------------------------------------------------------------------------------
@@ -141,19 +141,19 @@ def test_several_targets_are_labels(tmp_path: Path) -> None:
     frame = customers(300)
     frame["late"] = np.where(np.arange(300) % 4 == 0, 1, 0)
     path = csv_file(tmp_path, frame)
-    table = compare.read_table(path, target="churn,late", drop=["income"])
+    table = comparison.read_table(path, target="churn,late", drop=["income"])
     assert (table.kind, table.classes) == ("multilabel", ("churn", "late"))
     assert_array_equal(table.targets[:, 0], frame["churn"] == "yes")
     assert_array_equal(table.targets[:, 1], frame["late"] == 1)
     assert "income" not in table.features
     with pytest.raises(CompareError, match="positive= belongs to a single target="):
-        compare.read_table(path, target="churn,late", positive="1")
+        comparison.read_table(path, target="churn,late", positive="1")
 
 
 def test_more_than_two_values_are_classes_the_commonest_first(tmp_path: Path) -> None:
     frame = customers(300)
     frame["plan"] = np.repeat(["plus", "basic", "pro"], [90, 150, 60])
-    table = compare.read_table(csv_file(tmp_path, frame), target="plan")
+    table = comparison.read_table(csv_file(tmp_path, frame), target="plan")
     assert (table.kind, table.classes) == ("multiclass", ("basic", "plus", "pro"))
     assert_array_equal(table.targets.sum(0), [150, 90, 60])
     assert_array_equal(table.targets.sum(1), np.ones(300))
@@ -164,11 +164,11 @@ def test_groups_and_time_are_no_features(tmp_path: Path) -> None:
     frame["who"] = np.arange(300) // 3
     frame["at"] = pd.date_range("2013-01-01", periods=300).astype(str)
     path = csv_file(tmp_path, frame)
-    grouped = compare.read_table(path, target="churn", group="who")
+    grouped = comparison.read_table(path, target="churn", group="who")
     assert "who" not in grouped.features
     assert grouped.groups is not None
     assert len(np.unique(grouped.groups)) == 100
-    timed = compare.read_table(path, target="churn", time="at")
+    timed = comparison.read_table(path, target="churn", time="at")
     assert "at" not in timed.features
     assert timed.time is not None
     assert np.all(np.diff(timed.time) == 86_400)
@@ -177,7 +177,7 @@ def test_groups_and_time_are_no_features(tmp_path: Path) -> None:
 # --- the data check ------------------------------------------------------------------------------
 
 
-def codes(table: compare.Table) -> dict[str, str]:
+def codes(table: comparison.Table) -> dict[str, str]:
     found = check(table, splits(table, repeats=1, seed=0)[0])
     assert all(one.message and one.advice for one in found)
     return {one.code: one.message for one in found}

@@ -18,17 +18,17 @@ import pytest
 from numpy.testing import assert_allclose
 from tables import made_table
 
-from refocal import compare
-from refocal.compare import Plan, Results, by_name
-from refocal.compare.drawing import COLOURS, axes, to_svg
-from refocal.compare.progress import Progress, duration
-from refocal.compare.report.files import report_files
-from refocal.compare.report.page import html
+from refocal import comparison
+from refocal.comparison import Plan, Results, by_name
+from refocal.comparison.drawing import COLOURS, axes, to_svg
+from refocal.comparison.progress import Progress, duration
+from refocal.comparison.report.files import report_files
+from refocal.comparison.report.page import html
 
 
 @pytest.fixture(scope="module")
 def results() -> Results:
-    return compare.run(made_table(), by_name(["logistic"]), Plan(quick=True))
+    return comparison.run(made_table(), by_name(["logistic"]), Plan(quick=True))
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +201,7 @@ def report_plots() -> tuple[str, ...]:
 
 
 def test_summary_names_every_loss_and_the_answer(results: Results) -> None:
-    text = compare.summary(results)
+    text = comparison.summary(results)
     for loss in results.losses:
         assert loss.name in text
     assert results.recommendation.headline in text

@@ -14,26 +14,26 @@ import pytest
 from numpy.testing import assert_allclose
 from tables import csv_file, customers, made_table
 
-from refocal import compare
-from refocal.compare import CompareError, Plan, by_name, workplace
-from refocal.compare.data.prepare import Prepared
-from refocal.compare.folder import STUDY
-from refocal.compare.progress import Progress
-from refocal.compare.splits import splits
-from refocal.compare.training import search
-from refocal.compare.training.networks import Network
-from refocal.compare.training.store import FitStore
+from refocal import comparison
+from refocal.comparison import CompareError, Plan, by_name, workplace
+from refocal.comparison.data.prepare import Prepared
+from refocal.comparison.folder import STUDY
+from refocal.comparison.progress import Progress
+from refocal.comparison.splits import splits
+from refocal.comparison.training import search
+from refocal.comparison.training.networks import Network
+from refocal.comparison.training.store import FitStore
 
 optuna = pytest.importorskip("optuna")
 
 PLAN = Plan(quick=True, trials=5, epochs=4)
 
 
-def found(folder: Path | None = None, plan: Plan = PLAN) -> compare.Results:
-    return compare.run(made_table(rows=400), by_name(["mlp"]), plan, folder=folder)
+def found(folder: Path | None = None, plan: Plan = PLAN) -> comparison.Results:
+    return comparison.run(made_table(rows=400), by_name(["mlp"]), plan, folder=folder)
 
 
-def searched(table: compare.Table, plan: Plan = PLAN, name: str = "mlp") -> list[search.Found]:
+def searched(table: comparison.Table, plan: Plan = PLAN, name: str = "mlp") -> list[search.Found]:
     """What a search finds on the first split: cross-entropy's best, and focal loss's."""
     (split,) = splits(table, repeats=1, seed=plan.seed)
     data = Prepared(table, split)

@@ -18,14 +18,14 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from spellings import decimal_comma, grouped, plain_frame, text, workbook
 
-from refocal import compare
-from refocal.compare import CompareError, Table
+from refocal import comparison
+from refocal.comparison import CompareError, Table
 
 
 def read(folder: Path, content: str | bytes, name: str = "t.csv", **options: Any) -> Table:
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return compare.read_table(path, **({"target": "ended"} | options))
+    return comparison.read_table(path, **({"target": "ended"} | options))
 
 
 def codes(table: Table) -> list[str]:
@@ -424,12 +424,12 @@ def test_a_zip_archive_of_one_file(tmp_path: Path, plain: Table, name: str) -> N
         archive.writestr("folder/", "")
         archive.writestr("folder/t.csv", TEXT)
         archive.writestr("__MACOSX/folder/._t.csv", "x")
-    assert_same(compare.read_table(tmp_path / name, target="ended"), plain)
+    assert_same(comparison.read_table(tmp_path / name, target="ended"), plain)
     with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
         archive.writestr("a.csv", TEXT)
         archive.writestr("b.csv", TEXT)
     with pytest.raises(CompareError, match=r"holds 2 files \(a\.csv, b\.csv\)\. Unpack the one"):
-        compare.read_table(tmp_path / "two.zip", target="ended")
+        comparison.read_table(tmp_path / "two.zip", target="ended")
 
 
 @pytest.mark.parametrize("name", ["a[1].csv", "a*.csv", "a?.csv", "~a.csv", "a b.csv", "{a}.csv"])
@@ -526,7 +526,7 @@ def test_what_is_no_table_is_one_clear_line(tmp_path: Path, content: bytes, matc
 )
 def test_streams_and_addresses_are_refused(path: str, match: str) -> None:
     with pytest.raises(CompareError, match=match):
-        compare.read_table(Path(path), target="y")
+        comparison.read_table(Path(path), target="y")
 
 
 # --- columns -------------------------------------------------------------------------------------
@@ -540,7 +540,7 @@ def test_columns_that_tell_nothing_do_no_harm(tmp_path: Path, plain: Table) -> N
     frame.insert(3, "huge", [str(10**25 + k * k) for k in range(len(frame))])
     table = read(tmp_path, text(frame))
     assert_same(
-        compare.read_table(
+        comparison.read_table(
             tmp_path / "t.csv", target="ended", drop=["empty", "same", "flag", "huge"]
         ),
         plain,
@@ -711,7 +711,7 @@ def test_excel(
 ) -> None:
     pytest.importorskip("python_calamine")
     for name in ("t.xlsx", "t.csv"):  # by what it holds, not by its name
-        table = compare.read_table(workbook(tmp_path / name, sheets), target="ended")
+        table = comparison.read_table(workbook(tmp_path / name, sheets), target="ended")
         assert_same(table, plain)
         assert codes(table) == expected
 
@@ -721,10 +721,10 @@ def test_excel_with_text_among_the_numbers(tmp_path: Path, plain: Table) -> None
     rows = sheet(FRAME)
     for k in range(2, len(rows), 2):  # numbers that somebody typed with a comma
         rows[k][0] = decimal_comma(rows[k][0])
-    table = compare.read_table(workbook(tmp_path / "t.xlsx", {"A": rows}), target="ended")
+    table = comparison.read_table(workbook(tmp_path / "t.xlsx", {"A": rows}), target="ended")
     assert_same(table, plain)
     rows[5][1] = "#DIV/0!"
-    table = compare.read_table(workbook(tmp_path / "t.xlsx", {"A": rows}), target="ended")
+    table = comparison.read_table(workbook(tmp_path / "t.xlsx", {"A": rows}), target="ended")
     assert "'#DIV/0!'" in told(table, "not-a-number")
 
 
@@ -742,7 +742,7 @@ def test_a_missing_reader_names_the_extra(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setitem(__import__("sys").modules, "python_calamine", None)
     path = workbook(tmp_path / "t.xlsx", {"A": sheet(FRAME)})
     with pytest.raises(ImportError, match=r"pip install 'refocal\[compare\]'"):
-        compare.read_table(path, target="ended")
+        comparison.read_table(path, target="ended")
 
 
 def test_parquet_types(tmp_path: Path) -> None:
@@ -765,7 +765,7 @@ def test_parquet_types(tmp_path: Path) -> None:
     frame["ended"] = pd.Categorical(frame["ended"], categories=["no", "yes", "never"])
     path = tmp_path / "t.parquet"
     frame.to_parquet(path)
-    table = compare.read_table(path, target="ended")
+    table = comparison.read_table(path, target="ended")
     features = table.features
     assert isinstance(features, pd.DataFrame)
     for name in ("decimal", "text"):
@@ -785,12 +785,12 @@ def test_parquet_types(tmp_path: Path) -> None:
 def test_an_index_that_parquet_kept_is_a_column(tmp_path: Path, plain: Table) -> None:
     path = tmp_path / "t.parquet"
     plain_frame().set_index("amount").to_parquet(path)
-    assert_same(compare.read_table(path, target="ended"), plain)
+    assert_same(comparison.read_table(path, target="ended"), plain)
     plain_frame().set_axis(np.arange(ROWS_FROM, ROWS_FROM + len(FRAME))).to_parquet(path)
-    assert_same(compare.read_table(path, target="ended"), plain)
+    assert_same(comparison.read_table(path, target="ended"), plain)
     shuffled = plain_frame().sample(frac=1, random_state=0)
     shuffled.to_parquet(path)
-    assert codes(compare.read_table(path, target="ended")) == ["row-numbers"]
+    assert codes(comparison.read_table(path, target="ended")) == ["row-numbers"]
 
 
 ROWS_FROM = 100
@@ -802,7 +802,7 @@ def test_objects_of_several_kinds(tmp_path: Path) -> None:
     mixed: list[Any] = [float(k) if k % 2 else f"{k},5" for k in range(60)]
     frame["mixed"] = pd.Series(mixed, dtype=object)
     frame["bytes"] = [f"{k % 4}".encode() * 3 for k in range(60)]
-    table = compare.frame_table(frame, name=Path("frame"), target="ended")
+    table = comparison.frame_table(frame, name=Path("frame"), target="ended")
     features = table.features
     assert isinstance(features, pd.DataFrame)
     assert_allclose(features["mixed"], [k if k % 2 else k + 0.5 for k in range(60)])
@@ -888,7 +888,7 @@ def test_lists_in_a_named_column_are_one_clear_line() -> None:
     frame["lists"] = [[1]] * len(frame)
     for named in ({"target": "lists"}, {"group": "lists"}, {"time": "lists"}):
         with pytest.raises(CompareError, match="lists or records in the column 'lists'"):
-            compare.frame_table(frame, name=Path("f"), **({"target": "ended"} | named))
+            comparison.frame_table(frame, name=Path("f"), **({"target": "ended"} | named))
 
 
 def test_a_total_below_a_column_with_missing_values(tmp_path: Path) -> None:

@@ -13,17 +13,17 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import LogisticRegression
 from tables import made_table
 
-from refocal import compare
-from refocal.compare import Plan, by_name, experiment
-from refocal.compare.data.prepare import Prepared
-from refocal.compare.splits import splits
-from refocal.compare.training.forecast import forecast
-from refocal.compare.training.logistic import minimise
-from refocal.compare.training.losses import Loss, families, focal
-from refocal.compare.training.models import Effort, Fit
-from refocal.compare.training.settings import Axis, Setting, central, spread
-from refocal.compare.training.trees import scale_of
-from refocal.compare.training.tuning import (
+from refocal import comparison
+from refocal.comparison import Plan, by_name, experiment
+from refocal.comparison.data.prepare import Prepared
+from refocal.comparison.splits import splits
+from refocal.comparison.training.forecast import forecast
+from refocal.comparison.training.logistic import minimise
+from refocal.comparison.training.losses import Loss, families, focal
+from refocal.comparison.training.models import Effort, Fit
+from refocal.comparison.training.settings import Axis, Setting, central, spread
+from refocal.comparison.training.trees import scale_of
+from refocal.comparison.training.tuning import (
     OPENING,
     SECOND,
     SECOND_LINEAR,
@@ -251,7 +251,7 @@ def test_splits_test_on_rows_of_their_own_and_start_anew() -> None:
 def test_cross_entropy_against_itself_is_never_better(monkeypatch: pytest.MonkeyPatch) -> None:
     """The linear model has no luck to pick from: equal losses are equal, whatever the seed."""
     same = [
-        compare.run(made_table(rows=3000, seed=9), by_name(["logistic"]), Plan(seed=seed))
+        comparison.run(made_table(rows=3000, seed=9), by_name(["logistic"]), Plan(seed=seed))
         for seed in (0, 1)
     ]
     for results in same:
@@ -276,14 +276,14 @@ def test_cross_entropy_against_itself_is_never_better(monkeypatch: pytest.Monkey
 
 def test_a_single_split_a_quick_look_and_few_positives_are_never_firm() -> None:
     table = made_table(rows=600)
-    quick = compare.run(table, by_name(["logistic"]), Plan(quick=True))
+    quick = comparison.run(table, by_name(["logistic"]), Plan(quick=True))
     assert "quick look" in quick.questions[0].limits[0]
-    one = compare.run(table, by_name(["logistic"]), Plan(repeats=1, margin=0.9))
+    one = comparison.run(table, by_name(["logistic"]), Plan(repeats=1, margin=0.9))
     assert one.questions[0].margin == 0.9
     assert "one split" in one.questions[0].limits[0]
     targets = table.targets & (np.cumsum(table.targets) <= 12)[:, None]
-    few = compare.Table("few", table.features, targets, "y", ("yes",))
-    rare = compare.run(few, by_name(["logistic"]), Plan(quick=True, repeats=2))
+    few = comparison.Table("few", table.features, targets, "y", ("yes",))
+    rare = comparison.run(few, by_name(["logistic"]), Plan(quick=True, repeats=2))
     assert any("test positives in all are too few" in text for text in rare.questions[0].limits)
     for results in (quick, one, rare):
         assert {question.verdict for question in results.questions} == {"undecided"}
@@ -310,7 +310,7 @@ def test_a_long_run_begins_with_its_forecast(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(experiment, "_LONG", 0)
-    compare.run(made_table(), by_name([name]), Plan(quick=True))
+    comparison.run(made_table(), by_name([name]), Plan(quick=True))
     first = capsys.readouterr().err.splitlines()[0]
     told = (
         r"3 trainings on [\d,]+ rows or a part of them: about .+"

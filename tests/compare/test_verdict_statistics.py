@@ -10,10 +10,10 @@ from numpy.testing import assert_allclose
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from refocal.compare.measuring import influence
-from refocal.compare.measuring.intervals import Design, difference, estimate, spread
-from refocal.compare.measuring.verdict import judge, margin_of, one_digit, positives_needed
-from refocal.compare.results import Estimate
+from refocal.comparison.measuring import influence
+from refocal.comparison.measuring.intervals import Design, difference, estimate, spread
+from refocal.comparison.measuring.verdict import judge, margin_of, one_digit, positives_needed
+from refocal.comparison.results import Estimate
 
 
 def rows(seed: int, count: int = 300, digits: int = 9) -> tuple[np.ndarray, np.ndarray]:

@@ -22,7 +22,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import refocal
 from refocal import sigmoid_focal_loss, softmax_focal_loss
-from refocal.kernels import eager, gpu, triton_softmax
+from refocal.kernels import eager
+from refocal.kernels.gpu import backend as gpu
+from refocal.kernels.gpu import softmax
 from refocal.problem import SigmoidProblem
 from refocal.reduction import Reduction, reduction_for
 
@@ -401,13 +403,13 @@ def offsets_kernel(
 ):
     """Where the kernels look for the last class of the last position of some blocks."""
     block = tl.load(blocks + tl.program_id(0))
-    base, end = triton_softmax.span_of(block, count, inner, spans, ROWS, INNER)
-    origin = triton_softmax.origin_of(block, base, classes, inner, spans, INNER)
+    base, end = softmax.span_of(block, count, inner, spans, ROWS, INNER)
+    origin = softmax.origin_of(block, base, classes, inner, spans, INNER)
     lane = tl.minimum(end - base, ROWS) - 1
     last = origin + (lane if INNER else lane.to(tl.int64) * classes)
     number = tl.full((1,), classes - 1, tl.int32)
     lanes = tl.arange(0, 1)
-    tl.store(out + tl.program_id(0) + lanes, last + triton_softmax.along_row(number, inner, INNER))
+    tl.store(out + tl.program_id(0) + lanes, last + softmax.along_row(number, inner, INNER))
 
 
 @pytest.mark.parametrize(

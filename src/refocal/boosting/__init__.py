@@ -19,9 +19,9 @@ from refocal.boosting.metrics import AveragePrecision, FocalLoss, PosteriorLogLo
 from refocal.boosting.objectives import SigmoidFocalObjective, SoftmaxFocalObjective
 
 if TYPE_CHECKING:
-    from refocal.boosting.cat import FocalCatBoostClassifier
-    from refocal.boosting.lgbm import FocalLGBMClassifier
-    from refocal.boosting.xgb import FocalXGBClassifier
+    from refocal.boosting.hosts.catboost import FocalCatBoostClassifier
+    from refocal.boosting.hosts.lightgbm import FocalLGBMClassifier
+    from refocal.boosting.hosts.xgboost import FocalXGBClassifier
 
 __all__ = [
     "AveragePrecision",
@@ -36,15 +36,15 @@ __all__ = [
 
 # the classifiers need scikit-learn, which the objectives do not
 _CLASSIFIERS = {
-    "FocalXGBClassifier": ("xgb", "xgboost"),
-    "FocalLGBMClassifier": ("lgbm", "lightgbm"),
-    "FocalCatBoostClassifier": ("cat", "catboost"),
+    "FocalXGBClassifier": "xgboost",
+    "FocalLGBMClassifier": "lightgbm",
+    "FocalCatBoostClassifier": "catboost",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _CLASSIFIERS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, package = _CLASSIFIERS[name]
-    arguments.host(name, package)
-    return getattr(import_module(f"{__name__}.{module}"), name)
+    host = _CLASSIFIERS[name]
+    arguments.host(name, host)
+    return getattr(import_module(f"{__name__}.hosts.{host}"), name)

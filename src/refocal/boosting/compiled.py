@@ -85,7 +85,7 @@ def fill(
 def _loop(double: bool, modulator_name: str, hessian: str, detached: bool) -> Any:
     from numba import njit
 
-    from refocal.kernels import numba_math
+    from refocal.kernels.cpu.compiled import math as numba_math
 
     real = np.float64 if double else np.float32
     parts = numba_math.bound_formula(real, modulator_name)

@@ -129,24 +129,24 @@ def run(options: argparse.Namespace) -> int:
     if options.file == Path("digits") and options.target is None:
         return digits.run(options)
 
-    from refocal import compare
+    from refocal import comparison
 
     started = time.monotonic()
     try:
-        models = compare.by_name(options.model or ["mlp"])
-        compare.check_folder(options.out, resume=options.resume)
+        models = comparison.by_name(options.model or ["mlp"])
+        comparison.check_folder(options.out, resume=options.resume)
         table = _table(options)
-        with compare.workplace(options.out, resume=options.resume) as folder:
-            results = compare.run(table, models, _plan(options), folder=folder)
-            compare.write(results, folder, seconds=time.monotonic() - started)
-    except compare.CompareError as error:
+        with comparison.workplace(options.out, resume=options.resume) as folder:
+            results = comparison.run(table, models, _plan(options), folder=folder)
+            comparison.write(results, folder, seconds=time.monotonic() - started)
+    except comparison.CompareError as error:
         return refuse("compare", error)
     except KeyboardInterrupt:
         kept = (options.out / "fits").is_dir()
         what = f"continue it with --resume --out {options.out}" if kept else "nothing was written"
         print(f"refocal compare: stopped, {what}.", file=sys.stderr)
         return 130
-    print(compare.summary(results))
+    print(comparison.summary(results))
     print(f"\nReport: {options.out / 'report.html'}")
     return 0
 
@@ -165,11 +165,11 @@ def _misused(options: argparse.Namespace) -> str | None:
 
 
 def _table(options: argparse.Namespace) -> Any:
-    from refocal import compare
+    from refocal import comparison
 
     if options.file is None:
-        return compare.flights_table()
-    return compare.read_table(
+        return comparison.flights_table()
+    return comparison.read_table(
         options.file,
         target=options.target,
         positive=options.positive,
@@ -180,9 +180,9 @@ def _table(options: argparse.Namespace) -> Any:
 
 
 def _plan(options: argparse.Namespace) -> Any:
-    from refocal import compare
+    from refocal import comparison
 
-    return compare.Plan(
+    return comparison.Plan(
         seed=options.seed,
         quick=options.quick,
         repeats=options.repeats,
@@ -190,7 +190,7 @@ def _plan(options: argparse.Namespace) -> Any:
         margin=options.margin,
         trials=options.trials,
         storage=options.storage,
-        costs=compare.Costs(
+        costs=comparison.Costs(
             miss=options.cost_fn,
             precision=options.at_precision,
             recall=options.at_recall,

@@ -36,16 +36,16 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run it."""
-    from refocal import compare
+    from refocal import comparison
 
     try:
-        logits, targets = compare.read_logits(options.file)
-        found = compare.diagnose(logits, targets, alpha=options.alpha, gamma=options.gamma)
-    except compare.CompareError as error:
+        logits, targets = comparison.read_logits(options.file)
+        found = comparison.diagnose(logits, targets, alpha=options.alpha, gamma=options.gamma)
+    except comparison.CompareError as error:
         return refuse("diagnose", error)
     if options.out is not None:
         try:
-            write_text(options.out, compare.diagnosis_json(found))
+            write_text(options.out, comparison.diagnosis_json(found))
         except OSError as error:
             reason = error.strerror or error
             return refuse("diagnose", f"{options.out} cannot be written: {reason}.")

@@ -15,17 +15,17 @@ _QUICK_SEEDS, _QUICK_STEPS = 2, 30
 
 def run(options: argparse.Namespace) -> int:
     """Train the detector under every loss with several seeds, print and keep the table."""
-    from refocal import compare, digits
-    from refocal.compare.folder import RUN, write_files
-    from refocal.compare.progress import Progress
-    from refocal.compare.results import SCHEMA
+    from refocal import comparison, digits
+    from refocal.comparison.folder import RUN, write_files
+    from refocal.comparison.progress import Progress
+    from refocal.comparison.results import SCHEMA
 
     seeds = options.repeats or (_QUICK_SEEDS if options.quick else _SEEDS)
     steps = _QUICK_STEPS if options.quick else _STEPS
     started = time.monotonic()
     progress = Progress(seeds * len(digits.SETTINGS))
     try:
-        with compare.workplace(options.out, resume=options.resume) as folder:
+        with comparison.workplace(options.out, resume=options.resume) as folder:
             try:
                 results = digits.run(
                     seeds=range(options.seed, options.seed + seeds),
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
             run["seconds"] = f"{time.monotonic() - started:.1f}"
             files = {"results.json": found, RUN: run}
             write_files(folder, {n: json.dumps(d, indent=1) + "\n" for n, d in files.items()})
-    except compare.CompareError as error:
+    except comparison.CompareError as error:
         return refuse("compare", error)
     print("One positive in 8,000; average precision over all pixels and classes, with 95 %")
     print(

@@ -23,9 +23,9 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run it."""
-    from refocal import compare
+    from refocal import comparison
 
-    svg = compare.focal_svg()
+    svg = comparison.focal_svg()
     try:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         write_text(options.out, svg)

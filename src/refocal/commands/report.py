@@ -23,11 +23,11 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run it."""
-    from refocal import compare
+    from refocal import comparison
 
     try:
-        compare.rebuild(options.folder)
-    except compare.CompareError as error:
+        comparison.rebuild(options.folder)
+    except comparison.CompareError as error:
         return refuse("report", error)
     print(options.folder / "report.html")
     return 0

@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 
 from refocal import arguments
-from refocal.kernels import cpu, eager, gpu, operator, sharded
+from refocal.kernels import eager, operator, sharded
+from refocal.kernels.cpu import backend as cpu
+from refocal.kernels.gpu import backend as gpu
 from refocal.kernels.packing import tensors_of, with_tensors, without_tensors
 from refocal.problem import Problem, SoftmaxProblem, class_axis_of
 from refocal.reduction import Reduction, reduce

@@ -19,7 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refocal.kernels import cpu, eager
+from refocal.kernels import eager
+from refocal.kernels.cpu import backend as cpu
 from refocal.problem import Number, Problem, SigmoidProblem, SoftmaxProblem, class_axis_of
 from refocal.reduction import Reduction, reduce
 from refocal.torch_state import PLAIN

@@ -1,0 +1,1 @@
+"""One file per booster: its classifier, and what is particular to it."""

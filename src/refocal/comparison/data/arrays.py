@@ -1,0 +1,197 @@
+"""Makes tables of arrays, tensors, frames and data sets that are in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+from refocal.comparison.data.columns import clean
+from refocal.comparison.data.files import Contents, as_contents
+from refocal.comparison.data.sources import as_groups, as_times
+from refocal.comparison.data.table import Bools, Kind, Table, one_hot
+from refocal.comparison.data.targets import Targets, targets
+from refocal.comparison.errors import CompareError, argument
+from refocal.comparison.results import Finding
+
+
+def array_table(
+    data: Any,
+    *,
+    name: str,
+    classes: Sequence[str] | None = None,
+    positive: Any = None,
+    group: Any = None,
+    time: Any = None,
+) -> Table:
+    """Features and targets as a classification task.
+
+    Args:
+        data: a pair (features, targets) of arrays, tensors or frames of n rows, or a map-style
+            torch data set of such pairs. Features of numbers go to a network as they are; a frame,
+            text and missing numbers are encoded as a file's columns are. Targets `(n,)`: class
+            indices from 0, or any values, text too, of which the rarer of two is positive;
+            `(n, K)` of 0 and 1: labels of their own. Rows without a target are left out.
+        name: for the report.
+        classes: names of the classes; of a binary task the positive one's.
+        positive: the target that counts as positive, against all the others.
+        group: `(n,)`; rows with the same value stay on one side of a split.
+        time: `(n,)` numbers or dates; no split trains on the future.
+
+    Raises:
+        CompareError: these are no features and targets of a classification task.
+    """
+    features, labels = _pair(data)
+    if len(features) != len(labels):
+        raise CompareError(f"features have {len(features)} rows and targets {len(labels)}.")
+    found = _targets(labels, positive)
+    if classes is not None:
+        found = _named(found, classes)
+    kept, notes = _features(features, found.known)
+    return Table(
+        name=name,
+        features=kept,
+        targets=found.matrix,
+        target="targets",
+        classes=found.classes,
+        kind=found.kind,
+        groups=None if group is None else as_groups(_beside(group, labels, "group"), found.known),
+        group_name="row" if group is None else "group",
+        time=None if time is None else as_times(_beside(time, labels, "time"), found.known),
+        rows_without_target=found.missing,
+        findings=(*found.findings, *notes),
+    )
+
+
+def _pair(data: Any) -> tuple[Any, npt.NDArray[Any]]:
+    if not (isinstance(data, tuple | list) and len(data) == 2):
+        try:
+            rows = [data[k] for k in range(len(data))]
+            data = ([x for x, _ in rows], [y for _, y in rows])
+        except (TypeError, ValueError, KeyError) as error:
+            raise CompareError(
+                "data must be a Table, a path, a data frame, a pair (features, targets) or a torch"
+                f" dataset of such pairs, got {type(data).__name__}."
+            ) from error
+    features, labels = data
+    if isinstance(features, pd.Series):
+        features = features.to_frame()
+    if not isinstance(features, pd.DataFrame):
+        features = _stacked(features)
+    if isinstance(labels, Tensor) or (isinstance(labels, list | tuple) and _are_tensors(labels)):
+        labels = _stacked(labels)
+    labels = labels.numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    return features, labels
+
+
+def _are_tensors(values: Sequence[Any]) -> bool:
+    return len(values) > 0 and isinstance(values[0], Tensor)
+
+
+def _stacked(values: Any) -> Tensor | npt.NDArray[Any]:
+    """A tensor of numbers; what is no numbers stays an array."""
+    if isinstance(values, Tensor):
+        return values.detach().cpu()
+    if isinstance(values, list | tuple) and _are_tensors(values):
+        return torch.stack([one.detach().cpu() for one in values])
+    array = np.asarray(values)
+    return array if array.dtype.kind not in "fiub" else torch.from_numpy(array)
+
+
+# --- features ------------------------------------------------------------------------------------
+
+
+def _features(features: Any, known: Bools) -> tuple[pd.DataFrame | Tensor, tuple[Finding, ...]]:
+    if isinstance(features, Tensor):
+        features = features.float()[torch.from_numpy(np.flatnonzero(known))]
+        if bool(features.isfinite().all()):
+            return features, ()
+        if features.ndim != 2:
+            raise CompareError(
+                "features of more than two axes must be finite: fill in what is missing."
+            )
+        frame = pd.DataFrame(features.double().numpy())
+        told = Finding(
+            "encoded",
+            "note",
+            "Some features are missing or not finite: all columns are imputed and standardised like"
+            " those of a file.",
+            "Fill them in to give the features to the models as they are.",
+        )
+        contents = Contents(frame.set_axis([f"feature {k}" for k in frame.columns], axis=1))
+        return clean(contents.frame).features, (told,)
+    if isinstance(features, pd.DataFrame):
+        contents = as_contents(features)
+    elif features.ndim == 2:
+        frame = pd.DataFrame(features).infer_objects()
+        contents = Contents(frame.set_axis([f"feature {k}" for k in frame.columns], axis=1))
+    else:
+        raise CompareError(
+            f"features must be numbers, or columns of anything (n, D), got {features.dtype}"
+            f" {features.shape}."
+        )
+    cleaned = clean(contents.frame[known].reset_index(drop=True))
+    return cleaned.features, (*contents.findings, *cleaned.findings)
+
+
+# --- targets -------------------------------------------------------------------------------------
+
+
+def _targets(labels: npt.NDArray[Any], positive: Any) -> Targets:
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim not in (1, 2) or (labels.ndim == 2 and labels.dtype.kind not in "fiub"):
+        raise _no_targets(labels)
+    if labels.dtype.kind in "fiub" and positive is None:
+        missing_cells = np.isnan(labels.astype(np.float64)).reshape(len(labels), -1)
+        known = np.logical_not(missing_cells.any(axis=1))
+        used = labels[known]
+        if len(used) == 0 or (used != np.round(used)).any():
+            raise _no_targets(labels)
+        if labels.ndim == 2 or used.min() >= 0:
+            kind, matrix = _indices(labels, used)
+            names = ["1"] if kind == "binary" else list(map(str, range(matrix.shape[1])))
+            missing = int((~known).sum())
+            return Targets(kind, matrix, tuple(names), known, missing, ())
+    return targets(pd.DataFrame({"targets": labels}), positive)
+
+
+def _indices(labels: npt.NDArray[Any], used: npt.NDArray[Any]) -> tuple[Kind, Bools]:
+    if labels.ndim == 2:
+        if used.min() < 0 or used.max() > 1:
+            raise CompareError("targets (n, K) must be 0 and 1.")
+        return "multilabel", used.astype(bool)
+    largest = int(used.max())
+    if largest > 1:
+        return "multiclass", one_hot(used.astype(np.int64), largest + 1)
+    return "binary", used.astype(bool)[:, None]
+
+
+def _no_targets(labels: npt.NDArray[Any]) -> CompareError:
+    return CompareError(
+        "targets must be (n,) of class indices from 0 or of text, or (n, K) of 0 and 1, got"
+        f" {labels.dtype} {labels.shape}."
+    )
+
+
+def _named(found: Targets, classes: Sequence[str]) -> Targets:
+    if len(classes) != len(found.classes):
+        raise CompareError(
+            f"{argument('classes')} must be {len(found.classes)} names, got {len(classes)}."
+        )
+    return replace(found, classes=tuple(classes))
+
+
+def _beside(values: Any, labels: npt.NDArray[Any], option: str) -> pd.Series[Any]:
+    """Values that belong to the rows."""
+    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else values
+    if isinstance(array, str) or np.ndim(array) != 1 or len(array) != len(labels):
+        got = repr(array) if isinstance(array, str) else str(np.shape(array))
+        raise CompareError(f"{argument(option)} must be ({len(labels)},), got {got}.")
+    return pd.Series(np.asarray(array))

@@ -1,0 +1,132 @@
+"""The data check: what a reader must know before believing a figure. Every finding has a code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from refocal.comparison.data.cells import listed
+from refocal.comparison.data.leaks import leaks
+from refocal.comparison.data.table import Table
+from refocal.comparison.results import Finding, LossResult
+from refocal.comparison.splits import Split, protocol
+
+_RARE = 0.01
+_FEW = 50
+_MANY_VALUES = 1_000
+_SHIFT = 1.5
+
+
+def check(table: Table, split: Split, precisions: Sequence[float] | None = None) -> list[Finding]:
+    """What is remarkable about a table and its first split, the worst first.
+
+    Args:
+        table: the task, with what was found while it was read.
+        split: its first split.
+        precisions: the best average precision that a model reached, of each class; None where
+            nothing was trained.
+    """
+    found = [*table.findings, *_targets(table, split), *_shift(table, split)]
+    if isinstance(table.features, pd.DataFrame):
+        found += [*_columns(table.features), *leaks(table, split, precisions)]
+        found += _duplicates(table.features, split)
+    order = ("problem", "warning", "note")
+    return sorted(found, key=lambda one: order.index(one.severity))
+
+
+def _targets(table: Table, split: Split) -> Iterator[Finding]:
+    for name, rate, few in zip(
+        table.classes,
+        table.targets.mean(0),
+        table.targets[split.test].sum(0),
+        strict=True,
+    ):
+        of = "positives" if table.kind == "binary" else f"examples of {name!r}"
+        if rate < _RARE:
+            yield Finding(
+                "imbalance",
+                "note",
+                f"{of.capitalize()}: one row in {1 / rate:,.0f}.",
+                "Read average precision rather than ROC AUC, and never accuracy.",
+            )
+        if few < _FEW:
+            yield Finding(
+                "few-positives",
+                "warning",
+                f"The test part has {few} {of}: intervals will be wide.",
+                "Use --repeats 10 or more, or collect more of them.",
+            )
+    if table.rows_without_target:
+        yield Finding(
+            "no-target",
+            "note",
+            f"{table.rows_without_target:,} rows without a target were left out.",
+            "Make sure that they are missing at random.",
+        )
+
+
+def _shift(table: Table, split: Split) -> Iterator[Finding]:
+    if protocol(table) == "stratified":
+        return
+    for k, name in enumerate(table.classes):
+        rates = [float(table.targets[rows, k].mean()) for rows in (split.train, split.test)]
+        low, high = sorted(rates)
+        if high > _SHIFT * low:
+            of = "The base rate" if table.kind == "binary" else f"The share of {name!r}"
+            yield Finding(
+                "prior-shift",
+                "warning",
+                f"{of} is {rates[0]:.2%} in training and {rates[1]:.2%} in test.",
+                "Correct the probabilities for the rate you expect: refocal.shift_prior.",
+            )
+
+
+def _columns(features: pd.DataFrame) -> Iterator[Finding]:
+    constant, missing, many = [], [], []
+    for name in features.columns:
+        column = features[name]
+        known = column.nunique(dropna=True)
+        numeric = pd.api.types.is_numeric_dtype(column)
+        if known == 0 or (known == 1 and not column.isna().any()):
+            constant.append(str(name))
+        elif numeric and column.isna().mean() > 0.95:
+            missing.append(str(name))
+        elif not numeric and known > _MANY_VALUES:
+            many.append(str(name))
+    for code, names, what, advice in (
+        ("constant-column", constant, "the same in every row", "Leave it out with --drop."),
+        ("missing-column", missing, "missing in 95 % of the rows", "Ask whether it is worth it."),
+        (
+            "many-values",
+            many,
+            f"of more than {_MANY_VALUES} categories; the rarer ones share one input",
+            "If it is an identifier, leave it out with --drop; if rows with the same value belong"
+            " together, use --group.",
+        ),
+    ):
+        if names:
+            yield Finding(code, "note", f"{listed(names)}: {what}.", advice)
+
+
+def _duplicates(features: pd.DataFrame, split: Split) -> Iterator[Finding]:
+    hashes = pd.util.hash_pandas_object(features, index=False).to_numpy()
+    seen = np.isin(hashes[split.test], hashes[split.train])
+    share = float(seen.mean())
+    if share > 0:
+        severe = share > 0.01 and features.shape[1] > 3
+        yield Finding(
+            "duplicates",
+            "warning" if severe else "note",
+            f"{seen.sum():,} of {len(seen):,} test rows have the same features as a training row.",
+            "If they are copies, remove them; if they belong together, use --group.",
+        )
+
+
+def best_precisions(losses: Sequence[LossResult], classes: Sequence[str]) -> list[float]:
+    """The best average precision of each class over models and losses; 0 where undefined."""
+    names = ["average_precision"]
+    if len(classes) > 1:
+        names = [f"average_precision/{name}" for name in classes]
+    return [max((one.figures[name].value or 0.0) for one in losses) for name in names]

@@ -1,0 +1,139 @@
+"""From rows to tensors: the encoding is learned from the training rows alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from torch import Tensor
+
+from refocal.comparison.data.table import Bools, Integers, Kind, Table
+from refocal.comparison.splits import Split
+
+# A category needs this many training rows, and this share of them, to get an input of its own; the
+# rest share one.
+_RARE, _RARE_SHARE = 20, 0.002
+_CATEGORIES = 100
+# Standardised numbers beyond this are outliers that would drown every other input.
+_CLIP = 10.0
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One split of a table. Features are encoded when they are first asked for.
+
+    Attributes:
+        table: where the rows come from.
+        split: the rows of each part.
+    """
+
+    table: Table
+    split: Split
+
+    @property
+    def kind(self) -> Kind:
+        """Of the task."""
+        return self.table.kind
+
+    def labels(self, part: str) -> Bools:
+        """The targets `(n, K)` of "train", "valid" or "test"."""
+        labels: Bools = self.table.targets[getattr(self.split, part)]
+        return labels
+
+    def groups(self, part: str) -> Integers | None:
+        """The groups of a part, or None."""
+        return None if self.table.groups is None else self.table.groups[getattr(self.split, part)]
+
+    @cached_property
+    def train(self) -> Tensor:
+        """Features `(n, D)` in float32."""
+        return self._encoded(self.split.train)
+
+    @cached_property
+    def valid(self) -> Tensor:
+        """Features `(n, D)` in float32."""
+        return self._encoded(self.split.valid)
+
+    @cached_property
+    def test(self) -> Tensor:
+        """Features `(n, D)` in float32."""
+        return self._encoded(self.split.test)
+
+    @cached_property
+    def base_rates(self) -> list[float]:
+        """Share of positives of each class among the training rows."""
+        rates: list[float] = self.labels("train").mean(0).tolist()
+        return rates
+
+    @cached_property
+    def inputs(self) -> int:
+        """Of a model, after encoding."""
+        if isinstance(self.table.features, Tensor):
+            return int(np.prod(self.table.features.shape[1:]))
+        head = self.table.features.iloc[self.split.train[:1]]
+        return int(self._encoder.transform(head).shape[1])
+
+    def forget(self) -> None:
+        """Let the encoded features go; labels stay."""
+        for name in ("train", "valid", "test", "_encoder"):
+            self.__dict__.pop(name, None)
+
+    def encode(self) -> Prepared:
+        """Encode all parts now, before several threads ask for them."""
+        _ = self.train, self.valid, self.test
+        return self
+
+    def _encoded(self, rows: Integers) -> Tensor:
+        features = self.table.features
+        if isinstance(features, Tensor):
+            return features[torch.from_numpy(rows)].float()
+        encoded = self._encoder.transform(features.iloc[rows]).astype(np.float32, copy=False)
+        return torch.from_numpy(encoded).clamp_(-_CLIP, _CLIP)
+
+    @cached_property
+    def _encoder(self) -> Any:
+        encoder = _encoder(len(self.split.train))
+        encoder.fit(self.table.features.iloc[self.split.train])  # type: ignore[union-attr]
+        return encoder
+
+
+def network_inputs(table: Table) -> int:
+    """How many inputs the encoding will have, at most; cheap, for estimates."""
+    if isinstance(table.features, Tensor):
+        return int(np.prod(table.features.shape[1:]))
+    inputs = 0
+    for column in table.features.columns:
+        values = table.features[column]
+        number = pd.api.types.is_numeric_dtype(values)
+        inputs += 1 if number else min(int(values.nunique()), _CATEGORIES)
+    return inputs
+
+
+def _encoder(rows: int) -> Any:
+    """What turns columns into inputs.
+
+    A number gets the median where missing, a flag that it was, and unit variance; text becomes one
+    input for each category.
+    """
+    numeric = make_pipeline(
+        SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
+        StandardScaler(),
+    )
+    categorical = OneHotEncoder(
+        min_frequency=max(_RARE, round(_RARE_SHARE * rows)),
+        max_categories=_CATEGORIES,
+        handle_unknown="infrequent_if_exist",
+        sparse_output=False,
+        dtype=np.float32,
+    )
+    numbers = make_column_selector(dtype_include="number")
+    text = make_column_selector(dtype_exclude="number")
+    return make_column_transformer((numeric, numbers), (categorical, text))

@@ -1,0 +1,269 @@
+"""Makes tables of what a user has: a file, or a data frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from refocal.comparison.data.cells import is_missing_word, is_text, tidy
+from refocal.comparison.data.columns import clean, is_nested, read_as, without_zone
+from refocal.comparison.data.dates import as_dates
+from refocal.comparison.data.files import Contents, as_contents, read_file
+from refocal.comparison.data.identifiers import repeated_ids, row_numbers, say_left_out
+from refocal.comparison.data.numerals import Mark, as_numbers
+from refocal.comparison.data.table import Floats, Integers, Table
+from refocal.comparison.data.targets import targets
+from refocal.comparison.errors import CompareError, argument
+
+
+def read_table(
+    path: Path,
+    *,
+    target: str | Sequence[str],
+    positive: Any = None,
+    group: Any = None,
+    time: Any = None,
+    drop: Sequence[str] = (),
+) -> Table:
+    """A file as a classification task.
+
+    Args:
+        path: CSV and its relatives (any separator and encoding; also .gz, .bz2, .xz, .zip), Excel
+            or OpenDocument, Parquet or Arrow.
+        target: the column to predict; or several, of two values each, as a list or separated by
+            commas.
+        positive: the value that counts as positive, against all the others. Without it the rarer
+            of two values is positive, and more than two are classes that exclude each other.
+        group: a column, or an array of one value a row; rows with the same value stay on one side
+            of a split.
+        time: a column of numbers or dates, or an array; no split trains on the future.
+        drop: columns to leave out.
+
+    Raises:
+        CompareError: the file cannot be read as a table, or its target is not one of classes.
+    """
+    if group is not None and time is not None:
+        raise CompareError(
+            f"{argument('group')} and {argument('time')} are two ways to split: choose one."
+        )
+    named = [one for one in (group, time, *drop) if isinstance(one, str)]
+    named += [target] if isinstance(target, str) else list(target)
+    contents = read_file(path, names=named)
+    return _table(contents, path, target, positive, group, time, drop)
+
+
+def frame_table(
+    frame: pd.DataFrame,
+    *,
+    name: Path,
+    target: str | Sequence[str],
+    positive: Any = None,
+    group: Any = None,
+    time: Any = None,
+    drop: Sequence[str] = (),
+) -> Table:
+    """A data frame as a classification task; see `read_table`."""
+    return _table(as_contents(frame), name, target, positive, group, time, drop)
+
+
+def _table(
+    contents: Contents,
+    path: Path,
+    target: str | Sequence[str],
+    positive: Any,
+    group: Any,
+    time: Any,
+    drop: Sequence[str],
+) -> Table:
+    drop = [drop] if isinstance(drop, str) else list(drop)
+    columns = [
+        column(contents, path, one, "target").name for one in _target_names(contents, target)
+    ]
+    dropped = [column(contents, path, one, "drop").name for one in drop]
+    for one in columns:
+        _check_flat(contents.frame[one], path)
+    found = targets(contents.frame[columns], positive)
+    grouped = None if group is None else _values(contents, path, group, "group")
+    timed = None if time is None else _values(contents, path, time, "time")
+    groups = None if grouped is None else as_groups(grouped, found.known)
+    times = None if timed is None else as_times(timed, found.known, contents.decimal)
+    split_by = [one.name for one in (grouped, timed) if one is not None and one.name is not None]
+    frame = contents.frame.drop(columns=list({*columns, *dropped, *split_by}))
+    if frame.shape[1] == 0:
+        several = ", ".join(map(repr, columns))
+        raise CompareError(f"{path} has no column besides the target {several}.")
+    numbering = row_numbers(frame)
+    frame = frame.drop(columns=numbering)
+    cleaned = clean(
+        frame[found.known].reset_index(drop=True), typed=contents.typed, decimal=contents.decimal
+    )
+    ids = repeated_ids(frame) if groups is None and times is None else ()
+    return Table(
+        name=path.name,
+        features=cleaned.features,
+        targets=found.matrix,
+        target=", ".join(map(str, columns)),
+        classes=found.classes,
+        kind=found.kind,
+        groups=groups,
+        group_name="row" if group is None else _group_name(group),
+        time=times,
+        rows_without_target=found.missing,
+        about=_about(group, time, dropped),
+        findings=(
+            *contents.findings,
+            *found.findings,
+            *say_left_out(numbering),
+            *(() if timed is None else read_as(timed, decimal=contents.decimal)),
+            *cleaned.findings,
+            *ids,
+        ),
+    )
+
+
+def _about(group: Any, time: Any, drop: Sequence[Any]) -> tuple[str, ...]:
+    about = []
+    if isinstance(group, str):
+        about.append(f"Rows with the same {group!r} stay together; it is not a feature.")
+    elif group is not None:
+        about.append("Rows of the same group stay together.")
+    if time is not None:
+        by = repr(time) if isinstance(time, str) else "time"
+        about.append(f"Split by {by}: no model is tested on rows older than its training rows.")
+    if drop:
+        about.append(f"Left out: {', '.join(map(str, drop))}.")
+    return tuple(about)
+
+
+def _check_flat(values: pd.Series[Any], path: Path) -> None:
+    if is_nested(values):
+        raise CompareError(
+            f"{path} has lists or records in the column {values.name!r}. Name a column of values."
+        )
+
+
+# --- columns by name -----------------------------------------------------------------------------
+
+
+def _target_names(contents: Contents, target: str | Sequence[str]) -> list[str]:
+    if not isinstance(target, str):
+        return list(target)
+    if tidy(target) in contents.frame.columns:
+        return [target]
+    return [one.strip() for one in target.split(",")]
+
+
+def column(contents: Contents, path: Path, name: str, option: str) -> pd.Series[Any]:
+    """A column by name.
+
+    Raises:
+        CompareError: there is none, or more than one.
+    """
+    tidied = tidy(str(name))
+    columns = [str(one) for one in contents.frame.columns]
+    if tidied in columns:
+        if sum(tidy(one) == tidied for one in contents.names) > 1:
+            raise CompareError(f"{path} has more than one column {tidied!r}. Rename them.")
+        return contents.frame[tidied]
+    alike = [one for one in columns if one.casefold() == tidied.casefold()]
+    meant = f" Did you mean {alike[0]!r}?" if alike else ""
+    shown = ", ".join(repr(one) for one in columns[:20])
+    more = f" and {len(columns) - 20} more" if len(columns) > 20 else ""
+    raise CompareError(
+        f"{path} has no column {name!r} for {argument(option)}. It has {shown}{more}.{meant}"
+    )
+
+
+# --- what splits follow --------------------------------------------------------------------------
+
+
+def _values(contents: Contents, path: Path, given: Any, option: str) -> pd.Series[Any]:
+    """A column by its name, or the values themselves as a series without a name."""
+    if isinstance(given, str):
+        named = column(contents, path, given, option)
+        _check_flat(named, path)
+        return named
+    values = pd.Series(np.asarray(given).ravel() if np.ndim(given) else [given])
+    if len(values) != len(contents.frame):
+        raise CompareError(
+            f"{argument(option)} must be a column or one value for each of the"
+            f" {len(contents.frame)} rows, got {len(values)}."
+        )
+    return values
+
+
+def _group_name(group: Any) -> str:
+    return f"value of {group!r}" if isinstance(group, str) else "group"
+
+
+def as_groups(values: pd.Series[Any], known: npt.NDArray[np.bool_]) -> Integers:
+    """One number for each group, of the rows that are used.
+
+    Raises:
+        CompareError: a row has none, or there are fewer than a split needs.
+    """
+    tidied = values[known]
+    if is_text(tidied):  # "A " is the group of "A", and "?" none
+        text = tidied.map(lambda one: tidy(str(one)), na_action="ignore").astype(object)
+        tidied = text.mask(text.map(is_missing_word, na_action="ignore").eq(True))
+    say = argument("group", values.name)
+    if tidied.isna().any():
+        raise CompareError(
+            f"{say}: {int(tidied.isna().sum())} rows have no value. Fill them in, or leave these"
+            " rows out."
+        )
+    codes, names = pd.factorize(tidied)
+    if len(names) < 5:
+        raise CompareError(f"{say} has {len(names)} values; a split needs 5.")
+    groups: Integers = codes.astype(np.int64)
+    return groups
+
+
+def as_times(
+    values: pd.Series[Any], known: npt.NDArray[np.bool_], decimal: Mark | None = None
+) -> Floats:
+    """A number that rises with time, of the rows that are used.
+
+    Raises:
+        CompareError: a row has none, or these are no numbers or dates.
+    """
+    values = values[known]
+    say = argument("time", values.name)
+    times = _since(values, decimal)
+    if times is None:
+        raise CompareError(f"{say} must be numbers or dates like 2013-01-31 or 2013-01-31T23:59.")
+    if not np.isfinite(times).all():
+        missing = int((~np.isfinite(times)).sum())
+        raise CompareError(
+            f"{say}: {missing} rows have no value. Fill them in, or leave these rows out."
+        )
+    return times
+
+
+def _since(values: pd.Series[Any], decimal: Mark | None) -> Floats | None:
+    """Numbers as they are, dates as seconds since the first."""
+    if pd.api.types.is_numeric_dtype(values):
+        times: Floats = values.to_numpy(dtype=np.float64, na_value=np.nan)
+        return times
+    if pd.api.types.is_datetime64_any_dtype(values):
+        dates = without_zone(values)
+    elif pd.api.types.is_timedelta64_dtype(values):
+        spans: Floats = values.dt.total_seconds().to_numpy(dtype=np.float64)
+        return spans
+    elif is_text(values):
+        numbers = as_numbers(values, decimal=decimal)
+        if numbers is not None:
+            return numbers.values
+        read = as_dates(values, day_first=decimal == "," or None)
+        if read is None:
+            return None
+        dates = read.values
+    else:
+        return None
+    since: Floats = (dates - dates.min()).dt.total_seconds().to_numpy(dtype=np.float64)
+    return since

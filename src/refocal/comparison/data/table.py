@@ -1,0 +1,110 @@
+"""A classification task: the rows, what to predict, and which rows depend on each other."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from torch import Tensor
+
+from refocal.comparison.results import Finding
+
+Floats: TypeAlias = npt.NDArray[np.floating[Any]]
+Bools: TypeAlias = npt.NDArray[np.bool_]
+Integers: TypeAlias = npt.NDArray[np.int64]
+Kind: TypeAlias = Literal["binary", "multiclass", "multilabel"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows with a target.
+
+    Attributes:
+        name: what the report calls the data.
+        features: one column per feature, numbers as float64 and the others as text; or a tensor of
+            N rows that goes to the network as it is.
+        targets: `(N, K)` booleans. Binary: K is 1, True for the positive class. Multi-class: one
+            True in each row. Multi-label: any number of them.
+        kind: which of the three.
+        target: name of the target column, or of several, separated by commas.
+        classes: K names; for a binary task that of the positive class.
+        groups: rows of one group depend on each other and stay on one side of a split; or None.
+        group_name: what a group is, in the singular.
+        time: `(N,)` a number that rises with time, so that no split trains on the future; or None.
+        rows_without_target: rows left out because their target is missing.
+        about: sentences on the data for the report.
+        findings: what was done to the data while it was read.
+    """
+
+    name: str
+    features: pd.DataFrame | Tensor
+    targets: Bools
+    target: str
+    classes: tuple[str, ...]
+    kind: Kind = "binary"
+    groups: Integers | None = None
+    group_name: str = "row"
+    time: Floats | None = None
+    rows_without_target: int = 0
+    about: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    _cache: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+        return len(self.targets)
+
+    @property
+    def columns(self) -> int:
+        """Features before encoding."""
+        return int(np.prod(self.features.shape[1:]))
+
+    def strata(self) -> Integers:
+        """One class index a row, to spread the classes evenly over the parts.
+
+        A multi-label row counts for its rarest label, or for none.
+        """
+        if self.kind != "multilabel":
+            index: Integers = (
+                self.targets.argmax(1)
+                if self.kind == "multiclass"
+                else (self.targets[:, 0].astype(np.int64))
+            )
+            return index
+        by_rarity = np.argsort(self.targets.sum(0), kind="stable")
+        ordered = self.targets[:, by_rarity]
+        strata: Integers = np.where(ordered.any(1), ordered.argmax(1) + 1, 0)
+        return strata
+
+    def fingerprint(self) -> str:
+        """A hash of everything that training depends on."""
+        if "fingerprint" not in self._cache:
+            digest = hashlib.sha256(f"{self.kind} {self.classes} {self.targets.shape}".encode())
+            digest.update(np.packbits(self.targets).tobytes())
+            for extra in (self.groups, self.time):
+                if extra is not None:
+                    digest.update(np.ascontiguousarray(extra).tobytes())
+            for part in _bytes(self.features):
+                digest.update(part)
+            self._cache["fingerprint"] = digest.hexdigest()
+        return self._cache["fingerprint"]
+
+
+def _bytes(features: pd.DataFrame | Tensor) -> Sequence[bytes]:
+    if isinstance(features, Tensor):
+        return [np.ascontiguousarray(features.numpy()).tobytes()]
+    hashed = pd.util.hash_pandas_object(features, index=False).to_numpy()
+    return [repr(list(features.columns)).encode(), hashed.tobytes()]
+
+
+def one_hot(index: Integers, classes: int) -> Bools:
+    """Class indices `(N,)` as `(N, classes)` booleans."""
+    targets = np.zeros((len(index), classes), dtype=bool)
+    targets[np.arange(len(index)), index] = True
+    return targets

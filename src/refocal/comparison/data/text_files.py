@@ -1,0 +1,245 @@
+"""Reads text files of rows: CSV and its relatives, in any encoding, with any separator."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from refocal.comparison.data.dialects import NAMES, Dialect, dialect, records_of
+from refocal.comparison.data.encodings import FALLBACK, fallback, guess
+from refocal.comparison.data.layout import unique_names
+from refocal.comparison.data.numerals import Mark
+from refocal.comparison.data.opening import BROKEN, unpacked
+from refocal.comparison.errors import CompareError
+from refocal.comparison.results import Finding
+
+_MARK = "\ufeff"  # of an encoding; some exports write it twice
+_SAMPLE = 1 << 18  # bytes that encoding and dialect are found from
+_LINES, _LARGEST = 10, 1 << 26
+_BAD = 0.05  # share of rows of another width from which on the file is not one table
+_CONTROLS = 0.002  # share of control characters that text may have
+_OTHER_TEXT = re.compile(r"^\s*(?:(<[!?a-zA-Z])|([{\[]\s*[{\[\"\]}]))")
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A text file as a frame.
+
+    Attributes:
+        frame: columns of plain numbers as such, all others as text as it is written.
+        dialect: how it was written.
+        findings: what a reader must know about the reading.
+    """
+
+    frame: pd.DataFrame
+    dialect: Dialect
+    findings: tuple[Finding, ...]
+
+    @property
+    def decimal(self) -> Mark:
+        """The mark of its numbers."""
+        return self.dialect.decimal
+
+
+def read_text(path: Path, *, names: Sequence[str] = (), rows: int | None = None) -> TextTable:
+    """All rows of a text file, or the first ones.
+
+    Args:
+        path: the file; it may be compressed.
+        names: columns that the user named, which help to tell the encoding.
+        rows: how many to read; None for all.
+
+    Raises:
+        CompareError: it is empty, no text, text of another kind, or rows differ in width.
+    """
+    with unpacked(path) as file:
+        sample = file.read(_SAMPLE)
+        # a header of thousands of columns, and rows to see below it
+        while (
+            sample.count(b"\n") < _LINES and len(sample) < _LARGEST and (more := file.read(_SAMPLE))
+        ):
+            sample += more
+    encoding = guess(sample)
+    try:
+        return _read(path, sample, encoding, rows)
+    except UnicodeDecodeError as error:
+        if encoding != "utf-8":
+            raise _no_text(path) from error
+    return _read(path, sample, fallback(sample, names), rows)
+
+
+def _read(path: Path, sample: bytes, encoding: str, rows: int | None) -> TextTable:
+    kept = encoding == FALLBACK
+    errors = "refocal-keep" if kept else "strict"
+    text = _decoded(sample, encoding, errors).lstrip(_MARK)
+    _check_text(path, text, encoding)
+    found = dialect(text)
+    if found is None:
+        raise CompareError(f"{path} is empty.")
+    with unpacked(path) as file:
+        stream = io.TextIOWrapper(file, encoding=encoding, errors=errors, newline="")
+        frame, bad = _parsed(path, stream, found, rows)
+    return TextTable(frame, found, tuple(_notes(found, encoding, kept, bad)))
+
+
+def _decoded(sample: bytes, encoding: str, errors: str) -> str:
+    """The sample; its last line, which may end inside a letter, only if the file ends there."""
+    whole = len(sample) % _SAMPLE != 0 or not sample
+    text = codecs.getincrementaldecoder(encoding)(errors).decode(sample, final=whole)
+    end = max(text.rfind("\n"), text.rfind("\r")) + 1
+    return text if whole or end == 0 else text[:end]
+
+
+def _check_text(path: Path, text: str, encoding: str) -> None:
+    """Refuse what is no text, and text that is no rows."""
+    if sum(one < " " and not one.isspace() for one in text) > _CONTROLS * len(text):
+        raise _no_text(path)
+    if encoding.startswith(("utf-16", "utf-32")) and not re.search(r"[\r\n]", text):
+        raise _no_text(path)  # bytes that happen to begin with its mark
+    other = _OTHER_TEXT.match(text)
+    if other:
+        kind = "a web page or XML" if other[1] else "JSON"
+        raise CompareError(f"{path} is {kind}, not a table. Save it as CSV, Excel or Parquet.")
+
+
+def _no_text(path: Path) -> CompareError:
+    return CompareError(
+        f"{path} cannot be read: it is neither text nor Excel, Parquet or Arrow. If it has another"
+        " format, save it as CSV."
+    )
+
+
+class _Rest(io.TextIOBase):
+    """What is left of a text, with some of it given back."""
+
+    def __init__(self, first: str, stream: io.TextIOWrapper) -> None:
+        self.first, self.stream = first, stream
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1, /) -> str:
+        if self.first:
+            text, self.first = self.first, ""
+            return text
+        return self.stream.read(size)
+
+
+def _behind_the_header(stream: io.TextIOWrapper, found: Dialect) -> tuple[_Rest, int]:
+    """The rows alone, and how many too long ones before the first of them were passed over.
+
+    The first row must not be too long: pandas takes its width for that of all.
+    """
+    line: list[str] = []
+
+    def lines() -> Iterator[str]:
+        for k, one in enumerate(stream):
+            one = one if k else one.lstrip(_MARK)
+            line.append(one)
+            yield one
+
+    if found.told:
+        next(stream)
+    above = found.skipped + found.header
+    bad = 0
+    for record in records_of(lines(), found.separator):
+        if any(field.strip() for field in record):
+            if above:
+                above -= 1
+            elif len(record) > len(found.names):
+                bad += 1
+            else:
+                break
+        line.clear()
+    return _Rest("".join(line), stream), bad
+
+
+def _parsed(
+    path: Path, stream: io.TextIOWrapper, found: Dialect, rows: int | None
+) -> tuple[pd.DataFrame, int]:
+    """The frame, and how many rows had too many fields."""
+    names = unique_names(found.names)
+    try:
+        rest, bad = _behind_the_header(stream, found)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            frame = pd.read_csv(
+                rest,
+                sep=r"\s+" if found.separator == " " else found.separator,
+                decimal=found.decimal,
+                header=None,
+                names=names,
+                index_col=False,
+                keep_default_na=False,
+                na_values=[""],
+                skipinitialspace=True,
+                on_bad_lines="warn",
+                low_memory=False,
+                nrows=rows,
+            )
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame(columns=names), bad
+    except UnicodeDecodeError:
+        raise
+    except (*BROKEN, csv.Error) as error:
+        reason = " ".join(str(error).split()).rstrip(".")[:300]
+        raise CompareError(f"{path} cannot be read as a table: {reason}.") from error
+    bad += sum(str(one.message).count("Skipping line") for one in caught)
+    if bad > max(1, _BAD * len(frame)) or bad >= len(frame) > 0:
+        raise CompareError(
+            f"{path} has {len(names)} columns but {bad:,} of its rows {_have(bad)} more fields."
+            f" Quote what holds {NAMES.get(found.separator, found.separator)} that do not separate."
+        )
+    return frame, bad
+
+
+def _have(count: int) -> str:
+    return "has" if count == 1 else "have"
+
+
+def _notes(found: Dialect, encoding: str, kept: bool, bad: int) -> Iterator[Finding]:
+    """What a reader must know about the reading."""
+    ways = [f"in the encoding {encoding}"] if kept or not encoding.startswith("utf-8") else []
+    if found.separator != ",":
+        ways.append(f"with {NAMES.get(found.separator, found.separator)} between the fields")
+    if found.decimal == ",":
+        ways.append("with decimal commas")
+    if ways:
+        yield Finding(
+            "dialect",
+            "note",
+            f"The file was read {' and '.join(ways)}.",
+            "If names or numbers look wrong, save it as UTF-8 with commas and decimal points.",
+        )
+    if found.skipped:
+        lines = "1 line" if found.skipped == 1 else f"{found.skipped} lines"
+        yield Finding(
+            "preamble",
+            "note",
+            f"{lines} above the header {'was' if found.skipped == 1 else 'were'} left out.",
+            "Make sure that the columns have their right names.",
+        )
+    if not found.header:
+        yield Finding(
+            "no-header",
+            "warning",
+            f"The first line is a row like the others: the columns are called {found.names[0]!r} to"
+            f" {found.names[-1]!r}.",
+            "Write a line with their names above the rows.",
+        )
+    if bad:
+        yield Finding(
+            "bad-rows",
+            "warning",
+            f"{bad:,} {'row was' if bad == 1 else 'rows were'} left out for having more fields than"
+            " there are columns.",
+            "Quote fields that hold the separator.",
+        )

@@ -1,0 +1,164 @@
+"""The figures of a comparison, in one table: what each is, of what kind, and how a row moves it.
+
+A new figure is one entry here and one cell of the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import torch
+
+from refocal.comparison.data.table import Floats
+from refocal.comparison.measuring import calibrate, influence
+from refocal.comparison.measuring.influence import Measure
+from refocal.comparison.measuring.intervals import Scale
+from refocal.comparison.measuring.scored import ISOTONIC, READINGS, Scored
+
+Measured: TypeAlias = Callable[[Scored], Measure]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure.
+
+    Attributes:
+        name: in `results.json`, `results.csv` and the page.
+        scale: how its interval is formed.
+        of: its value on the test rows of a split, and each row's influence on it.
+        compared: whether its difference from cross-entropy is of interest.
+    """
+
+    name: str
+    scale: Scale
+    of: Measured
+    compared: bool = True
+
+
+def _by_class(measure: Callable[[Scored, int], Measure]) -> Measured:
+    """The mean over classes."""
+    return lambda one: influence.average([measure(one, k) for k in range(one.labels.shape[1])])
+
+
+def _average_precision(one: Scored, k: int) -> Measure:
+    return influence.average_precision(one.scores[:, k], one.labels[:, k])
+
+
+def _area(one: Scored, k: int) -> Measure:
+    return influence.area(one.scores[:, k], one.labels[:, k])
+
+
+def _recall(point: str) -> Measured:
+    return _by_class(
+        lambda one, k: influence.share(
+            one.flagged[point][:, k] & one.labels[:, k], one.labels[:, k]
+        )
+    )
+
+
+def _precision(point: str) -> Measured:
+    return _by_class(
+        lambda one, k: influence.share(
+            one.flagged[point][:, k] & one.labels[:, k], one.flagged[point][:, k]
+        )
+    )
+
+
+def _top(one: Scored, k: int) -> Measure:
+    return influence.precision_at(one.costs.top, one.scores[:, k], one.labels[:, k])
+
+
+def _cost(point: str) -> Measured:
+    def of(one: Scored) -> Measure:
+        flagged = one.flagged[point]
+        each = np.where(one.labels, one.costs.miss * ~flagged, 1.0 * flagged)
+        return influence.mean(each.mean(1))
+
+    return of
+
+
+def _log_loss(reading: str) -> Measured:
+    def of(one: Scored) -> Measure:
+        present, absent = one.readings[reading]
+        labels = torch.from_numpy(one.labels)
+        if one.data.kind == "multiclass":
+            each = -torch.where(labels, present, torch.zeros_like(present)).sum(1)
+        else:
+            each = -torch.where(labels, present, absent).mean(1)
+        return influence.mean(each.numpy())
+
+    return of
+
+
+def _mean(reading: str) -> Measured:
+    return lambda one: influence.mean(one.probabilities(reading).mean(1))
+
+
+def _slope(reading: str) -> Measured:
+    def of(one: Scored) -> Measure:
+        odds, labels = one.reading_log_odds(reading).ravel(), one.labels.ravel()
+        line = calibrate.fit_line(labels, odds)
+        if line is None:
+            return influence.undefined(len(one.labels))
+        pulls: Floats = calibrate.slope_pulls(line, labels, odds) / len(labels)
+        return Measure(line.slope, pulls.reshape(one.labels.shape).sum(1))
+
+    return of
+
+
+def _f1(one: Scored, k: int) -> Measure:
+    """Of the most probable class: twice what was right over what was said and what was true."""
+    said = one.scores.argmax(1) == k
+    truth = one.labels[:, k]
+    return influence.share(2.0 * (said & truth), 1.0 * said + truth)
+
+
+MACRO_F1 = Figure("macro_f1", "share", _by_class(_f1))
+MAIN = "average_precision"
+FIGURES: tuple[Figure, ...] = (
+    Figure(MAIN, "share", _by_class(_average_precision)),
+    Figure("roc_auc", "share", _by_class(_area)),
+    Figure("recall_at_precision", "share", _recall("precision")),
+    Figure("precision_reached", "share", _precision("precision")),
+    Figure("precision_at_recall", "share", _precision("recall")),
+    Figure("recall_reached", "share", _recall("recall")),
+    Figure("precision_at_top", "share", _by_class(_top)),
+    Figure("cost", "amount", _cost("cost")),
+    Figure("cost_by_posterior", "amount", _cost("posterior")),
+)
+
+
+def of_reading(reading: str) -> tuple[Figure, ...]:
+    """Of the probabilities read in one way: log loss, mean and calibration slope."""
+    return (
+        Figure(f"log_loss_{reading}", "amount", _log_loss(reading)),
+        Figure(f"mean_{reading}", "share", _mean(reading), compared=False),
+        Figure(f"slope_{reading}", "number", _slope(reading), compared=False),
+    )
+
+
+def of_class(name: str, k: int) -> Figure:
+    """Average precision of one class."""
+    return Figure(f"{MAIN}/{name}", "share", lambda one: _average_precision(one, k))
+
+
+def figures_of(
+    classes: tuple[str, ...], *, isotonic: bool, multiclass: bool = False
+) -> list[Figure]:
+    """Every figure of a comparison, in the order of its files.
+
+    Args:
+        classes: of the table.
+        isotonic: whether every split has enough validation positives for that reading.
+        multiclass: whether the classes exclude each other, so that one of them is said.
+    """
+    readings = (*READINGS, ISOTONIC) if isotonic else READINGS
+    found = [*FIGURES, *(figure for reading in readings for figure in of_reading(reading))]
+    if multiclass:
+        found.append(MACRO_F1)
+    if len(classes) > 1:
+        found += [of_class(name, k) for k, name in enumerate(classes)]
+    return found

@@ -1,0 +1,164 @@
+"""What one candidate's logits are worth on one split: figures under any row weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from refocal.comparison.data.prepare import Prepared
+from refocal.comparison.data.table import Bools, Floats
+from refocal.comparison.links import log_odds, log_probabilities
+from refocal.comparison.measuring import calibrate
+from refocal.comparison.plan import Costs
+from refocal.comparison.training.losses import Loss
+from refocal.comparison.training.models import Fit
+from refocal.probabilities import fit_temperature
+
+READINGS = ("raw", "posterior", "temperature", "platt")
+ISOTONIC = "isotonic"
+# Steps through fewer positives than these would follow chance.
+ENOUGH_FOR_STEPS = 200
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A trained loss on a split. Everything fitted or chosen here comes from validation rows.
+
+    Attributes:
+        loss: what it was trained with.
+        fit: its logits.
+        data: the split.
+        costs: the operating points.
+    """
+
+    loss: Loss
+    fit: Fit
+    data: Prepared
+    costs: Costs
+
+    # --- readings ----------------------------------------------------------------------------
+
+    def _said(self, part: str, *, closed_form: bool = True) -> Tensor:
+        logits = self.fit.valid_logits if part == "valid" else self.fit.test_logits
+        return log_odds(self.loss, torch.from_numpy(logits), closed_form=closed_form)
+
+    @cached_property
+    def labels(self) -> Bools:
+        """Of the test rows, `(n, K)`."""
+        return self.data.labels("test")
+
+    @cached_property
+    def scores(self) -> Floats:
+        """What the test rows are ranked by, `(n, K)`: posterior log-odds or log-probabilities."""
+        return self._said("test").numpy()
+
+    @cached_property
+    def temperature(self) -> float:
+        """Fitted to the posterior on validation rows."""
+        softmax = self.loss.link == "softmax"
+        labels = self.data.labels("valid")
+        targets = labels.argmax(1) if softmax else labels.astype(np.float32)
+        logits = torch.from_numpy(self.fit.valid_logits)
+        return fit_temperature(
+            logits, torch.from_numpy(targets), link=self.loss.link, **self.loss.settings
+        ).temperature
+
+    def _reading(self, name: str) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of presence and absence, `(n, K)` each, of the test rows."""
+        softmax = self.loss.link == "softmax"
+        if name in ("platt", ISOTONIC):
+            fitted = calibrate.platt if name == "platt" else calibrate.isotonic
+            valid, test = (
+                self._said(part, closed_form=False).numpy() for part in ("valid", "test")
+            )
+            known = self.data.labels("valid")
+            columns = [fitted(known[:, k], valid[:, k])(test[:, k]) for k in range(test.shape[1])]
+            said, softmax = torch.from_numpy(np.stack(columns, axis=1)), False
+        else:
+            said = self._said("test", closed_form=name != "raw")
+            if name == "temperature":
+                said = said / self.temperature
+        return log_probabilities(self.data.kind, said, softmax=softmax)
+
+    @cached_property
+    def readings(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Log-probabilities by the name of the reading."""
+        return {name: self._reading(name) for name in readings_of(self.data)}
+
+    def probabilities(self, reading: str) -> Floats:
+        """Probabilities `(n, K)` of the test rows."""
+        present: Floats = self.readings[reading][0].exp().numpy()
+        return present
+
+    def reading_log_odds(self, reading: str) -> Floats:
+        """Log-odds `(n, K)` of the test rows."""
+        present, absent = self.readings[reading]
+        odds: Floats = (present - absent).numpy()
+        return odds
+
+    # --- operating points ----------------------------------------------------------------------
+
+    @cached_property
+    def thresholds(self) -> dict[str, Floats]:
+        """Scores `(K,)` above which a row is flagged, chosen on validation rows."""
+        scores, labels = self._said("valid").numpy(), self.data.labels("valid")
+        chosen = {
+            name: np.array([choose(s, y, point) for s, y in zip(scores.T, labels.T, strict=True)])
+            for name, choose, point in (
+                ("precision", recall_threshold, self.costs.precision),
+                ("recall", precision_threshold, self.costs.recall),
+                ("cost", cost_threshold, self.costs.miss),
+            )
+        }
+        # positive pays where P > 1 / (1 + cost of a miss)
+        odds = -np.log(self.costs.miss)
+        log_p = -np.log1p(self.costs.miss)
+        at = log_p if self.loss.link == "softmax" else odds
+        return chosen | {"posterior": np.full(scores.shape[1], at)}
+
+    @cached_property
+    def flagged(self) -> dict[str, Bools]:
+        """By purpose, which test rows lie above the threshold, `(n, K)`."""
+        return {name: self.scores > at for name, at in self.thresholds.items()}
+
+
+def readings_of(data: Prepared) -> tuple[str, ...]:
+    """How the probabilities of a split are read: isotonic where validation rows are enough."""
+    enough = data.labels("valid").sum(0).min() >= ENOUGH_FOR_STEPS
+    return (*READINGS, ISOTONIC) if enough else READINGS
+
+
+def recall_threshold(scores: Floats, labels: Bools, precision: float) -> float:
+    """The lowest threshold at which the flagged rows have at least this precision; inf for none."""
+    at, found, flagged = _by_threshold(scores, labels)
+    enough = np.flatnonzero(found >= precision * flagged)
+    return float(at[enough[-1]]) if len(enough) else float("inf")
+
+
+def precision_threshold(scores: Floats, labels: Bools, recall: float) -> float:
+    """The highest threshold at which at least this share of the positives is flagged."""
+    at, found, _ = _by_threshold(scores, labels)
+    return float(at[np.flatnonzero(found >= recall * labels.sum())[0]])
+
+
+def cost_threshold(scores: Floats, labels: Bools, miss: float) -> float:
+    """The threshold of least cost, a miss costing so many false alarms; inf to flag nothing."""
+    at, found, flagged = _by_threshold(scores, labels)
+    cost = (flagged - found) + miss * (labels.sum() - found)
+    best = int(cost.argmin())
+    return float(at[best]) if cost[best] < miss * labels.sum() else float("inf")
+
+
+def _by_threshold(scores: Floats, labels: Bools) -> tuple[Floats, Floats, Floats]:
+    """Just below every distinct score, from the highest: threshold, positives found, flagged."""
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+    found = labels[order].cumsum()[last].astype(np.float64)
+    # halfway to the next score: flagged are the rows above, and none lies near the threshold
+    below = np.append(ranked[last][1:], ranked[-1] - 1.0)
+    return (ranked[last] + below) / 2, found, last + 1.0

@@ -1,0 +1,311 @@
+"""From what each split measured to the rows of the report and the questions it answers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.metrics import precision_recall_curve
+
+from refocal.comparison.data.table import Bools, Floats
+from refocal.comparison.gradient import gradient_shares
+from refocal.comparison.links import sigmoid
+from refocal.comparison.measuring import calibrate
+from refocal.comparison.measuring.figures import MAIN, Figure
+from refocal.comparison.measuring.intervals import LEVEL, Design, difference, estimate, spread
+from refocal.comparison.measuring.measured import SplitFigures, Trained, baselines, columns
+from refocal.comparison.measuring.scored import READINGS, Scored
+from refocal.comparison.measuring.verdict import (
+    ENOUGH_POSITIVES,
+    judge,
+    margin_of,
+    positives_needed,
+)
+from refocal.comparison.results import (
+    Curve,
+    Decision,
+    Estimate,
+    LossResult,
+    Pick,
+    Probabilities,
+    Question,
+)
+
+SECOND_LEVEL = 0.975
+_POINTS = 200  # of a drawn curve
+
+
+def summarise(
+    splits: Sequence[Sequence[Trained]],
+    measured: Sequence[SplitFigures],
+    figures: Sequence[Figure],
+    design: Design,
+) -> list[LossResult]:
+    """One result for each family of each model.
+
+    Args:
+        splits: what every family was judged by, for each split.
+        measured: the figures of each split.
+        figures: which were measured.
+        design: what the splits are worth.
+    """
+    base = baselines(splits[0])
+    return [
+        _result(index, base[index], splits, measured, figures, design)
+        for index in range(len(splits[0]))
+    ]
+
+
+def _result(
+    index: int,
+    base: int,
+    splits: Sequence[Sequence[Trained]],
+    measured: Sequence[SplitFigures],
+    figures: Sequence[Figure],
+    design: Design,
+) -> LossResult:
+    of_split = [split[index] for split in splits]
+    losses = [one.scored.loss for one in of_split]
+    usual, _ = Counter(losses).most_common(1)[0]
+    # curves are those of the first split on which the usual loss was picked
+    shown = losses.index(usual)
+    drawn = of_split[shown].scored
+    estimates: dict[str, Estimate] = {}
+    gains: dict[str, Estimate] = {}
+    for figure in figures:
+        own = columns([one.figures[index][figure.name] for one in measured])
+        estimates[figure.name] = estimate(*own, design, figure.scale)
+        if figure.compared:
+            values, variances = columns([one.gains[index][figure.name] for one in measured])
+            if figure.scale == "share":
+                before = columns([one.figures[base][figure.name] for one in measured])[0].mean()
+                gains[figure.name] = difference(values, variances, design, base=float(before))
+            else:
+                gains[figure.name] = estimate(values, variances, design, "number")
+    readings = [name for name in (*READINGS, "isotonic") if f"log_loss_{name}" in estimates]
+    of_probabilities = {f"{what}_{name}" for name in readings for what in ("mean", "slope")}
+    axes = of_split[0].model.axes
+    return LossResult(
+        model=of_split[0].model.name,
+        name=of_split[0].family.name,
+        role=of_split[0].family.role,
+        loss=usual.name,
+        alpha=list(usual.alpha) if isinstance(usual.alpha, tuple) else usual.alpha,
+        gamma=usual.gamma,
+        link=usual.link,
+        prior_bias=usual.prior_bias,
+        call=usual.call,
+        posterior_call=f"refocal.{usual.link}_posterior(logits, {usual.arguments})",
+        picks=[
+            Pick(
+                loss=one.scored.loss.name,
+                setting=one.picked.training.setting.words(axes),
+                steps=one.picked.fit.steps,
+                trained=one.picked.trained,
+                valid_average_precision=one.picked.fit.score,
+                findings=list(one.picked.findings),
+            )
+            for one in of_split
+        ],
+        valid_average_precision=float(np.mean([one.picked.fit.score for one in of_split])),
+        figures={name: one for name, one in estimates.items() if name not in of_probabilities},
+        gains=gains,
+        readings={
+            name: Probabilities(
+                log_loss=estimates[f"log_loss_{name}"],
+                mean=estimates[f"mean_{name}"],
+                slope=estimates[f"slope_{name}"],
+                reliability=_reliability(drawn, name),
+            )
+            for name in readings
+        },
+        precision_recall=_precision_recall(drawn.labels, drawn.scores),
+        gradient=gradient_shares(
+            usual,
+            drawn.labels,
+            reference=_reference(splits[shown], index).fit.test_logits,
+            fitted=drawn.fit.test_logits,
+        ),
+        thresholds={
+            name: [None if np.isinf(x) else float(x) for x in at]
+            for name, at in drawn.thresholds.items()
+        },
+        decisions=decisions([one.scored for one in of_split]),
+        confusion=confusion([one.scored for one in of_split]),
+    )
+
+
+def decisions(scored: Sequence[Scored]) -> list[Decision]:
+    """For each class what the threshold of least cost does, summed over test parts.
+
+    Args:
+        scored: of each split.
+    """
+    first = scored[0]
+    miss = first.costs.miss
+    found = []
+    for k, name in enumerate(first.data.table.classes):
+        labels = np.concatenate([one.labels[:, k] for one in scored])
+        flagged = np.concatenate([one.flagged["cost"][:, k] for one in scored])
+        at = float(np.median([_as_probability(one, k) for one in scored]))
+        missed, alarms = int((labels & ~flagged).sum()), int((~labels & flagged).sum())
+        found.append(
+            Decision(
+                name=name,
+                probability=None if at >= 1.0 else at,
+                found=int((labels & flagged).sum()),
+                missed=missed,
+                false_alarms=alarms,
+                passed=int((~labels & ~flagged).sum()),
+                cost=(miss * missed + alarms) / len(labels),
+                cost_of_none=miss * float(labels.mean()),
+                cost_of_all=float((~labels).mean()),
+            )
+        )
+    return found
+
+
+def _as_probability(one: Scored, k: int) -> float:
+    """The threshold of least cost as a probability; 1 for one that flags nothing."""
+    at = one.thresholds["cost"][k]
+    if np.isinf(at):
+        return 1.0
+    if one.loss.link == "softmax":  # a log-probability
+        return float(np.exp(min(at, 0.0)))
+    return float(sigmoid(np.asarray(at)))
+
+
+def confusion(scored: Sequence[Scored]) -> list[list[int]] | None:
+    """Rows of each true class by the most probable class, for classes that exclude each other."""
+    if scored[0].data.kind != "multiclass":
+        return None
+    classes = scored[0].labels.shape[1]
+    counts = np.zeros((classes, classes), dtype=np.int64)
+    for one in scored:
+        np.add.at(counts, (one.labels.argmax(1), one.scores.argmax(1)), 1)
+    table: list[list[int]] = counts.tolist()
+    return table
+
+
+def _reference(split: Sequence[Trained], index: int) -> Scored:
+    """Cross-entropy of the same model with the same link, or the loss itself without one."""
+    one = split[index]
+    for other in split:
+        scored = other.scored
+        same = other.model is one.model and scored.loss.link == one.scored.loss.link
+        if same and scored.loss.plain:
+            return scored
+    return one.scored
+
+
+# --- the questions -------------------------------------------------------------------------------
+
+
+def questions(
+    splits: Sequence[Sequence[Trained]],
+    measured: Sequence[SplitFigures],
+    design: Design,
+    *,
+    margin: float | None,
+    limits: Sequence[str],
+) -> list[Question]:
+    """What is asked of every model: focal loss first, then the best other remedy.
+
+    Args:
+        splits: what every family was judged by, for each split.
+        measured: the figures of each split.
+        design: what the splits are worth.
+        margin: the smallest difference worth having; None for `margin_of` validation rows.
+        limits: why no verdict may be firm, beside too few positives and a single split.
+    """
+    base = baselines(splits[0])
+    found = []
+    limits = list(limits)
+    if design.splits == 1 and not limits:
+        limits.append("one split says nothing of what another seed would find")
+    if design.positives < ENOUGH_POSITIVES:
+        limits.append(f"{design.positives} test positives in all are too few")
+    for index, one in enumerate(splits[0]):
+        if one.family.role == "baseline":
+            continue
+        least = margin if margin is not None else _margin(splits, base[index])
+        others = [
+            other
+            for other, each in enumerate(splits[0])
+            if each.model is one.model and each.family.role != one.family.role
+        ]
+        first = one.family.role == "focal"
+        for other in others:
+            if first and splits[0][other].family.role != "baseline":
+                continue
+            found.append(
+                _question(
+                    splits[0],
+                    (index, other),
+                    measured,
+                    design,
+                    margin=least,
+                    level=LEVEL if first else SECOND_LEVEL,
+                    limits=limits,
+                )
+            )
+    return found
+
+
+def _question(
+    trained: Sequence[Trained],
+    pair: tuple[int, int],
+    measured: Sequence[SplitFigures],
+    design: Design,
+    *,
+    margin: float,
+    level: float,
+    limits: Sequence[str],
+) -> Question:
+    values, variances = columns([one.pairs[pair] for one in measured])
+    before = columns([one.figures[pair[1]][MAIN] for one in measured])[0].mean()
+    found = difference(values, variances, design, level=level, base=float(before))
+    verdict = judge(found, margin)
+    if limits:
+        verdict = "undecided"
+    needed = None
+    if verdict == "undecided" and found.value is not None:
+        width = spread(values, variances, design)
+        needed = positives_needed(width.mean, width.variance, design.positives, margin)
+    return Question(
+        model=trained[pair[0]].model.name,
+        family=trained[pair[0]].family.name,
+        against=trained[pair[1]].family.name,
+        verdict=verdict,
+        difference=found,
+        level=level,
+        margin=margin,
+        positives=design.positives,
+        needed=needed,
+        limits=list(limits),
+        by_split=[None if np.isnan(one) else float(one) for one in values],
+    )
+
+
+def _margin(splits: Sequence[Sequence[Trained]], baseline: int) -> float:
+    """From validation rows alone, so that what judges does not choose how strict it is."""
+    of_split = [split[baseline] for split in splits]
+    reached = float(np.mean([one.picked.fit.score for one in of_split]))
+    rates = [one.scored.data.labels("valid").mean() for one in of_split]
+    return margin_of(reached, float(np.mean(rates)))
+
+
+def _reliability(one: Scored, reading: str) -> Curve:
+    return calibrate.reliability(one.labels.ravel(), one.probabilities(reading).ravel())
+
+
+def _precision_recall(labels: Bools, scores: Floats) -> Curve:
+    """Precision against recall, thinned to what a drawing can show."""
+    precision, recall, _ = precision_recall_curve(
+        labels.ravel(), scores.ravel(), drop_intermediate=True
+    )
+    # The last point is recall 0, precision 1 by definition and not a threshold: not drawn.
+    precision, recall = precision[-2::-1], recall[-2::-1]
+    kept = np.unique(np.searchsorted(recall, np.linspace(recall[0], 1.0, _POINTS)))
+    return Curve(recall[kept].tolist(), precision[kept].tolist())

@@ -1,0 +1,134 @@
+"""Training, validation and test rows, once or several times."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from refocal.comparison.data.table import Integers, Table
+from refocal.comparison.errors import CompareError, argument
+
+FOLDS = 5  # one for test, one for validation, three for training
+FEWEST = 10  # examples of each class: below, no split can measure anything
+
+Protocol: TypeAlias = Literal["stratified", "grouped", "time"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row numbers of the three parts."""
+
+    train: Integers
+    valid: Integers
+    test: Integers
+
+    def parts(self) -> dict[str, Integers]:
+        """The parts by the names the report uses."""
+        return {"training": self.train, "validation": self.valid, "test": self.test}
+
+    def fingerprint(self) -> str:
+        """A hash of the row numbers."""
+        digest = hashlib.sha256()
+        for rows in self.parts().values():
+            digest.update(np.ascontiguousarray(rows, dtype=np.int64).tobytes())
+        return digest.hexdigest()
+
+
+def protocol(table: Table) -> Protocol:
+    """How a table is split: by time if it has one, by groups if it has those, else at random."""
+    if table.time is not None:
+        return "time"
+    return "stratified" if table.groups is None else "grouped"
+
+
+def splits(table: Table, *, repeats: int, seed: int) -> list[Split]:
+    """Split a table 60 : 20 : 20, `repeats` times.
+
+    At random, five splits share one shuffle and test on disjoint fifths, then a new shuffle
+    begins; classes are spread evenly and groups stay whole. By time, the rows are cut into
+    `repeats + 4` stretches: every split tests on one of the last, validates on the one before and
+    trains on all before that. Rows of the same time stay together.
+
+    Raises:
+        CompareError: too few examples of a class to have some in every part.
+    """
+    _check_classes(table)
+    if table.time is None:
+        found = [_shuffled(table, repeat, seed) for repeat in range(repeats)]
+    else:
+        found = _rolling(table, repeats)
+    for split in found:
+        _check_parts(table, split)
+    return found
+
+
+def _shuffled(table: Table, repeat: int, seed: int) -> Split:
+    shuffle, turn = divmod(repeat, FOLDS)
+    strata = table.strata()
+    state = (seed + shuffle) % 2**32
+    folder: StratifiedKFold | StratifiedGroupKFold
+    if table.groups is None:
+        folder = StratifiedKFold(FOLDS, shuffle=True, random_state=state)
+    else:
+        folder = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=state)
+    folds = [rows for _, rows in folder.split(strata, strata, table.groups)]
+    folds = folds[turn:] + folds[:turn]
+    return Split(np.sort(np.concatenate(folds[2:])), folds[1], folds[0])
+
+
+def _rolling(table: Table, repeats: int) -> list[Split]:
+    time = table.time
+    if time is None:
+        raise TypeError("a table without time has no order to roll along")
+    order = np.argsort(time, kind="stable")
+    stretches = repeats + FOLDS - 1
+    # A cut inside a run of equal times moves to the start of the run.
+    cuts = [round(table.rows * k / stretches) for k in range(1, stretches)]
+    moved = np.searchsorted(time[order], time[order][cuts], side="left")
+    blocks = np.split(order, moved)
+    return [
+        Split(
+            np.sort(np.concatenate(blocks[: repeat + FOLDS - 2])),
+            np.sort(blocks[repeat + FOLDS - 2]),
+            np.sort(blocks[repeat + FOLDS - 1]),
+        )
+        for repeat in range(repeats)
+    ]
+
+
+def _check_classes(table: Table) -> None:
+    counts = table.targets.sum(0)
+    for name, count in zip(table.classes, counts, strict=True):
+        if count < FEWEST:
+            what = f"{count} positive examples ({table.target} is {name!r})"
+            if table.kind != "binary":
+                what = f"{count} examples of {name!r} in {table.target}"
+            raise CompareError(
+                f"{table.name} has {what}; training, validation and test together need at least"
+                f" {FEWEST}." + ("" if table.kind == "binary" else " Merge or leave out the class.")
+            )
+        if table.rows - count < FEWEST:
+            raise CompareError(
+                f"{table.name} has {table.rows - count} negative examples ({table.target} is not"
+                f" {name!r}); training, validation and test together need at least {FEWEST}."
+            )
+
+
+def _check_parts(table: Table, split: Split) -> None:
+    for part, rows in split.parts().items():
+        positives = table.targets[rows].sum(0)
+        for name, count in zip(table.classes, positives, strict=True):
+            if count in (0, len(rows)):
+                which = "positive" if count == 0 else "negative"
+                of = "" if table.kind == "binary" else f" of {name!r}"
+                way_out = f"another {argument('seed')}"
+                if table.time is not None:
+                    way_out = f"fewer {argument('repeats')}"
+                raise CompareError(
+                    f"the {part} part of {table.name} has no {which} example{of}. Use more rows or"
+                    f" {way_out}."
+                )

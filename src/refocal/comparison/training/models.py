@@ -1,0 +1,149 @@
+"""The models that `--model` names, and your own: each trains under any candidate loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from refocal.comparison.data.prepare import Prepared
+from refocal.comparison.data.table import Bools, Floats
+from refocal.comparison.errors import CompareError
+from refocal.comparison.links import log_odds
+from refocal.comparison.training.losses import Loss
+from refocal.comparison.training.settings import Axis, Setting
+from refocal.digits import average_precision
+
+NAMES = ("mlp", "logistic", "xgboost", "lightgbm", "catboost")
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long one training may take.
+
+    Attributes:
+        epochs: schedules of a network: passes over the training rows until the rate is 0.
+        rounds: the most trees of a boosted model.
+        patience: rounds without a smaller validation loss before trees stop.
+        scored: whether a network's average precision is measured after every epoch, which a
+            search prunes by.
+    """
+
+    epochs: tuple[int, ...] = (10, 30)
+    rounds: int = 2000
+    patience: int = 30
+    scored: bool = False
+
+
+QUICK = Effort(epochs=(4,), rounds=60, patience=15)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a training leaves: its logits, and how it went.
+
+    Attributes:
+        valid_logits: `(n, K)` float32.
+        test_logits: `(n, K)` float32.
+        curve: validation scores: after each epoch where that was asked for, and at the end.
+        steps: epochs, rounds of the best step, or Newton steps.
+        converged: whether it ended by its own criterion.
+    """
+
+    valid_logits: Floats
+    test_logits: Floats
+    curve: tuple[float, ...]
+    steps: int
+    converged: bool = True
+
+    @property
+    def score(self) -> float:
+        """Validation score of these logits: mean average precision over the classes."""
+        return self.curve[-1]
+
+
+# called with a step and its score, or None where it was not measured; may raise to stop
+Watch = Callable[[int, float | None], None]
+
+
+class Model(Protocol):
+    """Something that can be trained under any loss."""
+
+    @property
+    def name(self) -> str:
+        """What the report calls it."""
+
+    @property
+    def network(self) -> bool:
+        """Whether it starts from weights of its own, with a last bias."""
+
+    @property
+    def starts(self) -> bool:
+        """Whether another start, order or bagging gives another result."""
+
+    @property
+    def unit(self) -> str:
+        """What `Fit.steps` counts."""
+
+    @property
+    def axes(self) -> Mapping[str, Axis]:
+        """What is tuned beside the loss."""
+
+    def identity(self, data: Prepared, seed: int) -> str:
+        """Text that changes when the same training would give another result."""
+
+    def supports(self, loss: Loss) -> bool:
+        """Whether this model can be trained with this loss."""
+
+    def fit(
+        self,
+        loss: Loss,
+        setting: Setting,
+        data: Prepared,
+        effort: Effort,
+        *,
+        seed: int,
+        watch: Watch,
+    ) -> Fit:
+        """Train once."""
+
+
+def by_name(names: Iterable[str]) -> list[Model]:
+    """The models with these names, each once.
+
+    Raises:
+        CompareError: a name that is not one of `NAMES`.
+        ImportError: the package of a model is not installed.
+    """
+    from refocal.comparison.training.logistic import Logistic
+    from refocal.comparison.training.networks import Network, hidden_layers
+    from refocal.comparison.training.trees import Trees
+
+    made: dict[str, Model] = {}
+    for name in names:
+        if name == "mlp":
+            made[name] = Network(name, hidden_layers(64, 32))
+        elif name == "logistic":
+            made[name] = Logistic()
+        elif name in NAMES:
+            made[name] = Trees(name)
+        else:
+            raise CompareError(f"there is no model {name!r}. Choose from: {', '.join(NAMES)}.")
+    return list(made.values())
+
+
+def validation_score(loss: Loss, logits: Floats, labels: Bools) -> float:
+    """Average precision, averaged over the classes: what learning rates are chosen by."""
+    scores = log_odds(loss, torch.from_numpy(np.asarray(logits, dtype=np.float64))).numpy()
+    if not np.isfinite(scores).all():
+        return 0.0  # a training that diverged
+    return mean_average_precision(scores, labels)
+
+
+def mean_average_precision(scores: Any, labels: Bools) -> float:
+    """The mean over the columns of `(n, K)` scores."""
+    each = [average_precision(scores[:, k], labels[:, k]) for k in range(labels.shape[1])]
+    return float(np.mean(each))

@@ -1,0 +1,275 @@
+"""Training a torch network to the end: rates decay to 0, the last quarter of weights is averaged.
+
+What is kept is neither the moment at which a validation figure happened to be best nor the last
+step's noise, so that two losses are compared and not two moments on the way.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from refocal.comparison.data.prepare import Prepared
+from refocal.comparison.data.table import Bools, Floats
+from refocal.comparison.errors import CompareError
+from refocal.comparison.training.losses import Loss
+from refocal.comparison.training.models import NAMES, Effort, Fit, Watch, validation_score
+from refocal.comparison.training.settings import Axis, Setting
+from refocal.parameters import prior_bias, prior_biases
+
+_AVERAGED = 0.25  # of the steps, the last ones
+_WARM_UP = 0.05  # of the steps, in which the rate rises
+# Batches are as large as they can be with this many updates an epoch, within the two bounds.
+_UPDATES = 32
+_SMALLEST_BATCH, _LARGEST_BATCH = 32, 2048
+_SCORED_AT_ONCE = 65_536
+
+_DRAWING = threading.Lock()
+
+ModelFn: TypeAlias = Callable[[int, int], nn.Module]
+
+
+def hidden_layers(*widths: int) -> ModelFn:
+    """A function that makes a network with these hidden layers; without any it is linear."""
+
+    def build(inputs: int, outputs: int) -> nn.Module:
+        layers: list[nn.Module] = []
+        for width in widths:
+            layers += [nn.Linear(inputs, width), nn.ReLU()]
+            inputs = width
+        return nn.Sequential(*layers, nn.Linear(inputs, outputs))
+
+    return build
+
+
+@dataclass(frozen=True)
+class Network:
+    """A torch network.
+
+    Attributes:
+        name: what the report calls it.
+        build: makes the module from the numbers of inputs and outputs. It gets float32 features
+            `(n, ...)` and returns logits `(n, outputs)`, or `(n,)` for one output.
+    """
+
+    name: str
+    build: ModelFn
+    network: bool = True
+    starts: bool = True
+    unit: str = "epoch"
+
+    axes: ClassVar[dict[str, Axis]] = {
+        "rate": Axis((1e-3, 3e-3, 1e-2), 3e-3, "learning rate", 3.0, 1e-5, 0.5),
+        "epochs": Axis((10, 30), 10, "epochs"),
+        "decay": Axis((1e-4, 1e-2), 1e-4, "weight decay"),
+    }
+
+    def identity(self, data: Prepared, seed: int) -> str:
+        """The name of one of ours; the text and the first weights of someone else's."""
+        if self.name in NAMES:
+            return f"{self.name} torch {torch.__version__}"
+        start = self.start(data.train.shape[1:], data.table.targets.shape[1], seed)
+        return f"{weights_hash(start)} torch {torch.__version__}"
+
+    def supports(self, loss: Loss) -> bool:
+        """Any loss."""
+        return True
+
+    def fit(
+        self,
+        loss: Loss,
+        setting: Setting,
+        data: Prepared,
+        effort: Effort,
+        *,
+        seed: int,
+        watch: Watch,
+    ) -> Fit:
+        """Train for all the epochs of the setting."""
+        outputs = data.table.targets.shape[1]
+        model = self.start(data.train.shape[1:], outputs, seed)
+        if loss.prior_bias:
+            start_from_base_rates(model, loss, data.base_rates)
+        labels = data.labels("valid")
+        targets = _targets(data.labels("train"), loss)
+        parameters = [one for one in model.parameters() if one.requires_grad]
+        optimizer = torch.optim.AdamW(
+            parameters, lr=setting["rate"], weight_decay=setting["decay"], fused=True
+        )
+        generator = torch.Generator().manual_seed(seed)
+        epochs = int(setting["epochs"])
+        steps = epochs * math.ceil(len(targets) / batch_size(len(targets)))
+        average = _Average(parameters, first=steps - max(1, round(_AVERAGED * steps)))
+        curve: list[float] = []
+        step = 0
+        with _own_numbers(model, data.train, seed):
+            for epoch in range(1, epochs + 1):
+                model.train()
+                for rows in _batches(len(targets), generator):
+                    rate = setting["rate"] * schedule(step, steps)
+                    for group in optimizer.param_groups:
+                        group["lr"] = rate
+                    # Rows are picked from tensors: a DataLoader takes longer than the network.
+                    logits = _as_columns(model(data.train[rows]), outputs)
+                    mean = loss.mean(logits, targets[rows])
+                    optimizer.zero_grad()
+                    mean.backward()  # type: ignore[no-untyped-call]
+                    optimizer.step()
+                    average.add(step)
+                    step += 1
+                if effort.scored and epoch < epochs:
+                    curve.append(
+                        validation_score(loss, _logits(model, data.valid, outputs), labels)
+                    )
+                watch(epoch, curve[-1] if effort.scored and epoch < epochs else None)
+            average.copy_back()
+            _settle_batch_norm(model, data.train)
+        valid = _logits(model, data.valid, outputs)
+        curve.append(validation_score(loss, valid, labels))
+        watch(epochs, curve[-1])
+        return Fit(valid, _logits(model, data.test, outputs), tuple(curve), epochs)
+
+    def start(self, shape: torch.Size, outputs: int, seed: int) -> nn.Module:
+        """The untrained network, whose weights depend on the seed alone."""
+        # Trainings run side by side, and torch has one random generator for all threads: without
+        # the lock two networks that start together draw from each other's numbers.
+        with _seeded(seed):
+            return self.build(shape.numel() if len(shape) == 1 else shape[0], outputs)
+
+
+def schedule(step: int, steps: int) -> float:
+    """The rate of a step as a share of the highest: a short rise, then half a cosine down to 0."""
+    rise = max(1, round(_WARM_UP * steps))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+class _Average:
+    """The mean of the weights over the last steps."""
+
+    def __init__(self, parameters: Sequence[Tensor], first: int) -> None:
+        self.parameters, self.first, self.count = list(parameters), first, 0
+        self.sums = [torch.zeros_like(one) for one in parameters]
+
+    def add(self, step: int) -> None:
+        """Take the weights after this step in, if it is one of the last."""
+        if step >= self.first:
+            self.count += 1
+            with torch.no_grad():
+                torch._foreach_add_(self.sums, self.parameters)
+
+    def copy_back(self) -> None:
+        """Put the mean in the place of the last step's weights."""
+        with torch.no_grad():
+            for one, total in zip(self.parameters, self.sums, strict=True):
+                one.copy_(total / self.count)
+
+
+def _settle_batch_norm(model: nn.Module, features: Tensor) -> None:
+    """Running statistics belong to the last step's weights: measure those of the averaged ones."""
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    if any(isinstance(one, kinds) for one in model.modules()):
+        torch.optim.swa_utils.update_bn(torch.split(features, batch_size(len(features))), model)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """The generator of torch for oneself, seeded; as it was afterwards."""
+    with _DRAWING, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _own_numbers(model: nn.Module, features: Tensor, seed: int) -> Iterator[None]:
+    """Trains a network that draws random numbers, as dropout does, while no other one does.
+
+    Drawn beside another's, its numbers would depend on who comes first. Most networks draw none and
+    train side by side.
+    """
+    if not _draws(model, features):
+        yield
+        return
+    with _seeded(seed):
+        yield
+
+
+def _draws(model: nn.Module, features: Tensor) -> bool:
+    """Whether a step of training draws from torch's generator."""
+    probe = copy.deepcopy(model).train()
+    with _seeded(0), torch.no_grad():
+        before = torch.get_rng_state()
+        probe(features[:_SMALLEST_BATCH])
+        return bool((before != torch.get_rng_state()).any())
+
+
+def start_from_base_rates(model: nn.Module, loss: Loss, rates: list[float]) -> None:
+    """Set the bias of the last linear or convolutional layer so that it predicts the base rates.
+
+    Raises:
+        CompareError: there is no such layer, or it has no bias.
+    """
+    layers = [one for one in model.modules() if isinstance(one, nn.Linear | nn.Conv2d)]
+    if not layers or layers[-1].bias is None or layers[-1].bias.numel() != len(rates):
+        raise CompareError(
+            "the network has no last layer whose bias could start from the base rate; leave out"
+            " losses with prior_bias."
+        )
+    if loss.link == "softmax":
+        alpha = loss.alpha if isinstance(loss.alpha, tuple) else None
+        biases = prior_biases(rates, alpha=alpha, gamma=loss.gamma)
+    else:
+        biases = [
+            prior_bias(rate, alpha=alpha, gamma=loss.gamma)
+            for rate, alpha in zip(rates, loss.alphas(len(rates)), strict=True)
+        ]
+    with torch.no_grad():
+        layers[-1].bias.copy_(torch.tensor(biases))
+
+
+def _targets(labels: Bools, loss: Loss) -> Tensor:
+    """What the loss takes: indices for the softmax, 0 and 1 in float32 for the sigmoid."""
+    targets = torch.from_numpy(labels)
+    return targets.int().argmax(1) if loss.link == "softmax" else targets.float()
+
+
+def _logits(model: nn.Module, features: Tensor, outputs: int) -> Floats:
+    model.eval()
+    with torch.no_grad():
+        chunks = [
+            _as_columns(model(chunk), outputs) for chunk in torch.split(features, _SCORED_AT_ONCE)
+        ]
+    logits: Floats = torch.cat(chunks).float().numpy()
+    return logits
+
+
+def _as_columns(logits: Tensor, outputs: int) -> Tensor:
+    return logits.reshape(len(logits), outputs)
+
+
+def batch_size(rows: int) -> int:
+    """Rows of one step."""
+    return min(max(rows // _UPDATES, _SMALLEST_BATCH), _LARGEST_BATCH)
+
+
+def _batches(rows: int, generator: torch.Generator) -> Iterator[Tensor]:
+    yield from torch.split(torch.randperm(rows, generator=generator), batch_size(rows))
+
+
+def weights_hash(model: nn.Module) -> str:
+    """A hash of a module's text and weights."""
+    digest = hashlib.sha256(repr(model).encode())
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

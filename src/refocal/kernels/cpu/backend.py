@@ -1,0 +1,122 @@
+"""The Numba carrier: one pass over logits and targets that leaves the loss and its gradient.
+
+12 bytes per float32 element move, and one tensor is kept for backward. Kernels are compiled when
+first needed, one per combination of dtypes and features, and cached on disk. Numba itself is
+imported with the first of them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+from refocal import arguments
+from refocal.kernels import eager
+from refocal.kernels.cpu import launch, sigmoid, softmax
+from refocal.kernels.cpu.launch import DTYPES, FLOATS, LARGEST_GAMMA
+from refocal.problem import Number, Problem, SoftmaxProblem
+from refocal.reduction import Reduction
+from refocal.torch_state import constant
+
+checks_values = True
+
+# asked once and not behind a cache, which torch.compile warns of
+NUMBA_IS_INSTALLED = find_spec("numba") is not None
+
+_trouble: str | None = None
+_tried = False
+
+
+@constant
+def trouble() -> str | None:
+    """Why the Numba that is installed cannot be used, or None if it can. Warns the first time.
+
+    It may refuse the NumPy beside it, miss a library, or have been switched off: then plain torch
+    does the work, slower, and the user should know why.
+    """
+    global _tried, _trouble
+    if not _tried:
+        _trouble = _try_numba()
+        _tried = True
+        if _trouble:
+            warnings.warn(
+                f"refocal runs on plain PyTorch, several times slower, because its CPU kernels "
+                f"cannot use Numba: {_trouble}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+    return _trouble
+
+
+def _try_numba() -> str | None:
+    try:
+        import numba
+
+        if numba.config.DISABLE_JIT:
+            return "its compiler is switched off (NUMBA_DISABLE_JIT)."
+        launch.team_address()
+    except Exception as error:  # whatever another library raises while it is imported or compiles
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def unsupported(problem: Problem) -> str | None:
+    """Why this problem cannot run here, or None if it can."""
+    logits, targets = problem.logits, problem.targets
+    gammas: tuple[Number, ...]
+    if not logits.is_cpu or logits.layout is not torch.strided:
+        return f"needs dense logits on the cpu, got {logits.layout} on {logits.device}."
+    if not NUMBA_IS_INSTALLED:
+        return 'needs Numba, which is not installed: pip install "refocal[cpu]".'
+    if logits.dtype not in FLOATS or targets.dtype not in DTYPES:
+        return f"has no kernel for {logits.dtype} logits and {targets.dtype} targets."
+    gammas = (problem.gamma,) if isinstance(problem, SoftmaxProblem) else problem.gamma
+    for gamma in gammas:
+        if type(gamma) is float and gamma > LARGEST_GAMMA:
+            return f"has no kernel for a gamma above {LARGEST_GAMMA:g}."
+    if why := trouble():
+        return f"cannot use Numba: {why}"
+    return None
+
+
+def evaluate(
+    function: str, problem: Problem, reduction: Reduction, *, gradient: bool
+) -> tuple[Tensor, Tensor | None]:
+    """The reduced loss and, if wanted, its gradient.
+
+    A bfloat16 gradient has been rounded, so it is good for an upstream gradient of 1 only. A
+    float16 one is not kept at all: divided by N, most of it would have flushed to zero.
+    """
+    kind, denominator = reduction
+    each = kind == "none"
+    dtype = problem.logits.dtype
+    keep = gradient and dtype != torch.float16 and not (each and dtype == torch.bfloat16)
+    factor = 1 / float(denominator)
+    loss, slopes, suspicious = _run(problem, "each" if each else "sum", factor, gradient=keep)
+    if suspicious:
+        arguments.check_values_of(function, problem)
+        # nothing wrong is found: a kernel never returns the sum of blocks that it has left undone
+        return eager.evaluate(function, problem, reduction, gradient=gradient)
+    assert loss is not None  # noqa: S101 - it was asked for
+    return loss, slopes
+
+
+def gradient(problem: Problem, factor: Tensor) -> Tensor:
+    """The gradient of the unreduced loss times ``factor``, rounded once."""
+    plain: Number = factor if factor.dim() else factor.item()
+    _, slopes, suspicious = _run(problem, "nothing", plain, gradient=True)
+    if suspicious:
+        return eager.gradient(problem, factor)
+    assert slopes is not None  # noqa: S101 - it was asked for
+    return slopes
+
+
+def _run(
+    problem: Problem, output: str, factor: Number, *, gradient: bool
+) -> tuple[Tensor | None, Tensor | None, bool]:
+    if isinstance(problem, SoftmaxProblem):
+        return softmax.run(problem, output, factor, gradient=gradient)
+    return sigmoid.run(problem, output, factor, gradient=gradient)

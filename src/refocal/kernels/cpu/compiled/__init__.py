@@ -1,0 +1,1 @@
+"""The loops that Numba compiles. Importing any of these needs Numba."""

@@ -1,0 +1,358 @@
+"""The softmax kernel for probability targets and smoothed labels: ``sum_c y_c a_c F(s_c)``.
+
+Every class has a margin of its own, against all others. As in `links.softmax_margins`, the others'
+sum is the total minus one's own term, except for the top class, where that would cancel: its rivals
+are summed apart, relative to the largest of them.
+
+A block is a tile (see `tiles`), and every vector runs over positions.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from refocal.kernels.cpu import frame
+from refocal.kernels.cpu.compiled import pool
+from refocal.kernels.cpu.compiled.dtypes import STORAGE, target_limits
+from refocal.kernels.cpu.compiled.links import common_names, real_type
+from refocal.kernels.cpu.compiled.math import compiled, rebound, where, widest_vectors
+from refocal.kernels.cpu.compiled.memory import view
+from refocal.kernels.cpu.compiled.tiles import reader, writer
+
+
+class ExpectationKernel(NamedTuple):
+    """What a kernel is compiled for.
+
+    Attributes:
+        logits: dtype of logits, gradient and unreduced losses.
+        targets: dtype of class indices, to be smoothed, or of probabilities.
+        layout: "transposed", "adjacent" or "scattered".
+        modulator: a key of `formula.MODULATORS`.
+        gammas: gamma differs between classes or positions.
+        detached: no gradient through the modulator.
+        gradient: whether the gradient is written.
+    """
+
+    logits: str
+    targets: str
+    layout: str
+    modulator: str
+    gammas: bool
+    detached: bool
+    gradient: bool
+
+
+# names that `address` binds
+unbound: Any = None
+real = exp_or_zero = value = value_and_slope = store = Logit = Target = number_at = unbound
+reject = finite = against = group_of = gamma_of = unbound
+prepare = coefficients_of = unbound
+read_tile = read_targets = read_gammas = gammas_of = write_tile = accumulated = unbound
+two_largest = exponentials_of = expectation_of = gradient_of = unbound
+ZERO: Any = 0.0
+ONE: Any = 1.0
+LARGEST: Any = 0.0
+INFINITY: Any = 0.0
+LEAST_TARGET: Any = 0.0
+MOST_TARGET: Any = 1.0
+LOGIT_SIZE = TARGET_SIZE = REAL_SIZE = 0
+GRADIENT = GAMMAS_GIVEN = False
+
+COUNTERS = frame.COUNTERS
+LOGITS, TARGETS, GRADIENTS, EACH = frame.LOGITS, frame.TARGETS, frame.GRADIENT, frame.LOSSES
+IGNORED, CLASSES = frame.IGNORED, frame.CLASSES
+ALPHA, WEIGHT, FACTOR, FACTORS = frame.ALPHA, frame.WEIGHT, frame.FACTOR, frame.FACTORS
+GAMMA, GAMMAS, GAMMA_BY_CLASS = frame.GAMMA_POSITIVE, frame.GAMMAS, frame.GAMMA_BY_CLASS
+BY_CLASS, BY_POSITION = frame.BY_CLASS, frame.BY_POSITION
+KEPT_SHARE, SPREAD_SHARE = frame.KEPT_SHARE, frame.SPREAD_SHARE
+
+# classes per partial sum, as in `softmax`
+CLASS_CHUNK = 16
+# rows of the buffer that holds what is known of each position of a group; sums come with the part
+# of them that the classes at hand make up
+WEIGHTS, FIRST, SECOND, REST_OF_TOP, OTHERS, OWN_TOP, SHARES, SHARE_OF_TOP, TOTAL, PART = range(10)
+OTHER_PART = PART + 1
+# what two sums have lost to rounding
+LOST = PART + 2
+OTHER_LOST = PART + 3
+KNOWN = 13
+
+
+def targets_by_index(integers: Any, first: Any, y: Any, known: Any) -> Any:
+    """One-hot targets; an ignored position gets the weight 0. Counts targets that are no class."""
+    classes, count = y.shape
+    targets = view(integers[TARGETS] + first * TARGET_SIZE, count, Target)
+    rejected = 0
+    y[:] = ZERO
+    for i in range(count):
+        target = np.int64(targets[i])
+        if target == integers[IGNORED]:
+            known[WEIGHTS, i] = ZERO
+        elif target < 0 or target >= classes:
+            rejected += 1
+        else:
+            y[target, i] = ONE
+    return rejected
+
+
+def targets_by_probability(integers: Any, first: Any, y: Any, known: Any) -> Any:
+    """The given targets; counts those outside [0, 1]."""
+    read_targets(integers, first, y)
+    rejected = 0
+    for c in range(y.shape[0]):
+        for i in range(y.shape[1]):
+            share = y[c, i]
+            rejected += not ((share >= LEAST_TARGET) & (share <= MOST_TARGET))
+            # what only rounding has put outside of [0, 1] is moved in
+            y[c, i] = where(share > ONE, ONE, where(share < ZERO, ZERO, share))
+    return rejected
+
+
+def coefficients(integers: Any, first: Any, z: Any, y: Any, known: Any) -> Any:
+    """Turns targets into what the loss of each class is multiplied by.
+
+    Positions that count for nothing get zeros for logits: padding may hold anything.
+    """
+    widest_vectors()
+    classes, count = y.shape
+    kept_share = number_at(integers, KEPT_SHARE)
+    spread_share = number_at(integers, SPREAD_SHARE)
+    alpha = view(integers[ALPHA], classes, real)
+    weight = view(integers[WEIGHT] + first * REAL_SIZE, count, real)
+    for i in range(count):
+        known[WEIGHTS, i] = weight[i] if integers[WEIGHT] != 0 else ONE
+    rejected = 0
+    if integers[WEIGHT] != 0:
+        for i in range(count):
+            rejected += not ((weight[i] >= ZERO) & (weight[i] <= LARGEST))
+    rejected += prepare(integers, first, y, known)
+    for c in range(classes):
+        a = alpha[c] if integers[ALPHA] != 0 else ONE
+        for i in range(count):
+            w = known[WEIGHTS, i]
+            y[c, i] = (y[c, i] * kept_share + spread_share) * a * w
+            z[c, i] = where(w == ZERO, ZERO, z[c, i])
+    return rejected
+
+
+def two_largest_logits(z: Any, known: Any, top: Any) -> None:
+    """The largest logit of each position, which class it is, and the largest of the others."""
+    widest_vectors()
+    classes, count = z.shape
+    for i in range(count):
+        known[FIRST, i] = z[0, i]
+        known[SECOND, i] = -INFINITY
+        top[i] = ZERO
+    for c in range(1, classes):
+        number = real(c)
+        for i in range(count):
+            one, best, second = z[c, i], known[FIRST, i], known[SECOND, i]
+            # of NaN, neither is true: it stays where it is, and the sums will be NaN
+            wins = one > best
+            known[SECOND, i] = where(wins, best, where(one > second, one, second))
+            known[FIRST, i] = where(wins, one, best)
+            top[i] = where(wins, number, top[i])
+
+
+def exponentials(z: Any, e: Any, known: Any, top: Any) -> None:
+    """exp(z - largest) of every class; their sums without and with the top class' own, and the sum
+    over the top class' rivals relative to the largest of them.
+    """
+    widest_vectors()
+    classes, count = z.shape
+    for i in range(count):
+        known[OTHERS, i] = known[OWN_TOP, i] = known[REST_OF_TOP, i] = ZERO
+        known[LOST, i] = known[OTHER_LOST, i] = ZERO
+    for start in range(0, classes, CLASS_CHUNK):
+        for i in range(count):
+            known[PART, i] = known[OTHER_PART, i] = ZERO
+        for c in range(start, min(start + CLASS_CHUNK, classes)):
+            number = real(c)
+            for i in range(count):
+                held = where(z[c, i] > LARGEST, LARGEST, z[c, i])
+                is_top = top[i] == number
+                one = exp_or_zero(held - finite(known[FIRST, i]))
+                e[c, i] = one
+                known[PART, i] += where(is_top, ZERO, one)
+                known[OWN_TOP, i] += where(is_top, one, ZERO)
+                beside = exp_or_zero(where(is_top, -INFINITY, held) - finite(known[SECOND, i]))
+                known[OTHER_PART, i] += beside
+        for i in range(count):
+            known[OTHERS, i], known[LOST, i] = accumulated(
+                known[OTHERS, i], known[LOST, i], known[PART, i]
+            )
+            known[REST_OF_TOP, i], known[OTHER_LOST, i] = accumulated(
+                known[REST_OF_TOP, i], known[OTHER_LOST, i], known[OTHER_PART, i]
+            )
+    for i in range(count):
+        known[OTHERS, i] += known[LOST, i]
+        known[REST_OF_TOP, i] += known[OTHER_LOST, i]
+
+
+def expectation(
+    integers: Any, z: Any, y: Any, e: Any, gammas: Any, shares: Any, known: Any, top: Any
+) -> None:
+    """Sums the classes' losses per position; leaves each class' slope where its coefficient was,
+    and beside it what the slope of every rival is a multiple of.
+    """
+    widest_vectors()
+    classes, count = z.shape
+    gamma = number_at(integers, GAMMA)
+    for i in range(count):
+        known[TOTAL, i] = known[SHARES, i] = known[SHARE_OF_TOP, i] = ZERO
+        known[LOST, i] = known[OTHER_LOST, i] = ZERO
+    for start in range(0, classes, CLASS_CHUNK):
+        for i in range(count):
+            known[PART, i] = known[OTHER_PART, i] = ZERO
+        for c in range(start, min(start + CLASS_CHUNK, classes)):
+            number = real(c)
+            for i in range(count):
+                own = z[c, i]
+                w = y[c, i]
+                is_top = top[i] == number
+                rest = where(
+                    is_top, known[REST_OF_TOP, i], (known[OTHERS, i] + known[OWN_TOP, i]) - e[c, i]
+                )
+                rival = where(is_top, known[SECOND, i], known[FIRST, i])
+                # several +inf leave their margins indeterminate, which must not matter at weight 0
+                gap = where((own == INFINITY) & (w == ZERO), INFINITY, own - rival)
+                s, x, rest = against(own, finite(rival), rest, rival, gap)
+                if GRADIENT:
+                    loss, slope = value_and_slope(s, x, gamma_of(gamma, gammas, c, i))
+                    slope *= w
+                    share = slope / rest
+                    y[c, i] = slope
+                    shares[c, i] = share
+                    known[OTHER_PART, i] += where(is_top, ZERO, share)
+                    known[SHARE_OF_TOP, i] += where(is_top, share, ZERO)
+                else:
+                    loss = value(s, x, gamma_of(gamma, gammas, c, i))
+                known[PART, i] += w * where((w == ZERO) & (loss > LARGEST), ZERO, loss)
+        for i in range(count):
+            known[TOTAL, i], known[LOST, i] = accumulated(
+                known[TOTAL, i], known[LOST, i], known[PART, i]
+            )
+            known[SHARES, i], known[OTHER_LOST, i] = accumulated(
+                known[SHARES, i], known[OTHER_LOST, i], known[OTHER_PART, i]
+            )
+    for i in range(count):
+        # of an infinite loss nothing is lost, and inf - inf would be NaN
+        known[TOTAL, i] += where(abs(known[TOTAL, i]) > LARGEST, ZERO, known[LOST, i])
+        known[SHARES, i] += where(abs(known[SHARES, i]) > LARGEST, ZERO, known[OTHER_LOST, i])
+
+
+def gradient(
+    integers: Any, first: Any, z: Any, y: Any, e: Any, shares: Any, known: Any, top: Any
+) -> None:
+    """``slope_k - sum over c != k of slope_c r_k`` of class c, in place of the slopes."""
+    widest_vectors()
+    classes, count = z.shape
+    factors = view(integers[FACTORS] + first * REAL_SIZE, count, real)
+    factor = number_at(integers, FACTOR)
+    for i in range(count):
+        known[WEIGHTS, i] = factors[i] if integers[FACTORS] != 0 else factor
+    for c in range(classes):
+        number = real(c)
+        for i in range(count):
+            held = where(z[c, i] > LARGEST, LARGEST, z[c, i])
+            is_top = top[i] == number
+            beside = exp_or_zero(where(is_top, -INFINITY, held) - finite(known[SECOND, i]))
+            rivals = where(is_top, known[SHARES, i], known[SHARES, i] - shares[c, i])
+            step = y[c, i] - e[c, i] * rivals - beside * known[SHARE_OF_TOP, i]
+            y[c, i] = step * known[WEIGHTS, i]
+
+
+def fill_gammas(integers: Any, first: Any, gammas: Any) -> None:
+    """A gamma for every class of every position."""
+    classes, count = gammas.shape
+    mode = integers[GAMMA_BY_CLASS]
+    if mode == BY_CLASS:
+        of_class = view(integers[GAMMAS], classes, real)
+        for c in range(classes):
+            for i in range(count):
+                gammas[c, i] = of_class[c]
+    elif mode == BY_POSITION:
+        of_position = view(integers[GAMMAS] + first * REAL_SIZE, count, real)
+        for c in range(classes):
+            for i in range(count):
+                gammas[c, i] = of_position[i]
+    else:
+        read_gammas(integers, first, gammas)
+
+
+def gamma_of_all(gamma: Any, gammas: Any, c: Any, i: Any) -> Any:
+    return gamma
+
+
+def gamma_of_each(gamma: Any, gammas: Any, c: Any, i: Any) -> Any:
+    return gammas[c, i]
+
+
+def kernel_text(base: Any, one: Any) -> Any:
+    """One group of positions; the sum of their losses."""
+    integers = view(base, COUNTERS, np.int64)
+    classes = integers[CLASSES]
+    first, count = group_of(integers, one)
+    known = np.empty((KNOWN, count), real)
+    top = np.empty(count, real)
+    z = np.empty((classes, count), real)
+    y = np.empty((classes, count), real)
+    e = np.empty((classes, count), real)
+    shares = np.empty((classes if GRADIENT else 1, count), real)
+    gammas = np.empty((classes if GAMMAS_GIVEN else 1, count), real)
+    read_tile(integers, first, z)
+    if GAMMAS_GIVEN:
+        gammas_of(integers, first, gammas)
+    if coefficients_of(integers, first, z, y, known):
+        return reject(base)
+    two_largest(z, known, top)
+    exponentials_of(z, e, known, top)
+    expectation_of(integers, z, y, e, gammas, shares, known, top)
+    if integers[EACH] != 0:
+        losses = view(integers[EACH] + first * LOGIT_SIZE, count, Logit)
+        for i in range(count):
+            losses[i] = store(known[TOTAL, i])
+    if GRADIENT:
+        gradient_of(integers, first, z, y, e, shares, known, top)
+        write_tile(integers, first, y)
+    total = 0.0
+    for i in range(count):
+        total += np.float64(known[TOTAL, i])
+    return total
+
+
+@cache
+def address(kernel: ExpectationKernel) -> int:
+    """Of the C function of a kernel, compiled or from the cache on disk."""
+    number, logits, targets = real_type(kernel), STORAGE[kernel.logits], STORAGE[kernel.targets]
+    layout = kernel.layout
+    # read into the computing dtype
+    limits = {name: number(limit) for name, limit in target_limits(kernel.targets).items()}
+    names: dict[str, Any] = {
+        **globals(),
+        **common_names(kernel),
+        "GAMMAS_GIVEN": kernel.gammas,
+        **limits,
+    }
+
+    def bind(name: str, text: Any) -> None:
+        names[name] = compiled(rebound(text, names))
+
+    if targets.floating:
+        names["read_targets"] = reader(layout, TARGETS, targets, number)
+    if kernel.gammas:
+        names["read_gammas"] = reader(layout, GAMMAS, STORAGE[np.dtype(number).name], number)
+        bind("gammas_of", fill_gammas)
+    names["read_tile"] = reader(layout, LOGITS, logits, number)
+    names["write_tile"] = writer(layout, GRADIENTS, logits, number)
+    bind("prepare", targets_by_probability if targets.floating else targets_by_index)
+    bind("coefficients_of", coefficients)
+    bind("two_largest", two_largest_logits)
+    bind("exponentials_of", exponentials)
+    bind("gamma_of", gamma_of_each if kernel.gammas else gamma_of_all)
+    bind("expectation_of", expectation)
+    bind("gradient_of", gradient)
+    return pool.kernel_address(rebound(kernel_text, names), pool.name_of("expectation", kernel))

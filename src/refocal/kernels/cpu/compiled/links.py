@@ -1,0 +1,126 @@
+"""What the softmax kernels share: margins, groups of positions, and the names both are bound to."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from refocal.kernels.cpu import frame
+from refocal.kernels.cpu.compiled import pool
+from refocal.kernels.cpu.compiled.dtypes import STORAGE
+from refocal.kernels.cpu.compiled.math import (
+    called,
+    compiled,
+    formula_of,
+    inlined,
+    operations,
+    rebound,
+    where,
+)
+
+
+class Kernel(Protocol):
+    """What both kinds of kernel are described by."""
+
+    @property
+    def logits(self) -> str: ...
+    @property
+    def targets(self) -> str: ...
+    @property
+    def layout(self) -> str: ...
+    @property
+    def modulator(self) -> str: ...
+    @property
+    def detached(self) -> bool: ...
+    @property
+    def gradient(self) -> bool: ...
+
+
+# names that `common_names` binds
+unbound: Any = None
+exp = log = unbound
+ZERO: Any = 0.0
+ONE: Any = 1.0
+LARGEST: Any = 0.0
+INFINITY: Any = 0.0
+ADJACENT = False
+
+INNER_SIZE, GROUP, COUNT = frame.INNER_SIZE, frame.GROUP, frame.COUNT
+
+
+def finite(value: Any) -> Any:
+    """What exponentials are taken relative to; NaN stays."""
+    return where(value > LARGEST, LARGEST, where(value < -LARGEST, -LARGEST, value))
+
+
+def against(own: Any, base: Any, rest: Any, top: Any, gap_if_infinite: Any) -> Any:
+    """s, x and the safe rest of a logit against rivals, the largest of them ``top``, that sum to
+    ``rest * exp(base)``. See `links.against`, whose edge rules these are.
+    """
+    alone = rest == ZERO
+    rest = where(alone, ONE, rest)
+    d = own - base
+    s = where(alone, own + INFINITY, d - log(rest))
+    s = where(top == INFINITY, gap_if_infinite, s)
+    wins = s >= ZERO
+    e = exp(where(wins, -d, d))
+    x = where(wins, rest * e, e / rest)
+    return s, where(abs(s) == INFINITY, ZERO, x), rest
+
+
+def accumulated(total: Any, lost: Any, part: Any) -> Any:
+    """A sum with one more part, and what its roundings have lost so far (Neumaier).
+
+    For the sums of chunks: of a million classes, a plain float32 sum loses three digits.
+    """
+    grown = total + part
+    of_part = grown - total
+    return grown, lost + ((total - (grown - of_part)) + (part - of_part))
+
+
+def group_of(integers: Any, one: Any) -> Any:
+    """First position of a block and how many positions it has."""
+    group = integers[GROUP]
+    if ADJACENT:
+        # a group never crosses from one image into the next
+        inner = integers[INNER_SIZE]
+        per_image = -(-inner // group)
+        begin = (one % per_image) * group
+        return one // per_image * inner + begin, min(group, inner - begin)
+    first = one * group
+    return first, min(group, integers[COUNT] - first)
+
+
+def real_type(kernel: Kernel) -> type:
+    """What a kernel computes in."""
+    return np.float64 if kernel.logits == "float64" else np.float32
+
+
+def common_names(kernel: Kernel) -> dict[str, Any]:
+    """What the texts of a kernel find under the names they use."""
+    number = real_type(kernel)
+    logits, targets = STORAGE[kernel.logits], STORAGE[kernel.targets]
+    names: dict[str, Any] = {
+        **operations(number),
+        "Logit": logits.raw,
+        "Target": targets.raw,
+        "LOGIT_SIZE": logits.size,
+        "TARGET_SIZE": targets.size,
+        "REAL_SIZE": np.dtype(number).itemsize,
+        "load": logits.load,
+        "store": logits.store,
+        "GRADIENT": kernel.gradient,
+        "ADJACENT": kernel.layout == "adjacent",
+        "INNER_SIZE": INNER_SIZE,
+        "GROUP": GROUP,
+        "COUNT": COUNT,
+        **formula_of(number, kernel.modulator, kernel.detached),
+        "reject": compiled(pool.reject),
+    }
+    names["number_at"] = inlined(rebound(pool.number_at, names))
+    names["finite"] = called(rebound(finite, names))
+    names["against"] = called(rebound(against, names))
+    names["accumulated"] = called(rebound(accumulated, names))
+    names["group_of"] = called(rebound(group_of, names))
+    return names

@@ -1,0 +1,491 @@
+"""The sigmoid kernel: logits and targets in, block sums and gradient out, each touched once.
+
+Two loops, each a kernel of its own. The hard one takes every target for 0 or 1, one margin per
+element, and notices any that is neither; blocks with such targets are left to the soft one, the
+expectation over both classes. For a target of 0 or 1 both give the same bits, so no gradient
+depends on the other elements of its block.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import types as nt
+
+from refocal.kernels.cpu import frame
+from refocal.kernels.cpu.compiled import pool
+from refocal.kernels.cpu.compiled.dtypes import STORAGE, target_limits
+from refocal.kernels.cpu.compiled.math import (
+    add_in_any_order,
+    compiled,
+    formula_of,
+    from_bits,
+    inlined,
+    operations,
+    rebound,
+    widest_vectors,
+)
+from refocal.kernels.cpu.compiled.memory import (
+    LINE,
+    place,
+    prefetch_to_read,
+    prefetch_to_write,
+    tile_on_stack,
+    view,
+)
+
+
+class SigmoidKernel(NamedTuple):
+    """What a kernel is compiled for.
+
+    Attributes:
+        logits: dtype of logits, gradient and unreduced losses.
+        targets: dtype of the targets.
+        modulator: a key of `formula.MODULATORS`.
+        detached: no gradient through the modulator.
+        general: alpha, gamma, weight and factor are read per element, targets may be the ignored
+            value, and coefficients may be 0. One kernel for everything that is not the common
+            case, at about 1.5 times its price.
+        soft: targets may be between 0 and 1.
+        output: "sum" of the losses, "each" of them, or "nothing".
+        gradient: whether the gradient is written.
+    """
+
+    logits: str
+    targets: str
+    modulator: str
+    detached: bool
+    general: bool
+    soft: bool
+    output: str
+    gradient: bool
+
+
+# ---------------------------------------------------------------------------------------------
+# the text: scalar code over names that `address` binds
+
+unbound: Any = None
+real = integer = where = exp = log1p = value = value_and_slope = unbound
+fill = fetch_later = load = store = Logit = Target = target_number = is_irregular = is_ignored = (
+    unbound
+)
+pick = choose = weigh = loop = reject = parameters = of_tile = number_at = is_unfit = unbound
+double_of = unbound
+LEAST_TARGET: Any = 0
+MOST_TARGET: Any = 1
+ZERO: Any = 0.0
+ONE: Any = 1.0
+LARGEST: Any = 0.0
+COUNTERS = frame.COUNTERS
+BLOCK = LOGIT_SIZE = TARGET_SIZE = REAL_SIZE = 0
+SOFT = LOSSES = SUM = GRADIENT = LONG = False
+TYPICAL = 16
+TILE = frame.TILE
+AHEAD = 4 * TILE  # what it takes some hundred ns to compute, as long as memory takes to answer
+UNDONE = pool.UNDONE
+LAST_BIT = ~1
+
+LOGITS, TARGETS, GRADIENTS, EACH = frame.LOGITS, frame.TARGETS, frame.GRADIENT, frame.LOSSES
+COUNT, IGNORING, IGNORED = frame.COUNT, frame.IGNORING, frame.IGNORED
+PARAMETERS = frame.PARAMETERS
+MIDDLE, INNER = frame.MIDDLE, frame.INNER
+ALPHA_POSITIVE, ALPHA_NEGATIVE = frame.ALPHA_POSITIVE, frame.ALPHA_NEGATIVE
+GAMMA_POSITIVE, GAMMA_NEGATIVE = frame.GAMMA_POSITIVE, frame.GAMMA_NEGATIVE
+FACTOR, KEPT_SHARE, SPREAD_SHARE = frame.FACTOR, frame.KEPT_SHARE, frame.SPREAD_SHARE
+
+
+def product(coefficient: Any, loss: Any) -> Any:
+    return coefficient * loss
+
+
+def guarded_product(coefficient: Any, loss: Any) -> Any:
+    """0 where the coefficient is 0 and the loss inf. NaN stays: a NaN logit is never hidden."""
+    return coefficient * where((coefficient == ZERO) & (loss > LARGEST), ZERO, loss)
+
+
+def pick_number(number: Any, array: Any, i: Any) -> Any:
+    return number
+
+
+def pick_element(number: Any, array: Any, i: Any) -> Any:
+    return array[i]
+
+
+def choose_by_class(positive: Any, of_positive: Any, of_negative: Any) -> Any:
+    return where(positive, of_positive, of_negative)
+
+
+def choose_either(positive: Any, of_positive: Any, of_negative: Any) -> Any:
+    return of_positive
+
+
+def never(raw: Any) -> Any:
+    return False
+
+
+def never_ignored(raw: Any, ignoring: Any, ignored: Any) -> Any:
+    return False
+
+
+def is_ignored_integer(raw: Any, ignoring: Any, ignored: Any) -> Any:
+    return ignoring & (nt.int64(raw) == ignored)
+
+
+def is_ignored_number(raw: Any, ignoring: Any, ignored: Any) -> Any:
+    y, value = nt.float64(target_number(raw)), double_of(ignored)
+    return ignoring & ((y == value) | ((y != y) & (value != value)))
+
+
+def never_unfit(weight: Any) -> Any:
+    return False
+
+
+def is_unfit_weight(weight: Any) -> Any:
+    """Negative, infinite or NaN."""
+    return not ((weight >= ZERO) & (weight <= LARGEST))
+
+
+def is_irregular_integer(raw: Any) -> Any:
+    return (nt.int64(raw) & LAST_BIT) != 0
+
+
+def is_irregular_number(raw: Any) -> Any:
+    """Neither 0 nor 1; NaN is neither."""
+    y = target_number(raw)
+    return (y != 0) & (y != 1)
+
+
+def fill_stages(logits: Any, decays: Any, logarithms: Any) -> None:
+    """exp(-|z|) of each logit z, and where much follows its log1p, in loops of their own.
+
+    From a logit to its slope is a chain of operations each of which waits for the one before. A
+    processor looks some 200 operations ahead: in one long loop that is two or three vectors, not
+    enough to keep it busy. In short loops it has many at a time.
+    """
+    widest_vectors()
+    for i in range(len(logits)):
+        decays[i] = exp(-abs(load(logits[i])))
+    if LONG:
+        for i in range(len(logits)):
+            logarithms[i] = log1p(decays[i])
+
+
+def fetch_later_tile(logits: Any, targets: Any, gradient: Any) -> None:
+    """Has memory at work on a tile to come while this one is computed.
+
+    One long loop reads a little all the time. Of several short ones the first waits for memory, and
+    meanwhile the processor does not look far enough ahead to find the work of the others. A few
+    lines at a time: a core has room for some 16 that are on their way, and waits beyond.
+    """
+    at = place(logits) + AHEAD * LOGIT_SIZE
+    for offset in range(0, TILE * LOGIT_SIZE, LINE):
+        prefetch_to_read(at + offset)
+    at = place(targets) + AHEAD * TARGET_SIZE
+    for offset in range(0, TILE * TARGET_SIZE, LINE):
+        prefetch_to_read(at + offset)
+    if GRADIENT:
+        at = place(gradient) + AHEAD * LOGIT_SIZE
+        for offset in range(0, TILE * LOGIT_SIZE, LINE):
+            prefetch_to_write(at + offset)
+
+
+def hard_loop(
+    logits: Any,
+    targets: Any,
+    gradient: Any,
+    losses: Any,
+    integers: Any,
+    arrays: Any,
+) -> Any:
+    """Sum of losses, and whether any target was neither 0 nor 1 (then nothing here counts).
+
+    Of up to TILE elements.
+    """
+    widest_vectors()
+    alpha_positive = number_at(integers, ALPHA_POSITIVE)
+    alpha_negative = number_at(integers, ALPHA_NEGATIVE)
+    gamma_positive = number_at(integers, GAMMA_POSITIVE)
+    gamma_negative = number_at(integers, GAMMA_NEGATIVE)
+    factor = number_at(integers, FACTOR)
+    ignoring = integers[IGNORING] != 0
+    ignored_value = integers[IGNORED]
+    decays = tile_on_stack(real)
+    logarithms = tile_on_stack(real)
+    fill(logits, decays, logarithms)
+    fetch_later(logits, targets, gradient)
+    total = ZERO
+    irregular = False
+    for i in range(len(logits)):
+        raw = targets[i]
+        ignored = is_ignored(raw, ignoring, ignored_value)
+        given_weight = pick(ONE, arrays[4], i)
+        irregular |= (is_irregular(raw) & (not ignored)) | is_unfit(given_weight)
+        positive = target_number(raw) != 0
+        weight = where(ignored, ZERO, given_weight)
+        z = where(weight == ZERO, ZERO, load(logits[i]))
+        coefficient_p = pick(alpha_positive, arrays[0], i) * weight
+        coefficient_n = pick(alpha_negative, arrays[1], i) * weight
+        gamma = choose(
+            positive, pick(gamma_positive, arrays[2], i), pick(gamma_negative, arrays[3], i)
+        )
+        s = where(positive, z, -z)
+        # of what counts for nothing, neither the logit nor what was formed from it is looked at
+        x = where(weight == ZERO, ZERO, decays[i])
+        log1p_x = where(weight == ZERO, ZERO, logarithms[i]) if LONG else log1p(x)
+        if GRADIENT:
+            loss, slope = value_and_slope(s, x, log1p_x, gamma)
+            each = pick(factor, arrays[5], i)
+            # the signs are arranged so that, with plain numbers, one choice outside of the text of
+            # the formula is all that is left in the loop
+            descent = where(positive, -(coefficient_p * each), coefficient_n * each)
+            gradient[i] = store(descent * -slope)
+        else:
+            loss = value(s, x, log1p_x, gamma)
+        loss = weigh(where(positive, coefficient_p, coefficient_n), loss)
+        if LOSSES:
+            losses[i] = store(loss)
+        if SUM:
+            total = add_in_any_order(total, loss)
+    return total, irregular
+
+
+def soft_loop(
+    logits: Any,
+    targets: Any,
+    gradient: Any,
+    losses: Any,
+    integers: Any,
+    arrays: Any,
+) -> Any:
+    """Sum of losses by the expectation ``y a F(z) + (1 - y)(1 - a) F(-z)``, and whether any target
+    was outside [0, 1].
+    """
+    widest_vectors()
+    alpha_positive = number_at(integers, ALPHA_POSITIVE)
+    alpha_negative = number_at(integers, ALPHA_NEGATIVE)
+    gamma_positive = number_at(integers, GAMMA_POSITIVE)
+    gamma_negative = number_at(integers, GAMMA_NEGATIVE)
+    factor = number_at(integers, FACTOR)
+    ignoring = integers[IGNORING] != 0
+    ignored_value = integers[IGNORED]
+    kept_share = number_at(integers, KEPT_SHARE)
+    spread_share = number_at(integers, SPREAD_SHARE)
+    decays = tile_on_stack(real)
+    logarithms = tile_on_stack(real)
+    fill(logits, decays, logarithms)
+    fetch_later(logits, targets, gradient)
+    total = ZERO
+    outside = False
+    for i in range(len(logits)):
+        raw = targets[i]
+        ignored = is_ignored(raw, ignoring, ignored_value)
+        given = target_number(raw)
+        given_weight = pick(ONE, arrays[4], i)
+        outside |= (not ((given >= LEAST_TARGET) & (given <= MOST_TARGET))) & (not ignored)
+        outside |= is_unfit(given_weight)
+        y = where(ignored, ZERO, real(given))
+        # what only rounding has put outside of [0, 1] is moved in
+        y = where(y > ONE, ONE, where(y < ZERO, ZERO, y))
+        weight = where(ignored, ZERO, given_weight)
+        z = where(weight == ZERO, ZERO, load(logits[i]))
+        # each share smoothed by itself: 1 - (a smoothed y) would cancel
+        share_p = y * kept_share + spread_share
+        share_n = (ONE - y) * kept_share + spread_share
+        positive = share_p * pick(alpha_positive, arrays[0], i) * weight
+        negative = share_n * pick(alpha_negative, arrays[1], i) * weight
+        gamma_p = pick(gamma_positive, arrays[2], i)
+        gamma_n = pick(gamma_negative, arrays[3], i)
+        x = where(weight == ZERO, ZERO, decays[i])
+        log1p_x = where(weight == ZERO, ZERO, logarithms[i]) if LONG else log1p(x)
+        if GRADIENT:
+            loss_p, slope_p = value_and_slope(z, x, log1p_x, gamma_p)
+            loss_n, slope_n = value_and_slope(-z, x, log1p_x, gamma_n)
+            each = pick(factor, arrays[5], i)
+            gradient[i] = store(positive * each * slope_p - negative * each * slope_n)
+        else:
+            loss_p = value(z, x, log1p_x, gamma_p)
+            loss_n = value(-z, x, log1p_x, gamma_n)
+        loss = guarded_product(positive, loss_p) + guarded_product(negative, loss_n)
+        if LOSSES:
+            losses[i] = store(loss)
+        if SUM:
+            total = add_in_any_order(total, loss)
+    return total, outside
+
+
+def no_parameters(integers: Any, start: Any, count: Any) -> Any:
+    return 0, 0, 0, 0, 0, 0  # which `pick_number` does not look at
+
+
+def gather(out: Any, address: Any, stride: Any) -> Any:
+    """Copies len(out) numbers, ``stride`` apart."""
+    count = len(out)
+    source = view(address, (count - 1) * stride + 1, real)
+    if stride == 0:
+        for i in range(count):
+            out[i] = source[0]
+    elif stride == 1:
+        for i in range(count):
+            out[i] = source[i]
+    else:
+        for i in range(count):
+            out[i] = source[i * stride]
+
+
+def gathered_parameters(integers: Any, start: Any, count: Any) -> Any:
+    """The parameters of these elements, gathered from whatever broadcasts to the logits.
+
+    Every one is spread out, numbers too: a loop over six plain arrays is one kernel, where a choice
+    for each would be 64.
+    """
+    gathered = np.empty((6, count), real)
+    for one in range(6):
+        out = gathered[one]
+        slot = PARAMETERS + 4 * one
+        address = integers[slot]
+        if address == 0:
+            number = number_at(integers, slot + 1)
+            for i in range(count):
+                out[i] = number
+            continue
+        outer_stride = integers[slot + 1]
+        middle_stride = integers[slot + 2]
+        inner_stride = integers[slot + 3]
+        middle_size = integers[MIDDLE]
+        inner_size = integers[INNER]
+        inner = start % inner_size
+        middle = start // inner_size % middle_size
+        outer = start // inner_size // middle_size
+        i = 0
+        while i < count:
+            run = min(inner_size - inner, count - i)
+            offset = outer * outer_stride + middle * middle_stride + inner * inner_stride
+            gather(out[i : i + run], address + offset * REAL_SIZE, inner_stride)
+            i += run
+            inner = 0
+            middle += 1
+            if middle == middle_size:
+                middle = 0
+                outer += 1
+    return gathered
+
+
+def no_parameters_of_tile(arrays: Any, offset: Any, size: Any) -> Any:
+    return arrays
+
+
+def parameters_of_tile(arrays: Any, offset: Any, size: Any) -> Any:
+    """Those of some elements of the block. Addresses do not keep the arrays alive: the block does,
+    until its last tile is through.
+    """
+    step = arrays.shape[1] * REAL_SIZE
+    at = place(arrays) + offset * REAL_SIZE
+    return (
+        view(at, size, real),
+        view(at + step, size, real),
+        view(at + 2 * step, size, real),
+        view(at + 3 * step, size, real),
+        view(at + 4 * step, size, real),
+        view(at + 5 * step, size, real),
+    )
+
+
+def kernel_text(base: Any, one: Any) -> Any:
+    """One block; its sum, or UNDONE if some target was not what the loop is for."""
+    integers = view(base, COUNTERS, np.int64)
+    start = one * BLOCK
+    count = min(BLOCK, integers[COUNT] - start)
+    targets = view(integers[TARGETS] + start * TARGET_SIZE, count, Target)
+    ignoring = integers[IGNORING] != 0
+    ignored = integers[IGNORED]
+    if not SOFT:
+        # the first few tell, for most blocks of soft targets, and spare them a loop for nothing
+        unfit = False
+        for i in range(min(TYPICAL, count)):
+            unfit |= is_irregular(targets[i]) & (not is_ignored(targets[i], ignoring, ignored))
+        if unfit:
+            return reject(base)
+    arrays = parameters(integers, start, count)
+    total = 0.0
+    for tile in range(start, start + count, TILE):
+        size = min(TILE, start + count - tile)
+        part, unfit = loop(
+            view(integers[LOGITS] + tile * LOGIT_SIZE, size, Logit),
+            view(integers[TARGETS] + tile * TARGET_SIZE, size, Target),
+            view(integers[GRADIENTS] + tile * LOGIT_SIZE, size, Logit),
+            view(integers[EACH] + tile * LOGIT_SIZE, size, Logit),
+            integers,
+            of_tile(arrays, tile - start, size),
+        )
+        if unfit:
+            return reject(base)
+        total += np.float64(part)
+    return total
+
+
+# ---------------------------------------------------------------------------------------------
+# binding
+
+
+@cache
+def address(kernel: SigmoidKernel) -> int:
+    """Of the C function of a kernel, compiled or from the cache on disk."""
+    number = np.float64 if kernel.logits == "float64" else np.float32
+    logits, targets = STORAGE[kernel.logits], STORAGE[kernel.targets]
+    names: dict[str, Any] = {
+        **globals(),
+        **operations(number),
+        "Logit": logits.raw,
+        "Target": targets.raw,
+        "LOGIT_SIZE": logits.size,
+        "TARGET_SIZE": targets.size,
+        "REAL_SIZE": np.dtype(number).itemsize,
+        "load": logits.load,
+        "store": logits.store,
+        "target_number": targets.load,
+        "BLOCK": frame.BLOCK_OF_ARRAYS if kernel.general else frame.BLOCK,
+        "SOFT": kernel.soft,
+        "LOSSES": kernel.output == "each",
+        "SUM": kernel.output == "sum",
+        "GRADIENT": kernel.gradient,
+        # two evaluations, or an exponential and more behind it
+        "LONG": kernel.soft or kernel.modulator == "compensated",
+        **formula_of(number, kernel.modulator, kernel.detached, log1p_given=True),
+        "parameters": parameter_reader(number, kernel.general),
+        "reject": compiled(pool.reject),
+        "double_of": from_bits,
+        **target_limits(kernel.targets),
+    }
+
+    def bind(name: str, text: Any, wrap: Any = inlined) -> None:
+        names[name] = wrap(rebound(text, names))
+
+    bind("number_at", pool.number_at)
+    bind("guarded_product", guarded_product)
+    bind("weigh", guarded_product if kernel.general else product)
+    bind("of_tile", parameters_of_tile if kernel.general else no_parameters_of_tile)
+    bind("choose", choose_by_class if kernel.general else choose_either)
+    bind("pick", pick_element if kernel.general else pick_number)
+    bind("is_unfit", is_unfit_weight if kernel.general else never_unfit)
+    integer_or_number = is_ignored_number if targets.floating else is_ignored_integer
+    bind("is_ignored", integer_or_number if kernel.general else never_ignored)
+    if kernel.targets == "bool":
+        bind("is_irregular", never)
+    else:
+        bind("is_irregular", is_irregular_number if targets.floating else is_irregular_integer)
+    bind("fill", fill_stages, compiled)
+    bind("fetch_later", fetch_later_tile, compiled)
+    bind("loop", soft_loop if kernel.soft else hard_loop, compiled)
+    return pool.kernel_address(rebound(kernel_text, names), pool.name_of("sigmoid", kernel))
+
+
+@cache
+def parameter_reader(number: type, general: bool) -> Any:
+    """How a block comes to its parameters, compiled once for all kernels."""
+    names = {**globals(), **operations(number), "REAL_SIZE": np.dtype(number).itemsize}
+    names["number_at"] = inlined(rebound(pool.number_at, names))
+    names["gather"] = compiled(rebound(gather, names))
+    text = gathered_parameters if general else no_parameters
+    return compiled(rebound(text, names))

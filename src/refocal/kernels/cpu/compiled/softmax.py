@@ -1,0 +1,464 @@
+"""The softmax kernel for class indices: each logit is read once, its gradient written once.
+
+A block is a group of positions, small enough to stay in the cache between the passes that a softmax
+takes: the largest rival, the rivals' exponentials and their sum, the margin, the gradient. What
+differs is how a group lies in memory, and with it what a vector runs over:
+
+* "rows": many classes, side by side. Vectors run along the classes of one position. One loop has
+  three positions under way: one comes, one becomes exponentials, one leaves as a gradient.
+* "transposed": few classes, side by side. The group is transposed into a buffer, and vectors run
+  over positions: of the classes of one, a vector of 16 has 10 at work, or 16 and then 4.
+* "adjacent": classes along axis 1, positions behind it side by side (images, volumes). As
+  "transposed", but nothing has to be transposed.
+* "scattered": the same with too few positions behind a class to fill a vector.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from refocal.kernels.cpu import frame
+from refocal.kernels.cpu.compiled import pool
+from refocal.kernels.cpu.compiled.dtypes import STORAGE
+from refocal.kernels.cpu.compiled.links import common_names, real_type
+from refocal.kernels.cpu.compiled.math import (
+    add_in_any_order,
+    compiled,
+    rebound,
+    where,
+    widest_vectors,
+)
+from refocal.kernels.cpu.compiled.memory import place, view
+from refocal.kernels.cpu.compiled.tiles import reader, writer
+
+
+class SoftmaxKernel(NamedTuple):
+    """What a kernel is compiled for.
+
+    Attributes:
+        logits: dtype of logits, gradient and unreduced losses.
+        targets: dtype of the class indices.
+        layout: "rows", "transposed", "adjacent" or "scattered".
+        modulator: a key of `formula.MODULATORS`.
+        detached: no gradient through the modulator.
+        gradient: whether the gradient is written.
+    """
+
+    logits: str
+    targets: str
+    layout: str
+    modulator: str
+    detached: bool
+    gradient: bool
+
+
+# ---------------------------------------------------------------------------------------------
+# the text: scalar code over names that `address` binds
+
+unbound: Any = None
+real = integer = exp_or_zero = ordered = unordered = finite = against = group_of = unbound
+value = value_and_slope = load = store = Logit = Target = number_at = unbound
+reject = describe = margins_of = exponentials_of = scale_of = unbound
+largest = fetch = advance = leave = read_tile = write_tile = accumulated = unbound
+ZERO: Any = 0.0
+ONE: Any = 1.0
+LARGEST: Any = 0.0
+INFINITY: Any = 0.0
+COUNTERS = frame.COUNTERS
+LOGIT_SIZE = TARGET_SIZE = REAL_SIZE = 0
+GRADIENT = False
+# classes per partial sum: of 32,000 exponentials in a row, a float32 sum loses two digits
+CHUNK = 1024
+CLASS_CHUNK = 16
+# what four vectors of 16 hold: so many elements of a loop the compiler handles at once
+LANES = 64
+# numbers in the ring of rows, a fraction of the L1 cache, through which logits and gradients stream
+# as well (with 5,120 rows of 1,000 took a third longer), and rows in a batch
+RING = 2048
+LARGEST_BATCH = 16
+
+LOGITS, TARGETS, GRADIENTS, EACH = frame.LOGITS, frame.TARGETS, frame.GRADIENT, frame.LOSSES
+COUNT, IGNORED = frame.COUNT, frame.IGNORED
+CLASSES, GROUP = frame.CLASSES, frame.GROUP
+ALPHA, WEIGHT, FACTOR, FACTORS = frame.ALPHA, frame.WEIGHT, frame.FACTOR, frame.FACTORS
+GAMMA, GAMMAS, GAMMA_BY_CLASS = frame.GAMMA_POSITIVE, frame.GAMMAS, frame.GAMMA_BY_CLASS
+
+# What is known of each position of a group: rows of a buffer, a constant distance apart, so that
+# the compiler sees that they do not overlap. A vector longer than any group, as the last positions
+# are computed with whatever stands behind them.
+VECTOR = 16
+STRIDE = frame.LARGEST_GROUP + VECTOR
+KNOWN = 9 * STRIDE
+OWN, TOP, REST, COEFFICIENT, EXPONENT, FACTOR_OF, LOSS, STEP, SHARE = range(0, KNOWN, STRIDE)
+LOST = LOSS  # until there are losses: what the sum of rivals has lost to rounding
+
+
+def describe_positions(integers: Any, first: Any, index: Any, known: Any) -> Any:
+    """Class, coefficient and gamma of each position; counts targets that are no class.
+
+    A position that counts for nothing gets the coefficient 0 and the class -1: its logits are not
+    looked at, as a row of padding may hold anything.
+    """
+    classes = integers[CLASSES]
+    ignored = integers[IGNORED]
+    count = len(index)
+    targets = view(integers[TARGETS] + first * TARGET_SIZE, count, Target)
+    alpha = view(integers[ALPHA], classes, real)
+    weight = view(integers[WEIGHT] + first * REAL_SIZE, count, real)
+    gammas = view(integers[GAMMAS], 1 << 62, real)
+    gamma = number_at(integers, GAMMA)
+    factors = view(integers[FACTORS] + first * REAL_SIZE, count, real)
+    factor = number_at(integers, FACTOR)
+    rejected = 0
+    for i in range(count):
+        target: Any = np.int64(targets[i])
+        coefficient = ONE
+        if integers[WEIGHT] != 0:
+            coefficient = weight[i]
+            rejected += not ((coefficient >= ZERO) & (coefficient <= LARGEST))
+        if target != ignored and (target < 0 or target >= classes):
+            rejected += 1
+            target = ignored
+        if target == ignored or coefficient == ZERO:
+            target = -1
+        if target < 0:
+            coefficient = ZERO
+        else:
+            if integers[ALPHA] != 0:
+                coefficient = alpha[target] * coefficient
+            if integers[GAMMAS] != 0:
+                gamma = gammas[target if integers[GAMMA_BY_CLASS] else first + i]
+        index[i] = target
+        known[COEFFICIENT + i] = coefficient
+        known[EXPONENT + i] = gamma
+        known[FACTOR_OF + i] = factors[i] if integers[FACTORS] != 0 else factor
+    return rejected
+
+
+def margins(integers: Any, first: Any, low: Any, high: Any, known: Any) -> Any:
+    """From each position's logit, largest rival and sum of rivals: its loss, and what leads from
+    the exponentials to the gradient. Of the positions from low to high of a group.
+
+    In whole vectors: an inner loop of constant length has no remainder, whose elements would be
+    taken one by one. What comes of positions from high on is overwritten later or never read.
+    """
+    widest_vectors()
+    losses = view(integers[EACH] + first * LOGIT_SIZE, high, Logit)
+    total = ZERO
+    for start in range(low, high, VECTOR):
+        # a view, as an index from 0 on needs no care for negative ones
+        some = view(place(known) + start * REAL_SIZE, KNOWN - start, real)
+        for lane in range(VECTOR):
+            own = some[OWN + lane]
+            top = some[TOP + lane]
+            rest = some[REST + lane]
+            coefficient = some[COEFFICIENT + lane]
+            s, x, rest = against(own, finite(top), rest, top, own - top)
+            gamma = some[EXPONENT + lane]
+            if GRADIENT:
+                loss, slope = value_and_slope(s, x, gamma)
+                step = coefficient * some[FACTOR_OF + lane] * slope
+                some[STEP + lane] = step
+                some[SHARE + lane] = -(step / rest)
+            else:
+                loss = value(s, x, gamma)
+            # 0 * inf is 0
+            loss = coefficient * where((coefficient == ZERO) & (loss > LARGEST), ZERO, loss)
+            some[LOSS + lane] = loss
+        for i in range(start, min(start + VECTOR, high)):
+            total = add_in_any_order(total, known[LOSS + i])
+    if integers[EACH] != 0:
+        for i in range(low, high):
+            losses[i] = store(known[LOSS + i])
+    return total
+
+
+# ---------------------------------------------------------------------------------------------
+# "rows"
+
+
+def largest_of(row: Any) -> Any:
+    """The largest of a row, as an integer that compares like it."""
+    widest_vectors()
+    top = ordered(-INFINITY)
+    for j in range(len(row)):
+        top = max(top, ordered(row[j]))
+    return integer(top)
+
+
+def fetch_row(ahead: Any, classes: Any, spare: Any, width: Any) -> Any:
+    """Copies a row of logits, filled up with -inf; returns its largest as `largest_of` does."""
+    widest_vectors()
+    following = view(ahead, classes, Logit)
+    copy = view(spare, width, real)
+    top = ordered(-INFINITY)
+    for j in range(classes):
+        z = load(following[j])
+        copy[j] = z
+        top = max(top, ordered(z))
+    for j in range(classes, width):
+        copy[j] = -INFINITY
+    return integer(top)
+
+
+def advance_rows(
+    now: Any,
+    base: Any,
+    ahead: Any,
+    spare: Any,
+    share: Any,
+    gradient: Any,
+    count: Any,
+    classes: Any,
+) -> Any:
+    """Turns a row into exponentials, while an earlier one leaves and the next one takes its place.
+
+    All in one loop, because the first waits for arithmetic and the others for memory. Takes
+    addresses, as a view of an array costs two atomic operations. Returns the sum of the
+    exponentials and the largest logit of the next row.
+    """
+    widest_vectors()
+    present = view(now, count, real)
+    following = view(ahead, count, Logit)
+    other = view(spare, count, real)
+    slopes = view(gradient, count, Logit)
+    classes = integer(classes)
+    total = ZERO
+    top = ordered(-INFINITY)
+    for j in range(count):
+        if GRADIENT:
+            slopes[j] = store(other[j] * share)
+        z = present[j]
+        e = exp_or_zero(where(z > LARGEST, LARGEST, z) - base)
+        present[j] = e
+        total = add_in_any_order(total, e)
+        z = where(integer(j) < classes, load(following[j]), -INFINITY)
+        other[j] = z
+        top = max(top, ordered(z))
+    return total, integer(top)
+
+
+def leave_row(past: Any, gradient: Any, classes: Any, target: Any, share: Any, step: Any) -> None:
+    """Writes the gradient of a row by itself."""
+    widest_vectors()
+    exponentials = view(past, classes, real)
+    slopes = view(gradient, classes, Logit)
+    if target < 0:
+        slopes[:] = store(ZERO)
+    else:
+        for j in range(classes):
+            slopes[j] = store(exponentials[j] * share)
+        slopes[target] = store(step)
+
+
+def kernel_of_rows(base: Any, one: Any) -> Any:
+    """One group of positions whose classes lie side by side.
+
+    A row is fetched, becomes exponentials one step later and a gradient some steps after that, when
+    the margins of a batch of rows have been computed together. In between it stays in a ring of
+    buffers, filled up with -inf to whole vectors, so that no loop over it has a remainder: there a
+    row reads on into the next one, and its gradient is written on into the next one's, which comes
+    later. The last rows of group and tensor, which must not, go by themselves.
+    """
+    integers = view(base, COUNTERS, np.int64)
+    classes = integers[CLASSES]
+    first = one * integers[GROUP]
+    count = min(integers[GROUP], integers[COUNT] - first)
+    row_size = classes * LOGIT_SIZE
+    at = integers[LOGITS] + first * row_size
+    to = integers[GRADIENTS] + first * row_size
+    index = np.empty(count, np.int64)
+    known = np.empty(KNOWN, real)
+    if describe(integers, first, index, known):
+        return reject(base)
+    width = -(-classes // LANES) * LANES
+    batch = min(max(RING // width - 1, 1), LARGEST_BATCH)
+    ring = np.empty((batch + 1, width), real)
+    # a copy of the last row, and where gradients go before there are any
+    edge = np.empty((2, width), Logit)
+    ring_at = place(ring)
+    edge_at = place(edge)
+    nowhere = edge_at + width * LOGIT_SIZE
+    stride = width * REAL_SIZE
+    ring_end = ring_at + (batch + 1) * stride
+    # of the tensor, counted from the group's first
+    last = integers[COUNT] - 1 - first
+    now = ring_at
+    spare = now + stride
+    losses = 0.0
+    top = fetch(at, classes, now, width)
+    for i in range(count):
+        ahead = at + (i + 1) * row_size
+        if i + 1 == count:
+            # anything that may be read
+            ahead = edge_at
+        elif i + 1 == last:
+            final = view(ahead, classes, Logit)
+            for j in range(classes):
+                edge[0, j] = final[j]
+            ahead = edge_at
+        target = index[i]
+        leaving = i - batch if GRADIENT else -1
+        gradient = nowhere
+        share = ZERO
+        if leaving >= 0:
+            gradient = to + leaving * row_size
+            share = known[SHARE + leaving]
+            if index[leaving] < 0 or target < 0:
+                leave(spare, gradient, classes, index[leaving], share, known[STEP + leaving])
+                leaving = -1
+                gradient = nowhere
+                share = ZERO
+        if target < 0:
+            known[OWN + i] = known[TOP + i] = known[REST + i] = ZERO
+            top = fetch(ahead, classes, spare, width)
+        else:
+            # among the rivals the target is no more than what fills the row up
+            present = view(now, width, real)
+            own = present[target]
+            present[target] = -INFINITY
+            if ordered(own) == top:
+                top = largest(present)
+            known[OWN + i] = own
+            known[TOP + i] = unordered(top)
+            held = finite(known[TOP + i])
+            rest = 0.0
+            top = ordered(-INFINITY)
+            for start in range(0, width, CHUNK):
+                skip = start * REAL_SIZE
+                skip_logits = start * LOGIT_SIZE
+                part, key = advance(
+                    now + skip,
+                    held,
+                    ahead + skip_logits,
+                    spare + skip,
+                    share,
+                    gradient + skip_logits,
+                    min(CHUNK, width - start),
+                    classes - start,
+                )
+                rest += np.float64(part)
+                top = integer(max(top, key))
+            known[REST + i] = real(rest)
+            if leaving >= 0:
+                slopes = view(gradient, classes, Logit)
+                slopes[index[leaving]] = store(known[STEP + leaving])
+        now, spare = spare, spare + stride
+        if spare == ring_end:
+            spare = ring_at
+        if (i + 1) % batch == 0 or i + 1 == count:
+            losses += np.float64(margins_of(integers, first, i // batch * batch, i + 1, known))
+    if GRADIENT:
+        for i in range(max(count - batch, 0), count):
+            past = ring_at + i % (batch + 1) * stride
+            leave(past, to + i * row_size, classes, index[i], known[SHARE + i], known[STEP + i])
+    # an address does not keep its array alive
+    ring[0, 0] = ZERO
+    edge[0, 0] = store(ZERO)
+    return losses
+
+
+# ---------------------------------------------------------------------------------------------
+# "transposed", "adjacent" and "scattered"
+
+
+def exponentials_of_tile(tile: Any, known: Any) -> None:
+    """Largest and sum over the classes of each position; the tile becomes its exponentials."""
+    widest_vectors()
+    classes, count = tile.shape
+    for i in range(count):
+        known[TOP + i] = tile[0, i]
+        known[REST + i] = known[LOST + i] = ZERO
+    for c in range(1, classes):
+        for i in range(count):
+            known[TOP + i] = where(tile[c, i] > known[TOP + i], tile[c, i], known[TOP + i])
+    for start in range(0, classes, CLASS_CHUNK):
+        for i in range(count):
+            known[SHARE + i] = ZERO
+        for c in range(start, min(start + CLASS_CHUNK, classes)):
+            for i in range(count):
+                top = known[TOP + i]
+                base = finite(top)
+                z = tile[c, i]
+                e = exp_or_zero(where(z > LARGEST, LARGEST, z) - base)
+                tile[c, i] = e
+                known[SHARE + i] += e
+        for i in range(count):
+            known[REST + i], known[LOST + i] = accumulated(
+                known[REST + i], known[LOST + i], known[SHARE + i]
+            )
+    for i in range(count):
+        known[REST + i] += known[LOST + i]
+
+
+def scale_tile(tile: Any, known: Any) -> None:
+    widest_vectors()
+    for c in range(tile.shape[0]):
+        for i in range(tile.shape[1]):
+            tile[c, i] *= known[SHARE + i]
+
+
+def kernel_of_tile(base: Any, one: Any) -> Any:
+    """One group of positions with a vector over them."""
+    integers = view(base, COUNTERS, np.int64)
+    classes = integers[CLASSES]
+    first, count = group_of(integers, one)
+    index = np.empty(count, np.int64)
+    known = np.empty(KNOWN, real)
+    tile = np.empty((classes, count), real)
+    if describe(integers, first, index, known):
+        return reject(base)
+    read_tile(integers, first, tile)
+    for i in range(count):
+        if index[i] < 0:
+            known[OWN + i] = ZERO
+            for c in range(classes):
+                tile[c, i] = ZERO
+        else:
+            known[OWN + i] = tile[index[i], i]
+            tile[index[i], i] = -INFINITY
+    exponentials_of(tile, known)
+    total = margins_of(integers, first, 0, count, known)
+    if GRADIENT:
+        scale_of(tile, known)
+        for i in range(count):
+            if index[i] >= 0:
+                tile[index[i], i] = known[STEP + i]
+        write_tile(integers, first, tile)
+    return np.float64(total)
+
+
+# ---------------------------------------------------------------------------------------------
+# binding
+
+
+@cache
+def address(kernel: SoftmaxKernel) -> int:
+    """Of the C function of a kernel, compiled or from the cache on disk."""
+    number, logits = real_type(kernel), STORAGE[kernel.logits]
+    names: dict[str, Any] = {
+        **globals(),
+        **common_names(kernel),
+    }
+
+    def bind(name: str, text: Any) -> None:
+        names[name] = compiled(rebound(text, names))
+
+    bind("describe", describe_positions)
+    bind("margins_of", margins)
+    if kernel.layout == "rows":
+        bind("largest", largest_of)
+        bind("fetch", fetch_row)
+        bind("advance", advance_rows)
+        bind("leave", leave_row)
+        text = kernel_of_rows
+    else:
+        bind("exponentials_of", exponentials_of_tile)
+        bind("scale_of", scale_tile)
+        names["read_tile"] = reader(kernel.layout, LOGITS, logits, number)
+        names["write_tile"] = writer(kernel.layout, GRADIENTS, logits, number)
+        text = kernel_of_tile
+    return pool.kernel_address(rebound(text, names), pool.name_of("softmax", kernel))

@@ -1,0 +1,164 @@
+"""Groups of positions as tiles: a row per class, so that vectors run over positions.
+
+Three ways in and out of memory, by how the classes lie there; see `softmax`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from refocal.kernels.cpu import frame
+from refocal.kernels.cpu.compiled.dtypes import Storage
+from refocal.kernels.cpu.compiled.math import compiled, operations, rebound, widest_vectors
+from refocal.kernels.cpu.compiled.memory import place, view
+from refocal.kernels.cpu.compiled.transpose import transpose
+
+# names that `reader` and `writer` bind
+unbound: Any = None
+real = load = store = Element = transpose_all = unbound
+ZERO: Any = 0.0
+SLOT = ELEMENT_SIZE = REAL_SIZE = LANES = 0
+SAME = False
+
+INNER_SIZE = frame.INNER_SIZE
+
+
+def read_adjacent(integers: Any, first: Any, tile: Any) -> None:
+    widest_vectors()
+    classes, count = tile.shape
+    inner = integers[INNER_SIZE]
+    start = first // inner * classes * inner + first % inner
+    for c in range(classes):
+        at = integers[SLOT] + (start + c * inner) * ELEMENT_SIZE
+        source = view(at, count, Element)
+        for i in range(count):
+            tile[c, i] = load(source[i])
+
+
+def write_adjacent(integers: Any, first: Any, tile: Any) -> None:
+    widest_vectors()
+    classes, count = tile.shape
+    inner = integers[INNER_SIZE]
+    start = first // inner * classes * inner + first % inner
+    for c in range(classes):
+        at = integers[SLOT] + (start + c * inner) * ELEMENT_SIZE
+        target = view(at, count, Element)
+        for i in range(count):
+            target[i] = store(tile[c, i])
+
+
+def read_scattered(integers: Any, first: Any, tile: Any) -> None:
+    classes, count = tile.shape
+    inner = integers[INNER_SIZE]
+    for i in range(count):
+        start = (first + i) // inner * classes * inner + (first + i) % inner
+        at = integers[SLOT] + start * ELEMENT_SIZE
+        source = view(at, classes * inner, Element)
+        for c in range(classes):
+            tile[c, i] = load(source[c * inner])
+
+
+def write_scattered(integers: Any, first: Any, tile: Any) -> None:
+    classes, count = tile.shape
+    inner = integers[INNER_SIZE]
+    for i in range(count):
+        start = (first + i) // inner * classes * inner + (first + i) % inner
+        at = integers[SLOT] + start * ELEMENT_SIZE
+        target = view(at, classes * inner, Element)
+        for c in range(classes):
+            target[c * inner] = store(tile[c, i])
+
+
+def transpose_squares(source: Any, rows: Any, columns: Any, target: Any) -> None:
+    """A matrix at an address into one at another."""
+    widest_vectors()
+    for i in range(0, rows, LANES):
+        for j in range(0, columns, LANES):
+            transpose(
+                real,
+                source + (i * columns + j) * REAL_SIZE,
+                columns * REAL_SIZE,
+                rows - i,
+                columns - j,
+                target + (j * rows + i) * REAL_SIZE,
+                rows * REAL_SIZE,
+            )
+
+
+def read_transposed(integers: Any, first: Any, tile: Any) -> None:
+    widest_vectors()
+    classes, count = tile.shape
+    at = integers[SLOT] + first * classes * ELEMENT_SIZE
+    if SAME:
+        transpose_all(at, count, classes, place(tile))
+    else:
+        source = view(at, count * classes, Element)
+        numbers = np.empty(count * classes, real)
+        for i in range(count * classes):
+            numbers[i] = load(source[i])
+        transpose_all(place(numbers), count, classes, place(tile))
+        numbers[0] = ZERO  # an address does not keep its array alive
+
+
+def write_transposed(integers: Any, first: Any, tile: Any) -> None:
+    widest_vectors()
+    classes, count = tile.shape
+    at = integers[SLOT] + first * classes * ELEMENT_SIZE
+    if SAME:
+        transpose_all(place(tile), classes, count, at)
+    else:
+        target = view(at, count * classes, Element)
+        numbers = np.empty(count * classes, real)
+        transpose_all(place(tile), classes, count, place(numbers))
+        for i in range(count * classes):
+            target[i] = store(numbers[i])
+
+
+READERS = {
+    "transposed": read_transposed,
+    "adjacent": read_adjacent,
+    "scattered": read_scattered,
+}
+WRITERS = {
+    "transposed": write_transposed,
+    "adjacent": write_adjacent,
+    "scattered": write_scattered,
+}
+
+
+@cache
+def reader(layout: str, slot: int, storage: Storage, number: type) -> Any:
+    """Fills a tile from the tensor whose address is in a slot."""
+    return _bound(READERS[layout], slot, storage, number)
+
+
+@cache
+def writer(layout: str, slot: int, storage: Storage, number: type) -> Any:
+    """Stores a tile into the tensor whose address is in a slot."""
+    return _bound(WRITERS[layout], slot, storage, number)
+
+
+def _bound(text: Any, slot: int, storage: Storage, number: type) -> Any:
+    names: dict[str, Any] = {
+        **globals(),
+        **operations(number),
+        "SLOT": slot,
+        "Element": storage.raw,
+        "ELEMENT_SIZE": storage.size,
+        "SAME": storage.raw is number,
+        "load": storage.load,
+        "store": storage.store,
+        "transpose_all": _transposer(number),
+    }
+    return compiled(rebound(text, names))
+
+
+@cache
+def _transposer(number: type) -> Any:
+    """Transposes any matrix, compiled once for all that read or write tiles."""
+    size = np.dtype(number).itemsize
+    names = {**globals(), **operations(number), "REAL_SIZE": size, "LANES": 64 // size}
+    return compiled(rebound(transpose_squares, names))

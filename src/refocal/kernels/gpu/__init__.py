@@ -1,0 +1,1 @@
+"""NVIDIA GPUs, through Triton. All but `backend` need Triton to be imported."""
