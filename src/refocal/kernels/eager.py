@@ -14,7 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from refocal import formula, links
+from refocal import links
+from refocal.formula.in_torch import bound, for_gamma
 from refocal.problem import (
     Number,
     Problem,
@@ -26,41 +27,6 @@ from refocal.problem import (
     shares,
 )
 from refocal.reduction import Reduction, reduce
-
-OPERATIONS: dict[str, Callable[..., object]] = {
-    "exp": torch.exp,
-    "log1p": torch.log1p,
-    "where": torch.where,
-    "power": torch.pow,
-}
-
-
-# all at import, and not behind a cache: torch.compile cannot look into the copying of functions
-BINDINGS: dict[str, SimpleNamespace] = {
-    modulator: formula.bind(OPERATIONS, modulator)
-    for modulator in ("zero", "one", "two", "power", "exponential")
-}
-
-
-def bound(modulator: str) -> SimpleNamespace:
-    """The formula over torch tensors."""
-    return BINDINGS[modulator]
-
-
-LARGEST_POWER = 100.0
-
-
-def text(gamma: Number, general: str) -> SimpleNamespace:
-    """The binding for this gamma: an exact modulator for 0, 1 and 2, else the ``general`` one.
-
-    Of a power far beyond use the rounding of its base is all that is left: there the exponential
-    one, whose error ends where its result does.
-    """
-    if isinstance(gamma, Tensor):
-        return bound(general)
-    if gamma > LARGEST_POWER:
-        return bound("exponential")
-    return bound(formula.EXACT_MODULATORS.get(gamma, general))
 
 
 def computing_dtype(logits: Tensor) -> torch.dtype:
@@ -91,9 +57,11 @@ def losses(problem: Problem) -> Tensor:
     terms, collect, _ = expand(problem)
     total: Tensor | None = None
     for term in terms:
-        value = text(term.gamma, "exponential").value(term.s, term.x, term.gamma)
+        functions = for_gamma(term.gamma, "exponential")
         if problem.detach_modulator:
-            value = _hold_modulator(value, term)
+            value = _value_of_constant_modulator(functions, term)
+        else:
+            value = functions.value(term.s, term.x, term.gamma)
         total = _add(total, _weigh(term.coefficient, value))
     assert total is not None  # noqa: S101 - every expansion has a term
     return collect(total)
@@ -133,7 +101,7 @@ def _single_pass(problem: Problem, *, gradient: bool) -> tuple[Tensor, Tensor | 
     total: Tensor | None = None
     slopes: Tensor | None = None
     for term in terms:
-        functions = text(term.gamma, "power")
+        functions = for_gamma(term.gamma, "power")
         arguments = (term.s, term.x, term.gamma)
         if not gradient:
             value = functions.value(*arguments)
@@ -309,24 +277,26 @@ def _expand_probabilities(problem: SoftmaxProblem) -> Expansion:
 
 def smooth(y: Tensor, label_smoothing: float, classes: int) -> Tensor:
     """Targets mixed with the uniform distribution over the classes."""
-    return y if label_smoothing == 0 else y * (1 - label_smoothing) + label_smoothing / classes
+    if label_smoothing == 0:
+        return y
+    smoothed: Tensor = bound("zero").smoothed(y, 1 - label_smoothing, label_smoothing / classes)
+    return smoothed
 
 
 def _weigh(coefficient: Number, value: Tensor) -> Tensor:
     """Coefficient * value, where 0 * inf is 0. NaN stays: a NaN logit is never hidden."""
     if not isinstance(coefficient, Tensor):
         return value if coefficient == 1 else value * coefficient
-    return coefficient * torch.where((coefficient == 0) & torch.isinf(value), 0.0, value)
+    weighed: Tensor = bound("zero").weighed(coefficient, value)
+    return weighed
 
 
-def _hold_modulator(value: Tensor, term: Term) -> Tensor:
-    """The same value with the modulator constant under differentiation."""
-    zero = bound("zero").value(term.s, term.x, 0.0)
-    functions = text(term.gamma, "exponential")
+def _value_of_constant_modulator(functions: SimpleNamespace, term: Term) -> Tensor:
+    """The value, with the modulator constant under differentiation."""
     s, x = term.s.detach(), term.x.detach()
     m = functions.modulator(s, torch.log1p(x), functions.complement(s, x), term.gamma)
-    far = zero > formula.FAR
-    return torch.where(far, zero, m * torch.where(far, 0.0, zero))
+    value: Tensor = functions.value_of(functions.cross_entropy(term.s, torch.log1p(term.x)), m)
+    return value
 
 
 def _times(a: Number, b: Number | None) -> Number:
