@@ -23,9 +23,8 @@ from torch import Tensor
 
 from refocal import arguments, gate
 from refocal.formula import FAR, in_torch
-from refocal.kernels.eager import computing_dtype
 from refocal.overrides import overridable
-from refocal.problem import Number, shares
+from refocal.problem import Number, computing_dtype, shares
 from refocal.reduction import kept_positions, reduce, reduction_for
 
 BOOK = in_torch.bound("exponential")

@@ -1,4 +1,4 @@
-"""The torch carrier: every device, every case, and the only one that autograd may look into.
+"""The torch backend: every device, every case, and the only one that autograd may look into.
 
 Two bindings of the same formula: `losses` is differentiable to any order (exponential modulator);
 `evaluate` is a single pass without autograd (power modulator, more accurate) that returns the loss
@@ -16,22 +16,20 @@ from torch import Tensor
 
 from refocal import links
 from refocal.formula.in_torch import bound, for_gamma
+from refocal.kernels import backward
+from refocal.kernels.backward import Keeping
 from refocal.problem import (
     Number,
     Problem,
     SigmoidProblem,
     SoftmaxProblem,
     class_axis_of,
+    computing_dtype,
     has_index_targets,
     is_kept,
     shares,
 )
 from refocal.reduction import Reduction, reduce
-
-
-def computing_dtype(logits: Tensor) -> torch.dtype:
-    """float64 for float64 logits, float32 for all others."""
-    return torch.float64 if logits.dtype == torch.float64 else torch.float32
 
 
 class Term(NamedTuple):
@@ -68,6 +66,8 @@ def losses(problem: Problem) -> Tensor:
 
 
 checks_values = False
+keeping = Keeping(each=True, rounded=False)
+sees_upstream = True
 
 
 def unsupported(problem: Problem) -> str | None:
@@ -78,9 +78,8 @@ def unsupported(problem: Problem) -> str | None:
 def evaluate(
     function: str, problem: Problem, reduction: Reduction, *, gradient: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """The reduced loss and, for float32 and float64 logits, its gradient."""
-    wanted = gradient and problem.logits.dtype in (torch.float32, torch.float64)
-    unreduced, slopes = _single_pass(problem, gradient=wanted)
+    """The reduced loss and, if wanted, its gradient in the computing dtype."""
+    unreduced, slopes = _single_pass(problem, gradient=gradient)
     if slopes is not None and reduction.kind == "mean":
         slopes = slopes / reduction.denominator
     return reduce(unreduced, reduction, problem.logits.dtype), slopes
@@ -93,6 +92,25 @@ def gradient(problem: Problem, factor: Tensor) -> Tensor:
     if isinstance(problem, SoftmaxProblem) and factor.dim():
         factor = factor.unsqueeze(class_axis_of(problem))
     return (slopes * factor).to(problem.logits.dtype)
+
+
+def pulled_back(
+    problem: Problem,
+    reduction: Reduction,
+    kept: Tensor | None,
+    upstream: Tensor,
+    *,
+    in_place: bool,
+) -> Tensor:
+    """The gradient of the reduced loss times ``upstream``."""
+    return backward.pulled_back(problem, reduction, kept, upstream, gradient)
+
+
+def differentiable_gradient(problem: Problem, reduction: Reduction, upstream: Tensor) -> Tensor:
+    """The gradient of the reduced loss times ``upstream``, for another derivative."""
+    loss = reduce(losses(problem), reduction, problem.logits.dtype)
+    (slopes,) = torch.autograd.grad(loss, problem.logits, upstream, create_graph=True)
+    return slopes
 
 
 def _single_pass(problem: Problem, *, gradient: bool) -> tuple[Tensor, Tensor | None]:

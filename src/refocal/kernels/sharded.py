@@ -19,9 +19,8 @@ from torch.autograd.function import once_differentiable
 
 from refocal import arguments
 from refocal.formula import in_torch
-from refocal.kernels import eager
 from refocal.kernels.packing import tensors_of
-from refocal.problem import SoftmaxProblem, class_axis_of, is_kept
+from refocal.problem import SoftmaxProblem, class_axis_of, computing_dtype, is_kept
 from refocal.reduction import Reduction, reduce
 
 
@@ -81,7 +80,7 @@ class ShardedSoftmax(torch.autograd.Function):
         first: int,
     ) -> Tensor:
         axis = class_axis_of(problem)
-        dtype = eager.computing_dtype(logits)
+        dtype = computing_dtype(logits)
         book = in_torch.for_dtype(dtype)
         kept = is_kept(problem.targets, problem.ignore_index)
         index = torch.where(kept, problem.targets, 0).long()

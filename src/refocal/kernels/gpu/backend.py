@@ -1,4 +1,4 @@
-"""The Triton carrier: launches on CUDA and ROCm, or on CPU tensors in Triton's interpreter.
+"""The Triton backend: launches on CUDA and ROCm, or on CPU tensors in Triton's interpreter.
 
 Nothing here reads a value of a device tensor: what depends on values is decided inside the kernels.
 Launch configurations are fixed, so that a call never pauses to tune, and a result never depends on
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from refocal.arguments import LARGEST_GAMMA
 from refocal.formula import modulator_for
+from refocal.kernels.backward import Keeping
 from refocal.problem import (
     Number,
     Problem,
@@ -30,6 +31,9 @@ from refocal.problem import (
 from refocal.reduction import Reduction
 
 checks_values = False
+# what is scaled takes as long to move as to compute
+keeping = Keeping(each=False, rounded=True)
+sees_upstream = False
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -137,15 +141,12 @@ def unsupported(problem: Problem) -> str | None:
 def evaluate(
     function: str, problem: Problem, reduction: Reduction, *, gradient: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """The reduced loss and, for the sum or mean of float32 or bfloat16 logits, its gradient.
-
-    That gradient is complete but for upstream, which is usually 1. "none" and float16 compute it in
-    backward, where upstream is known and only one rounding is left.
-    """
+    """The reduced loss and, if wanted, its gradient: complete but for upstream, usually 1."""
     problem = present(problem)
     logits = problem.logits
-    now = gradient and reduction.kind != "none" and logits.dtype != torch.float16
-    gradients = torch.empty_like(logits, memory_format=torch.contiguous_format) if now else None
+    gradients = None
+    if gradient:
+        gradients = torch.empty_like(logits, memory_format=torch.contiguous_format)
     if reduction.kind == "none":
         losses = torch.empty(loss_shape(problem), dtype=logits.dtype, device=logits.device)
         launch(problem, 1.0, losses, gradients, "none")
