@@ -21,7 +21,7 @@ from refocal.kernels.cpu import backend as cpu
 
 SIGMOID, SOFTMAX = "sigmoid", "softmax"
 
-# by plain torch unless an implementation is named: "auto" may pick a carrier that compiles first
+# by plain torch unless an implementation is named: "auto" may pick a backend that compiles first
 sigmoid_focal_loss = partial(refocal.sigmoid_focal_loss, impl="eager")
 softmax_focal_loss = partial(refocal.softmax_focal_loss, impl="eager")
 FUNCTIONS = {SIGMOID: sigmoid_focal_loss, SOFTMAX: softmax_focal_loss}

@@ -15,7 +15,7 @@ from trust.reference import margin, value_and_slope
 import oracle
 from cases import IMPLEMENTATIONS, eps, smallest_normal, wide
 
-CARRIERS = [name for name in ("eager", "cpu") if name in IMPLEMENTATIONS]
+BACKENDS = [name for name in ("eager", "cpu") if name in IMPLEMENTATIONS]
 STRIDE = 4096
 
 
@@ -26,7 +26,7 @@ def one_of_each_stratum() -> Tensor:
 
 
 @pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
-@pytest.mark.parametrize("implementation", CARRIERS)
+@pytest.mark.parametrize("implementation", BACKENDS)
 def test_value_and_slope_of_every_stratum(implementation: str, gamma: float) -> None:
     logits = one_of_each_stratum()
     k = float(np.max(IMPLEMENTATIONS[implementation](wide(gamma), wide(0))))

@@ -32,7 +32,7 @@ def report(monkeypatch):
     return gpu_check.examine(torch.device("cpu"), "eager", SMALL)
 
 
-def test_a_right_carrier_passes_every_check(report, tmp_path):
+def test_a_right_backend_passes_every_check(report, tmp_path):
     assert report["checks"]
     assert all(row["passed"] for row in report["checks"])
     text = gpu_check.table(report)
@@ -45,7 +45,7 @@ def test_a_right_carrier_passes_every_check(report, tmp_path):
 
 
 @pytest.mark.parametrize("wrong", [lambda loss: loss * 1.001, lambda loss: loss * float("nan")])
-def test_a_wrong_carrier_fails(wrong, monkeypatch):
+def test_a_wrong_backend_fails(wrong, monkeypatch):
     def loss(logits, targets, *, impl, **keywords):
         right = losses.sigmoid_focal_loss(logits, targets, impl=impl, **keywords)
         return right if logits.dtype == torch.float64 else wrong(right)

@@ -33,6 +33,7 @@ from launches import (
 )
 
 from refocal.kernels import eager
+from refocal.kernels.backward import keeps
 from refocal.kernels.gpu import backend as gpu
 from refocal.kernels.gpu import operations
 from refocal.problem import loss_shape
@@ -219,7 +220,8 @@ def calls(problem, kind, normalizer="elements"):
 
     with recorded() as launches, Watch():
         reduction = reduction_for(problem, kind, normalizer, gpu.count)
-        loss, kept = gpu.evaluate("test", problem, reduction, gradient=True)
+        keep = keeps(gpu.keeping, problem.logits.dtype, kind)
+        loss, kept = gpu.evaluate("test", problem, reduction, gradient=keep)
         forward = [one.kernel.__name__ for one in launches], list(operations)
         launches.clear()
         operations.clear()
@@ -464,7 +466,8 @@ def test_no_launch_reads_a_value(link, keyword, value, kind, dtype):
     for normalizer in normalizers:
         with recorded() as launches, StaysOnTheDevice():
             reduction = reduction_for(case, kind, normalizer)
-            loss, kept = gpu.evaluate("test", case, reduction, gradient=True)
+            keep = keeps(gpu.keeping, dtype, kind)
+            loss, kept = gpu.evaluate("test", case, reduction, gradient=keep)
             slope = gpu.gradient(case, torch.empty_like(loss, dtype=torch.float32))
             if kept is not None:
                 gpu.pulled_back(case, reduction, kept, loss, in_place=True)

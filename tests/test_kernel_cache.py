@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("numba")
 
-# Gradients of both carriers for "0" (attached) and "1" (detached modulator), in the order given.
+# Gradients of both backends for "0" (attached) and "1" (detached modulator), in the order given.
 SCRIPT = """
 import sys, torch
 from torch.testing import assert_close

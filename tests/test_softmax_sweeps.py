@@ -12,8 +12,8 @@ from cases import FULL_DTYPES, SOFTMAX, assert_matches, assert_within, eps, numb
 from refocal import softmax_focal_loss
 from refocal.kernels.cpu import backend as cpu
 
-CARRIERS = ["eager", *(["cpu"] if cpu.NUMBA_IS_INSTALLED else [])]
-every_carrier = pytest.mark.parametrize("implementation", CARRIERS)
+BACKENDS = ["eager", *(["cpu"] if cpu.NUMBA_IS_INSTALLED else [])]
+every_backend = pytest.mark.parametrize("implementation", BACKENDS)
 every_dtype = pytest.mark.parametrize("dtype", FULL_DTYPES, ids=str)
 # an exact modulator, and one that takes an exponential
 GAMMAS = {torch.float32: (2.0, 0.5), torch.float64: (1.5,)}
@@ -28,7 +28,7 @@ def sweep(implementation: str, z: Tensor, targets: Tensor, **keywords: object) -
         )
 
 
-@every_carrier
+@every_backend
 @every_dtype
 def test_gaps(implementation: str, dtype: torch.dtype) -> None:
     """The true class ahead of the best rival, or behind it, by 1e-8 to 316."""
@@ -41,7 +41,7 @@ def test_gaps(implementation: str, dtype: torch.dtype) -> None:
         sweep(implementation, (z + shift).to(dtype), targets)
 
 
-@every_carrier
+@every_backend
 @every_dtype
 def test_ties(implementation: str, dtype: torch.dtype) -> None:
     """1 to 16 classes share the top, the true class among them or below by a gap."""
@@ -56,7 +56,7 @@ def test_ties(implementation: str, dtype: torch.dtype) -> None:
     sweep(implementation, torch.stack(rows).to(dtype), torch.tensor(targets))
 
 
-@every_carrier
+@every_backend
 @every_dtype
 def test_rivals_at_minus_infinity(implementation: str, dtype: torch.dtype) -> None:
     """Any number of masked rivals: the loss and gradient of the classes that are left."""
@@ -81,7 +81,7 @@ def test_rivals_at_minus_infinity(implementation: str, dtype: torch.dtype) -> No
     assert leaf.grad[masked].eq(0).all()
 
 
-@every_carrier
+@every_backend
 @every_dtype
 @pytest.mark.parametrize("classes", MANY)
 def test_from_two_classes_to_100_000(implementation: str, dtype: torch.dtype, classes: int) -> None:
@@ -112,7 +112,7 @@ def test_blocks_as_large_as_they_become(classes: int, positions: int) -> None:
     )
 
 
-@every_carrier
+@every_backend
 @every_dtype
 @pytest.mark.parametrize("classes", [2, 1000, 100_000])
 def test_equal_logits_have_an_answer_in_closed_form(
@@ -133,7 +133,7 @@ def test_equal_logits_have_an_answer_in_closed_form(
     assert abs(numbers(z.grad).sum()) < allowed * 6 * abs(slope)
 
 
-@every_carrier
+@every_backend
 @pytest.mark.parametrize("classes", [17, 5000])
 def test_probabilities_over_gaps_and_masks(implementation: str, classes: int) -> None:
     """Targets that are spread over a few classes, some of which no logit can reach."""

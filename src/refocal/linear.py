@@ -351,7 +351,7 @@ def _run(factors: Factors, problem: SoftmaxProblem, reduction: Reduction, rows: 
 def _differentiable(
     factors: Factors, problem: SoftmaxProblem, reduction: Reduction, rows: int, *, hold: bool
 ) -> Tensor:
-    """The loss by the autodiff-safe text. What a chunk computed is held, or computed again."""
+    """The loss by differentiable expressions. What a chunk computed is held, or computed again."""
     everything = (factors.to(problem.logits.dtype), problem)
     skeleton, tensors = without_tensors(everything), tensors_of(everything)
 

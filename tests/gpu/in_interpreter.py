@@ -2,7 +2,7 @@
 
 Run by tests/test_gpu_interpreter.py in a process of its own: ``TRITON_INTERPRET=1`` must be set
 before Triton is imported. The interpreter takes milliseconds per program whatever its size, so
-there are few programs, and every case is one call of the carrier.
+there are few programs, and every case is one call of the backend.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ SIGMOID = {
 
 
 def compare(function, logits, targets, keywords, upstream=None):
-    """Loss and gradient of both carriers, whose inputs are the same numbers."""
+    """Loss and gradient of both backends, whose inputs are the same numbers."""
     results = []
     for impl in ("gpu", "eager"):
         z = logits.clone().requires_grad_()
@@ -305,7 +305,7 @@ def test_softmax_shapes(shape, dtype, targets, looped, monkeypatch):
 @pytest.mark.parametrize("looped", [False, True])
 @pytest.mark.parametrize("soft", [False, True])
 def test_softmax_edges(soft, looped, monkeypatch):
-    """Masked, infinite, NaN and ignored rows as the eager carrier has them."""
+    """Masked, infinite, NaN and ignored rows as the eager backend has them."""
     if looped:
         monkeypatch.setattr(gpu, "LARGEST_ROW", {"index": 0, "classes": 0})
     inf, nan, big = float("inf"), float("nan"), 3.4028235e38

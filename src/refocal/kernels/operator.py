@@ -1,10 +1,10 @@
 """The CPU kernel inside compiled code, as operators that the compiler does not look into.
 
-Inductor's C++ of the differentiable text took 2 to 5 times as long as the Numba kernel
-(benchmarks/results/compiled.csv), so under torch.compile on the CPU the text gives way
+Inductor's C++ of the differentiable expressions took 2 to 5 times as long as the Numba kernel
+(benchmarks/results/compiled.csv), so under torch.compile on the CPU they give way
 to the operators below. Under torch.export, which must not depend on Numba, and under torch.func,
 whose transforms differentiate and batch plain operations better than any rule, it does not. On
-other devices Inductor fuses the text with its neighbours.
+other devices Inductor fuses the expressions with their neighbours.
 
 An operator takes tensors and numbers, so a problem travels as the list of its tensors, the list of
 its numbers, and a word that tells which of its values were which.

@@ -26,11 +26,6 @@ from refocal.kernels.cpu.launch import (
 from refocal.kernels.cpu.pages import fresh_like
 from refocal.problem import Number, SigmoidProblem
 
-# RESULT_IS_DOUBLE, RESULT, RESULT_FACTOR; LOGITS to IGNORED; GAMMA_POSITIVE to ALPHA_NEGATIVE
-LAYOUT = "qqd" + "qqqqqqq" + "rrrrrrr"
-# per parameter that is read per element: an address or 0, a stride or the number, two strides
-ARRAY_LAYOUT, NUMBER_LAYOUT, SIZES_LAYOUT = "qqqq", "qrqq", "qq"
-
 
 class Features(NamedTuple):
     """What the choice of a kernel depends on.
@@ -120,7 +115,7 @@ def run(
     )
     block = frame.BLOCK
     if table:
-        layout, block = packer(LAYOUT + table.layout, double), frame.BLOCK_OF_ARRAYS
+        layout, block = packer(frame.SIGMOID_LAYOUT + table.layout, double), frame.BLOCK_OF_ARRAYS
         values += table.values
     slots = launch(kernel, layout, values, -(-elements // block), elements)
     if slots[frame.REJECTED] and smoothing == 0 and targets.dtype.is_floating_point:
@@ -151,7 +146,7 @@ def _plan(features: Features) -> Plan:
     return Plan(
         _kernel(features, soft=smoothing != 0),
         (gamma, gamma, 1 - smoothing, smoothing / 2, *alpha),
-        packer(LAYOUT, features.logits == torch.float64),
+        packer(frame.SIGMOID_LAYOUT, features.logits == torch.float64),
     )
 
 
@@ -216,13 +211,13 @@ def _table(parameters: tuple[Number, ...], logits: Tensor) -> Table:
     layout, position = "", 0
     for one in parameters:
         if isinstance(one, Tensor):
-            layout += ARRAY_LAYOUT
+            layout += frame.ARRAY_LAYOUT
             values += [address(tensors[position]), *(strides[position] for _, strides in axes)]
             position += 1
         else:
-            layout += NUMBER_LAYOUT
+            layout += frame.NUMBER_LAYOUT
             values += [0, representable(one, double=double), 0, 0]
-    return Table(layout + SIZES_LAYOUT, (*values, axes[1][0], axes[2][0]), tensors)
+    return Table(layout + frame.SIZES_LAYOUT, (*values, axes[1][0], axes[2][0]), tensors)
 
 
 def _common_axes(

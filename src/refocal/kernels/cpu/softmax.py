@@ -24,9 +24,6 @@ from refocal.kernels.cpu.launch import (
 from refocal.kernels.cpu.pages import fresh_like
 from refocal.problem import Number, SoftmaxProblem, class_axis_of, has_index_targets, loss_shape
 
-# RESULT_IS_DOUBLE, RESULT, RESULT_FACTOR; LOGITS to IGNORED; GAMMA_POSITIVE to SPREAD_SHARE; from
-# CLASSES on
-LAYOUT = "qqd" + "qqqqqqq" + "rrrrr" + "qqqqqqqq"
 # Up to this many classes a vector over positions is worth the transposing.
 FEW_CLASSES = 64
 # Numbers in the buffer of a group, so that it stays in the L1 cache.
@@ -125,7 +122,9 @@ def run(
         problem.detach_modulator,
         gradient,
     )
-    slots = launch(_kernel(features), packer(LAYOUT, double), values, blocks, logits.numel())
+    slots = launch(
+        _kernel(features), packer(frame.SOFTMAX_LAYOUT, double), values, blocks, logits.numel()
+    )
     return total if losses is None else losses, slopes, bool(slots[frame.REJECTED])
 
 

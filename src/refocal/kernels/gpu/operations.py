@@ -6,7 +6,7 @@ interpreter takes plain functions. Which of the two runs is decided by the envir
 
 The operations are built from what a GPU has as instructions: 2**x, fused multiply-add, a
 reciprocal square root. The sigmoid kernels go one step further: `Margin` below orders the
-arithmetic by the larger side of the logit, which the text cannot know.
+arithmetic by the larger side of the logit, which the book cannot know.
 docs/decisions/0003-lean-triton-arithmetic.md says what that saves, and
 tests/gpu/in_interpreter.py holds both to the formula's tolerance.
 """
@@ -90,8 +90,8 @@ def kernel(*unspecialised: str) -> Callable[[Any], Any]:
     """A kernel. It is not compiled anew for other values of the ``unspecialised`` arguments."""
 
     def wrap(function: Any) -> Any:
-        text = function if INTERPRETED else with_literals(function)
-        return triton.jit(text, do_not_specialize=list(unspecialised))
+        source = function if INTERPRETED else with_literals(function)
+        return triton.jit(source, do_not_specialize=list(unspecialised))
 
     return wrap
 

@@ -72,7 +72,7 @@ def real_type(kernel: Kernel) -> type:
 
 
 def common_names(kernel: Kernel) -> dict[str, Any]:
-    """What the texts of a kernel find under the names they use."""
+    """What the functions of a kernel find under the names they use."""
     number = real_type(kernel)
     logits, targets = STORAGE[kernel.logits], STORAGE[kernel.targets]
     names: dict[str, Any] = {

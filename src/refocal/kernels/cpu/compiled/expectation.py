@@ -289,7 +289,7 @@ def gamma_of_each(gamma: Any, gammas: Any, c: Any, i: Any) -> Any:
     return gammas[c, i]
 
 
-def kernel_text(base: Any, one: Any) -> Any:
+def kernel_of_groups(base: Any, one: Any) -> Any:
     """One group of positions; the sum of their losses."""
     integers = view(base, COUNTERS, np.int64)
     classes = integers[CLASSES]
@@ -336,8 +336,8 @@ def address(kernel: ExpectationKernel) -> int:
         **limits,
     }
 
-    def bind(name: str, text: Any) -> None:
-        names[name] = compiled(rebound(text, names))
+    def bind(name: str, function: Any) -> None:
+        names[name] = compiled(rebound(function, names))
 
     if targets.floating:
         names["read_targets"] = reader(layout, TARGETS, targets, number)
@@ -353,4 +353,6 @@ def address(kernel: ExpectationKernel) -> int:
     bind("gamma_of", gamma_of_each if kernel.gammas else gamma_of_all)
     bind("expectation_of", expectation)
     bind("gradient_of", gradient)
-    return pool.kernel_address(rebound(kernel_text, names), pool.name_of("expectation", kernel))
+    return pool.kernel_address(
+        rebound(kernel_of_groups, names), pool.name_of("expectation", kernel)
+    )

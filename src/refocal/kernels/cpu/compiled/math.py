@@ -1,12 +1,12 @@
 """Numba's side of the shared formula: exp and log1p that LLVM vectorises, and exact conversions.
 
-Everything here is written twice over by binding, never by copying: one text of `exp` and `log1p`
+Everything here is written twice over by binding, never by copying: one `exp` and one `log1p`
 over named constants, bound to float32 and to float64.
 
 A few rules keep results the same to the last bit on every machine, for every vector width and in
 the scalar remainder of every loop:
 
-* No fast-math flags. A multiply and an add are fused only where the text says `fma`, so the
+* No fast-math flags. A multiply and an add are fused only where `fma` is written, so the
   compensated modulator keeps its error terms and NaN in gives NaN out.
 * One exception, `add_in_any_order`, for the sum of losses within a block: the loss of a batch may
   differ in its last bit between machines of different vector width, its gradient may not.
@@ -297,11 +297,11 @@ def unordered(key: Any) -> Any:
 def _horner(real: type, coefficients: tuple[float, ...]) -> Callable[[Any], Any]:
     """A polynomial, highest power first, written out: one line of source with literal names."""
     names = {f"c{i}": real(value) for i, value in enumerate(coefficients)}
-    text = "c0"
+    nested = "c0"
     for i in range(1, len(coefficients)):
-        text = f"fma(x, {text}, c{i})"
+        nested = f"fma(x, {nested}, c{i})"
     namespace: dict[str, Any] = {**names, "fma": fma}
-    exec(f"def polynomial(x):\n    return {text}\n", namespace)
+    exec(f"def polynomial(x):\n    return {nested}\n", namespace)
     polynomial: Callable[[Any], Any] = inlined(namespace["polynomial"])
     return polynomial
 
@@ -346,7 +346,7 @@ def alone(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def rebound(function: Callable[..., Any], names: dict[str, Any]) -> Any:
-    """The same text over other globals."""
+    """The same code over other globals."""
     copy = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__)
     copy.__module__ = function.__module__
     copy.__qualname__ = function.__qualname__

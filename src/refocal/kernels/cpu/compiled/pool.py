@@ -165,21 +165,21 @@ def fingerprint() -> str:
 _functions: list[Any] = []  # they must live as long as their addresses: as the process
 
 
-def address_of(text: Callable[..., Any], signature: Any, name: str) -> int:
-    """Address of a text as a C function, compiled or from the cache on disk under this name."""
-    text.__qualname__ = f"{name}-{fingerprint()}"
+def address_of(function: Callable[..., Any], signature: Any, name: str) -> int:
+    """Returns the address of a function in C, compiled or from the disk cache under this name."""
+    function.__qualname__ = f"{name}-{fingerprint()}"
     try:
-        function = cfunc(signature, cache=True, error_model="numpy")(text)
+        compiled = cfunc(signature, cache=True, error_model="numpy")(function)
     except Exception:
         # nowhere to write, a full disk, a truncated file: compiling again is slower, not wrong
-        function = cfunc(signature, error_model="numpy")(text)
-    _functions.append(function)
-    return int(function.address)
+        compiled = cfunc(signature, error_model="numpy")(function)
+    _functions.append(compiled)
+    return int(compiled.address)
 
 
-def kernel_address(text: Callable[..., Any], name: str) -> int:
-    """Address of a kernel; ``name`` tells it from all others with the same text."""
-    return address_of(text, KERNEL, name)
+def kernel_address(function: Callable[..., Any], name: str) -> int:
+    """Returns the address of a kernel; ``name`` tells it from all others of the same code."""
+    return address_of(function, KERNEL, name)
 
 
 @cache

@@ -64,7 +64,7 @@ class SigmoidKernel(NamedTuple):
 
 
 # ---------------------------------------------------------------------------------------------
-# the text: scalar code over names that `address` binds
+# scalar code over names that `address` binds
 
 unbound: Any = None
 real = integer = where = exp = log1p = value = value_and_slope = unbound
@@ -232,8 +232,8 @@ def hard_loop(
         if GRADIENT:
             loss, slope = value_and_slope(s, x, log1p_x, gamma)
             each = pick(factor, arrays[5], i)
-            # the signs are arranged so that, with plain numbers, one choice outside of the text of
-            # the formula is all that is left in the loop
+            # the signs are arranged so that, with plain numbers, one choice outside of
+            # the book is all that is left in the loop
             descent = where(positive, -(coefficient_p * each), coefficient_n * each)
             gradient[i] = store(descent * -slope)
         else:
@@ -386,7 +386,7 @@ def parameters_of_tile(arrays: Any, offset: Any, size: Any) -> Any:
     )
 
 
-def kernel_text(base: Any, one: Any) -> Any:
+def kernel_of_blocks(base: Any, one: Any) -> Any:
     """One block; its sum, or UNDONE if some target was not what the loop is for."""
     integers = view(base, COUNTERS, np.int64)
     start = one * BLOCK
@@ -453,8 +453,8 @@ def address(kernel: SigmoidKernel) -> int:
         **target_limits(kernel.targets),
     }
 
-    def bind(name: str, text: Any, wrap: Any = inlined) -> None:
-        names[name] = wrap(rebound(text, names))
+    def bind(name: str, function: Any, wrap: Any = inlined) -> None:
+        names[name] = wrap(rebound(function, names))
 
     bind("number_at", pool.number_at)
     names["weigh"] = names["weighed"]
@@ -473,7 +473,7 @@ def address(kernel: SigmoidKernel) -> int:
     bind("fill", fill_stages, compiled)
     bind("fetch_later", fetch_later_tile, compiled)
     bind("loop", soft_loop if kernel.soft else hard_loop, compiled)
-    return pool.kernel_address(rebound(kernel_text, names), pool.name_of("sigmoid", kernel))
+    return pool.kernel_address(rebound(kernel_of_blocks, names), pool.name_of("sigmoid", kernel))
 
 
 @cache
@@ -482,5 +482,5 @@ def parameter_reader(number: type, general: bool) -> Any:
     names = {**globals(), **operations(number), "REAL_SIZE": np.dtype(number).itemsize}
     names["number_at"] = inlined(rebound(pool.number_at, names))
     names["gather"] = compiled(rebound(gather, names))
-    text = gathered_parameters if general else no_parameters
-    return compiled(rebound(text, names))
+    reader = gathered_parameters if general else no_parameters
+    return compiled(rebound(reader, names))

@@ -56,7 +56,7 @@ class SoftmaxKernel(NamedTuple):
 
 
 # ---------------------------------------------------------------------------------------------
-# the text: scalar code over names that `address` binds
+# scalar code over names that `address` binds
 
 unbound: Any = None
 real = integer = term = weighed = ordered = unordered = finite = against = group_of = unbound
@@ -440,8 +440,8 @@ def address(kernel: SoftmaxKernel) -> int:
         **common_names(kernel),
     }
 
-    def bind(name: str, text: Any) -> None:
-        names[name] = compiled(rebound(text, names))
+    def bind(name: str, function: Any) -> None:
+        names[name] = compiled(rebound(function, names))
 
     bind("describe", describe_positions)
     bind("margins_of", margins)
@@ -450,11 +450,11 @@ def address(kernel: SoftmaxKernel) -> int:
         bind("fetch", fetch_row)
         bind("advance", advance_rows)
         bind("leave", leave_row)
-        text = kernel_of_rows
+        kernel_function = kernel_of_rows
     else:
         bind("exponentials_of", exponentials_of_tile)
         bind("scale_of", scale_tile)
         names["read_tile"] = reader(kernel.layout, LOGITS, logits, number)
         names["write_tile"] = writer(kernel.layout, GRADIENTS, logits, number)
-        text = kernel_of_tile
-    return pool.kernel_address(rebound(text, names), pool.name_of("softmax", kernel))
+        kernel_function = kernel_of_tile
+    return pool.kernel_address(rebound(kernel_function, names), pool.name_of("softmax", kernel))

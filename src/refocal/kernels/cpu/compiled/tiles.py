@@ -141,7 +141,7 @@ def writer(layout: str, slot: int, storage: Storage, number: type) -> Any:
     return _bound(WRITERS[layout], slot, storage, number)
 
 
-def _bound(text: Any, slot: int, storage: Storage, number: type) -> Any:
+def _bound(function: Any, slot: int, storage: Storage, number: type) -> Any:
     names: dict[str, Any] = {
         **globals(),
         **operations(number),
@@ -153,7 +153,7 @@ def _bound(text: Any, slot: int, storage: Storage, number: type) -> Any:
         "store": storage.store,
         "transpose_all": _transposer(number),
     }
-    return compiled(rebound(text, names))
+    return compiled(rebound(function, names))
 
 
 @cache
