@@ -8,7 +8,7 @@ setting is compiled once per process, in about a second, so small tables stay wi
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,10 +28,18 @@ def is_available() -> bool:
     return bool(numba.__version__)
 
 
-# Names that `_loop` supplies.
-unbound: Any = None
-decay = log1p = where = probability = complement = cross_entropy = unbound
-modulator = slope_of = detached_slope_of = second_derivative = widest_vectors = unbound
+if TYPE_CHECKING:  # bound by `_loop`
+    from refocal.formula.focal import (
+        complement,
+        cross_entropy,
+        detached_slope_of,
+        modulator,
+        probability,
+        slope_of,
+    )
+    from refocal.formula.hessian import hessian_bound as second_derivative
+    from refocal.formula.margin import decay
+    from refocal.kernels.cpu.compiled.math import log1p, where, widest_vectors
 LEAST: Any = 0.0
 
 

@@ -51,7 +51,7 @@ class Expansion(NamedTuple):
 
 
 def losses(problem: Problem) -> Tensor:
-    """Unreduced weighted loss in the computing dtype, by the expressions that are safe to differentiate."""
+    """Unreduced weighted loss in the computing dtype, safe to differentiate to any order."""
     terms, collect, _ = expand(problem)
     total: Tensor | None = None
     for term in terms:

@@ -36,8 +36,7 @@ class Kernel(Protocol):
     def gradient(self) -> bool: ...
 
 
-# names that `common_names` binds
-unbound: Any = None
+# what `common_names` binds
 ADJACENT = False
 
 INNER_SIZE, GROUP, COUNT = frame.INNER_SIZE, frame.GROUP, frame.COUNT

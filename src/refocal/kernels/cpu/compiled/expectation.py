@@ -10,7 +10,7 @@ A block is a tile (see `tiles`), and every vector runs over positions.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -46,18 +46,26 @@ class ExpectationKernel(NamedTuple):
 
 
 # names that `address` binds
-unbound: Any = None
-real = term = weighed = smoothed = value = value_and_slope = unbound
-store = Logit = Target = number_at = reject = finite = against = group_of = gamma_of = unbound
-prepare = coefficients_of = unbound
-read_tile = read_targets = read_gammas = gammas_of = write_tile = accumulated = unbound
-two_largest = exponentials_of = expectation_of = gradient_of = unbound
-ZERO: Any = 0.0
-ONE: Any = 1.0
-LARGEST: Any = 0.0
-INFINITY: Any = 0.0
-LEAST_TARGET: Any = 0.0
-MOST_TARGET: Any = 1.0
+if TYPE_CHECKING:  # bound over a computing dtype
+    from refocal.formula.focal import value, value_and_slope
+    from refocal.formula.margin import against, finite, smoothed, term, weighed
+    from refocal.formula.plain import INFINITY, LARGEST, ONE, ZERO
+    from refocal.kernels.cpu.compiled.bound import (
+        LEAST_TARGET,
+        MOST_TARGET,
+        Logit,
+        Target,
+        read_gammas,
+        read_targets,
+        read_tile,
+        real,
+        store,
+        write_tile,
+    )
+    from refocal.kernels.cpu.compiled.common import accumulated, group_of
+    from refocal.kernels.cpu.compiled.math import where
+    from refocal.kernels.cpu.compiled.pool import number_at, reject
+
 LOGIT_SIZE = TARGET_SIZE = REAL_SIZE = 0
 GRADIENT = GAMMAS_GIVEN = False
 
@@ -111,7 +119,10 @@ def targets_by_probability(integers: Any, first: Any, y: Any, known: Any) -> Any
     return rejected
 
 
-def coefficients(integers: Any, first: Any, z: Any, y: Any, known: Any) -> Any:
+prepare = targets_by_index  # or the other
+
+
+def coefficients_of(integers: Any, first: Any, z: Any, y: Any, known: Any) -> Any:
     """Turns targets into what the loss of each class is multiplied by.
 
     Positions that count for nothing get zeros for logits: padding may hold anything.
@@ -138,7 +149,7 @@ def coefficients(integers: Any, first: Any, z: Any, y: Any, known: Any) -> Any:
     return rejected
 
 
-def two_largest_logits(z: Any, known: Any, top: Any) -> None:
+def two_largest(z: Any, known: Any, top: Any) -> None:
     """The largest logit of each position, which class it is, and the largest of the others."""
     widest_vectors()
     classes, count = z.shape
@@ -157,7 +168,7 @@ def two_largest_logits(z: Any, known: Any, top: Any) -> None:
             top[i] = where(wins, number, top[i])
 
 
-def exponentials(z: Any, e: Any, known: Any, top: Any) -> None:
+def exponentials_of(z: Any, e: Any, known: Any, top: Any) -> None:
     """exp(z - largest) of every class; their sums without and with the top class' own, and the sum
     over the top class' rivals relative to the largest of them.
     """
@@ -191,7 +202,7 @@ def exponentials(z: Any, e: Any, known: Any, top: Any) -> None:
         known[REST_OF_TOP, i] += known[OTHER_LOST, i]
 
 
-def expectation(
+def expectation_of(
     integers: Any, z: Any, y: Any, e: Any, gammas: Any, shares: Any, known: Any, top: Any
 ) -> None:
     """Sums the classes' losses per position; leaves each class' slope where its coefficient was,
@@ -243,7 +254,7 @@ def expectation(
         known[SHARES, i] += where(abs(known[SHARES, i]) > LARGEST, ZERO, known[OTHER_LOST, i])
 
 
-def gradient(
+def gradient_of(
     integers: Any, first: Any, z: Any, y: Any, e: Any, shares: Any, known: Any, top: Any
 ) -> None:
     """``slope_k - sum over c != k of slope_c r_k`` of class c, in place of the slopes."""
@@ -263,7 +274,7 @@ def gradient(
             y[c, i] = step * known[WEIGHTS, i]
 
 
-def fill_gammas(integers: Any, first: Any, gammas: Any) -> None:
+def gammas_of(integers: Any, first: Any, gammas: Any) -> None:
     """A gamma for every class of every position."""
     classes, count = gammas.shape
     mode = integers[GAMMA_BY_CLASS]
@@ -287,6 +298,9 @@ def gamma_of_all(gamma: Any, gammas: Any, c: Any, i: Any) -> Any:
 
 def gamma_of_each(gamma: Any, gammas: Any, c: Any, i: Any) -> Any:
     return gammas[c, i]
+
+
+gamma_of = gamma_of_all  # or the other
 
 
 def kernel_of_groups(base: Any, one: Any) -> Any:
@@ -343,16 +357,16 @@ def address(kernel: ExpectationKernel) -> int:
         names["read_targets"] = reader(layout, TARGETS, targets, number)
     if kernel.gammas:
         names["read_gammas"] = reader(layout, GAMMAS, STORAGE[np.dtype(number).name], number)
-        bind("gammas_of", fill_gammas)
+        bind("gammas_of", gammas_of)
     names["read_tile"] = reader(layout, LOGITS, logits, number)
     names["write_tile"] = writer(layout, GRADIENTS, logits, number)
     bind("prepare", targets_by_probability if targets.floating else targets_by_index)
-    bind("coefficients_of", coefficients)
-    bind("two_largest", two_largest_logits)
-    bind("exponentials_of", exponentials)
+    bind("coefficients_of", coefficients_of)
+    bind("two_largest", two_largest)
+    bind("exponentials_of", exponentials_of)
     bind("gamma_of", gamma_of_each if kernel.gammas else gamma_of_all)
-    bind("expectation_of", expectation)
-    bind("gradient_of", gradient)
+    bind("expectation_of", expectation_of)
+    bind("gradient_of", gradient_of)
     return pool.kernel_address(
         rebound(kernel_of_groups, names), pool.name_of("expectation", kernel)
     )

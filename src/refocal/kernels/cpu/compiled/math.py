@@ -21,7 +21,7 @@ import types
 import uuid
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from llvmlite import ir
@@ -229,12 +229,28 @@ def _constants(real: type) -> dict[str, Any]:
     }
 
 
-# Names that `bind` supplies: the constants above, and these.
-unbound: Any = None
-real = integer = exp_polynomial = log1p_polynomial = unbound
-ONE = LOG2_E = ROUNDER = LIFTED_ROUNDER = LN2_HIGH = LN2_LOW = LOWEST = LEAST = ZERO = 0.0
-UNLIFT = 0.0
-MANTISSA = EXPONENT_BIAS = FRACTION = SIGN_SHIFT = LOWEST_BITS = 0
+# What `operations` binds over a computing dtype: types, polynomials, and `_constants`.
+if TYPE_CHECKING:
+    from refocal.formula.plain import ONE, ZERO
+    from refocal.kernels.cpu.compiled.bound import (
+        EXPONENT_BIAS,
+        FRACTION,
+        LEAST,
+        LIFTED_ROUNDER,
+        LN2_HIGH,
+        LN2_LOW,
+        LOG2_E,
+        LOWEST,
+        LOWEST_BITS,
+        MANTISSA,
+        ROUNDER,
+        SIGN_SHIFT,
+        UNLIFT,
+        exp_polynomial,
+        integer,
+        log1p_polynomial,
+        real,
+    )
 
 
 def exp(a: Any) -> Any:

@@ -19,7 +19,7 @@ import hashlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from llvmlite import ir
@@ -126,9 +126,9 @@ def team_member(base: Any) -> None:
             view(integers[RESULT], 1, np.float32)[0] = total
 
 
-# Names that kernels bind.
-unbound: Any = None
-integer = from_bits = unbound
+if TYPE_CHECKING:  # bound over a computing dtype
+    from refocal.kernels.cpu.compiled.bound import integer
+    from refocal.kernels.cpu.compiled.math import from_bits
 
 
 def number_at(integers: Any, slot: Any) -> Any:

@@ -9,7 +9,7 @@ depends on the other elements of its block.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numba import types as nt
@@ -66,18 +66,25 @@ class SigmoidKernel(NamedTuple):
 # ---------------------------------------------------------------------------------------------
 # scalar code over names that `address` binds
 
-unbound: Any = None
-real = integer = where = exp = log1p = value = value_and_slope = unbound
-fill = fetch_later = load = store = Logit = Target = target_number = is_irregular = is_ignored = (
-    unbound
-)
-pick = choose = weigh = weighed = smoothed = loop = reject = parameters = unbound
-of_tile = number_at = is_unfit = double_of = unbound
-LEAST_TARGET: Any = 0
-MOST_TARGET: Any = 1
-ZERO: Any = 0.0
-ONE: Any = 1.0
-LARGEST: Any = 0.0
+if TYPE_CHECKING:  # bound over a computing dtype
+    from refocal.formula.focal import value_and_slope_from as value_and_slope
+    from refocal.formula.focal import value_from as value
+    from refocal.formula.margin import smoothed, weighed
+    from refocal.formula.plain import LARGEST, ONE, ZERO
+    from refocal.kernels.cpu.compiled.bound import (
+        LEAST_TARGET,
+        MOST_TARGET,
+        Logit,
+        Target,
+        double_of,
+        load,
+        real,
+        store,
+        target_number,
+    )
+    from refocal.kernels.cpu.compiled.math import exp, log1p, where
+    from refocal.kernels.cpu.compiled.pool import number_at, reject
+
 COUNTERS = frame.COUNTERS
 BLOCK = LOGIT_SIZE = TARGET_SIZE = REAL_SIZE = 0
 SOFT = LOSSES = SUM = GRADIENT = LONG = False
@@ -100,6 +107,9 @@ def product(coefficient: Any, loss: Any) -> Any:
     return coefficient * loss
 
 
+weigh = product  # or `weighed`
+
+
 def pick_number(number: Any, array: Any, i: Any) -> Any:
     return number
 
@@ -108,12 +118,18 @@ def pick_element(number: Any, array: Any, i: Any) -> Any:
     return array[i]
 
 
+pick = pick_number  # or the other
+
+
 def choose_by_class(positive: Any, of_positive: Any, of_negative: Any) -> Any:
     return where(positive, of_positive, of_negative)
 
 
 def choose_either(positive: Any, of_positive: Any, of_negative: Any) -> Any:
     return of_positive
+
+
+choose = choose_either  # or the other
 
 
 def never(raw: Any) -> Any:
@@ -133,6 +149,9 @@ def is_ignored_number(raw: Any, ignoring: Any, ignored: Any) -> Any:
     return ignoring & ((y == value) | ((y != y) & (value != value)))
 
 
+is_ignored = is_ignored_integer  # or another
+
+
 def never_unfit(weight: Any) -> Any:
     return False
 
@@ -140,6 +159,9 @@ def never_unfit(weight: Any) -> Any:
 def is_unfit_weight(weight: Any) -> Any:
     """Negative, infinite or NaN."""
     return not ((weight >= ZERO) & (weight <= LARGEST))
+
+
+is_unfit = is_unfit_weight  # or the other
 
 
 def is_irregular_integer(raw: Any) -> Any:
@@ -152,7 +174,10 @@ def is_irregular_number(raw: Any) -> Any:
     return (y != 0) & (y != 1)
 
 
-def fill_stages(logits: Any, decays: Any, logarithms: Any) -> None:
+is_irregular = is_irregular_integer  # or another
+
+
+def fill(logits: Any, decays: Any, logarithms: Any) -> None:
     """exp(-|z|) of each logit z, and where much follows its log1p, in loops of their own.
 
     From a logit to its slope is a chain of operations each of which waits for the one before. A
@@ -167,7 +192,7 @@ def fill_stages(logits: Any, decays: Any, logarithms: Any) -> None:
             logarithms[i] = log1p(decays[i])
 
 
-def fetch_later_tile(logits: Any, targets: Any, gradient: Any) -> None:
+def fetch_later(logits: Any, targets: Any, gradient: Any) -> None:
     """Has memory at work on a tile to come while this one is computed.
 
     One long loop reads a little all the time. Of several short ones the first waits for memory, and
@@ -186,6 +211,17 @@ def fetch_later_tile(logits: Any, targets: Any, gradient: Any) -> None:
             prefetch_to_write(at + offset)
 
 
+def plain(integers: Any) -> Any:
+    """Alpha and gamma of both classes, and the factor, where they are not read per element."""
+    return (
+        number_at(integers, ALPHA_POSITIVE),
+        number_at(integers, ALPHA_NEGATIVE),
+        number_at(integers, GAMMA_POSITIVE),
+        number_at(integers, GAMMA_NEGATIVE),
+        number_at(integers, FACTOR),
+    )
+
+
 def hard_loop(
     logits: Any,
     targets: Any,
@@ -199,11 +235,7 @@ def hard_loop(
     Of up to TILE elements.
     """
     widest_vectors()
-    alpha_positive = number_at(integers, ALPHA_POSITIVE)
-    alpha_negative = number_at(integers, ALPHA_NEGATIVE)
-    gamma_positive = number_at(integers, GAMMA_POSITIVE)
-    gamma_negative = number_at(integers, GAMMA_NEGATIVE)
-    factor = number_at(integers, FACTOR)
+    alpha_positive, alpha_negative, gamma_positive, gamma_negative, factor = plain(integers)
     ignoring = integers[IGNORING] != 0
     ignored_value = integers[IGNORED]
     decays = tile_on_stack(real)
@@ -258,11 +290,7 @@ def soft_loop(
     was outside [0, 1].
     """
     widest_vectors()
-    alpha_positive = number_at(integers, ALPHA_POSITIVE)
-    alpha_negative = number_at(integers, ALPHA_NEGATIVE)
-    gamma_positive = number_at(integers, GAMMA_POSITIVE)
-    gamma_negative = number_at(integers, GAMMA_NEGATIVE)
-    factor = number_at(integers, FACTOR)
+    alpha_positive, alpha_negative, gamma_positive, gamma_negative, factor = plain(integers)
     ignoring = integers[IGNORING] != 0
     ignored_value = integers[IGNORED]
     kept_share = number_at(integers, KEPT_SHARE)
@@ -307,6 +335,9 @@ def soft_loop(
         if SUM:
             total = add_in_any_order(total, loss)
     return total, outside
+
+
+loop = hard_loop  # or the other
 
 
 def no_parameters(integers: Any, start: Any, count: Any) -> Any:
@@ -366,6 +397,9 @@ def gathered_parameters(integers: Any, start: Any, count: Any) -> Any:
     return gathered
 
 
+parameters = gathered_parameters  # or the other
+
+
 def no_parameters_of_tile(arrays: Any, offset: Any, size: Any) -> Any:
     return arrays
 
@@ -384,6 +418,9 @@ def parameters_of_tile(arrays: Any, offset: Any, size: Any) -> Any:
         view(at + 4 * step, size, real),
         view(at + 5 * step, size, real),
     )
+
+
+of_tile = parameters_of_tile  # or the other
 
 
 def kernel_of_blocks(base: Any, one: Any) -> Any:
@@ -457,6 +494,7 @@ def address(kernel: SigmoidKernel) -> int:
         names[name] = wrap(rebound(function, names))
 
     bind("number_at", pool.number_at)
+    bind("plain", plain)
     names["weigh"] = names["weighed"]
     if not kernel.general:  # no coefficient of 0
         bind("weigh", product)
@@ -470,8 +508,8 @@ def address(kernel: SigmoidKernel) -> int:
         bind("is_irregular", never)
     else:
         bind("is_irregular", is_irregular_number if targets.floating else is_irregular_integer)
-    bind("fill", fill_stages, compiled)
-    bind("fetch_later", fetch_later_tile, compiled)
+    bind("fill", fill, compiled)
+    bind("fetch_later", fetch_later, compiled)
     bind("loop", soft_loop if kernel.soft else hard_loop, compiled)
     return pool.kernel_address(rebound(kernel_of_blocks, names), pool.name_of("sigmoid", kernel))
 

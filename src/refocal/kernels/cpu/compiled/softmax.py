@@ -16,7 +16,7 @@ differs is how a group lies in memory, and with it what a vector runs over:
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -58,15 +58,24 @@ class SoftmaxKernel(NamedTuple):
 # ---------------------------------------------------------------------------------------------
 # scalar code over names that `address` binds
 
-unbound: Any = None
-real = integer = term = weighed = ordered = unordered = finite = against = group_of = unbound
-value = value_and_slope = load = store = Logit = Target = number_at = unbound
-reject = describe = margins_of = exponentials_of = scale_of = unbound
-largest = fetch = advance = leave = read_tile = write_tile = accumulated = unbound
-ZERO: Any = 0.0
-ONE: Any = 1.0
-LARGEST: Any = 0.0
-INFINITY: Any = 0.0
+if TYPE_CHECKING:  # bound over a computing dtype
+    from refocal.formula.focal import value, value_and_slope
+    from refocal.formula.margin import against, finite, term, weighed
+    from refocal.formula.plain import INFINITY, LARGEST, ONE, ZERO
+    from refocal.kernels.cpu.compiled.bound import (
+        Logit,
+        Target,
+        integer,
+        load,
+        read_tile,
+        real,
+        store,
+        write_tile,
+    )
+    from refocal.kernels.cpu.compiled.common import accumulated, group_of
+    from refocal.kernels.cpu.compiled.math import ordered, unordered
+    from refocal.kernels.cpu.compiled.pool import number_at, reject
+
 COUNTERS = frame.COUNTERS
 LOGIT_SIZE = TARGET_SIZE = REAL_SIZE = 0
 GRADIENT = False
@@ -96,7 +105,7 @@ OWN, TOP, REST, COEFFICIENT, EXPONENT, FACTOR_OF, LOSS, STEP, SHARE = range(0, K
 LOST = LOSS  # until there are losses: what the sum of rivals has lost to rounding
 
 
-def describe_positions(integers: Any, first: Any, index: Any, known: Any) -> Any:
+def describe(integers: Any, first: Any, index: Any, known: Any) -> Any:
     """Class, coefficient and gamma of each position; counts targets that are no class.
 
     A position that counts for nothing gets the coefficient 0 and the class -1: its logits are not
@@ -138,7 +147,7 @@ def describe_positions(integers: Any, first: Any, index: Any, known: Any) -> Any
     return rejected
 
 
-def margins(integers: Any, first: Any, low: Any, high: Any, known: Any) -> Any:
+def margins_of(integers: Any, first: Any, low: Any, high: Any, known: Any) -> Any:
     """From each position's logit, largest rival and sum of rivals: its loss, and what leads from
     the exponentials to the gradient. Of the positions from low to high of a group.
 
@@ -179,7 +188,7 @@ def margins(integers: Any, first: Any, low: Any, high: Any, known: Any) -> Any:
 # "rows"
 
 
-def largest_of(row: Any) -> Any:
+def largest(row: Any) -> Any:
     """The largest of a row, as an integer that compares like it."""
     widest_vectors()
     top = ordered(-INFINITY)
@@ -188,7 +197,7 @@ def largest_of(row: Any) -> Any:
     return integer(top)
 
 
-def fetch_row(ahead: Any, classes: Any, spare: Any, width: Any) -> Any:
+def fetch(ahead: Any, classes: Any, spare: Any, width: Any) -> Any:
     """Copies a row of logits, filled up with -inf; returns its largest as `largest_of` does."""
     widest_vectors()
     following = view(ahead, classes, Logit)
@@ -203,7 +212,7 @@ def fetch_row(ahead: Any, classes: Any, spare: Any, width: Any) -> Any:
     return integer(top)
 
 
-def advance_rows(
+def advance(
     now: Any,
     base: Any,
     ahead: Any,
@@ -239,7 +248,7 @@ def advance_rows(
     return total, integer(top)
 
 
-def leave_row(past: Any, gradient: Any, classes: Any, target: Any, share: Any, step: Any) -> None:
+def leave(past: Any, gradient: Any, classes: Any, target: Any, share: Any, step: Any) -> None:
     """Writes the gradient of a row by itself."""
     widest_vectors()
     exponentials = view(past, classes, real)
@@ -363,7 +372,7 @@ def kernel_of_rows(base: Any, one: Any) -> Any:
 # "transposed", "adjacent" and "scattered"
 
 
-def exponentials_of_tile(tile: Any, known: Any) -> None:
+def exponentials_of(tile: Any, known: Any) -> None:
     """Largest and sum over the classes of each position; the tile becomes its exponentials."""
     widest_vectors()
     classes, count = tile.shape
@@ -390,7 +399,7 @@ def exponentials_of_tile(tile: Any, known: Any) -> None:
         known[REST + i] += known[LOST + i]
 
 
-def scale_tile(tile: Any, known: Any) -> None:
+def scale_of(tile: Any, known: Any) -> None:
     widest_vectors()
     for c in range(tile.shape[0]):
         for i in range(tile.shape[1]):
@@ -443,17 +452,17 @@ def address(kernel: SoftmaxKernel) -> int:
     def bind(name: str, function: Any) -> None:
         names[name] = compiled(rebound(function, names))
 
-    bind("describe", describe_positions)
-    bind("margins_of", margins)
+    bind("describe", describe)
+    bind("margins_of", margins_of)
     if kernel.layout == "rows":
-        bind("largest", largest_of)
-        bind("fetch", fetch_row)
-        bind("advance", advance_rows)
-        bind("leave", leave_row)
+        bind("largest", largest)
+        bind("fetch", fetch)
+        bind("advance", advance)
+        bind("leave", leave)
         kernel_function = kernel_of_rows
     else:
-        bind("exponentials_of", exponentials_of_tile)
-        bind("scale_of", scale_tile)
+        bind("exponentials_of", exponentials_of)
+        bind("scale_of", scale_of)
         names["read_tile"] = reader(kernel.layout, LOGITS, logits, number)
         names["write_tile"] = writer(kernel.layout, GRADIENTS, logits, number)
         kernel_function = kernel_of_tile

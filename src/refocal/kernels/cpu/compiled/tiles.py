@@ -6,7 +6,7 @@ Three ways in and out of memory, by how the classes lie there; see `softmax`.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,10 +16,10 @@ from refocal.kernels.cpu.compiled.math import compiled, operations, rebound, wid
 from refocal.kernels.cpu.compiled.memory import place, view
 from refocal.kernels.cpu.compiled.transpose import transpose
 
-# names that `reader` and `writer` bind
-unbound: Any = None
-real = load = store = Element = transpose_all = unbound
-ZERO: Any = 0.0
+if TYPE_CHECKING:  # bound over a computing dtype
+    from refocal.formula.plain import ZERO
+    from refocal.kernels.cpu.compiled.bound import Element, load, real, store
+
 SLOT = ELEMENT_SIZE = REAL_SIZE = LANES = 0
 SAME = False
 
@@ -72,7 +72,7 @@ def write_scattered(integers: Any, first: Any, tile: Any) -> None:
             target[c * inner] = store(tile[c, i])
 
 
-def transpose_squares(source: Any, rows: Any, columns: Any, target: Any) -> None:
+def transpose_all(source: Any, rows: Any, columns: Any, target: Any) -> None:
     """A matrix at an address into one at another."""
     widest_vectors()
     for i in range(0, rows, LANES):
@@ -161,4 +161,4 @@ def _transposer(number: type) -> Any:
     """Transposes any matrix, compiled once for all that read or write tiles."""
     size = np.dtype(number).itemsize
     names = {**globals(), **operations(number), "REAL_SIZE": size, "LANES": 64 // size}
-    return compiled(rebound(transpose_squares, names))
+    return compiled(rebound(transpose_all, names))
