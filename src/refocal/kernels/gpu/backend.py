@@ -359,11 +359,14 @@ def share_of(denominator: Number | None, like: Tensor) -> Share:
 
 
 def spread_pair(pair: tuple[Number, Number], like: Tensor) -> tuple[Spread, Spread]:
-    """Both of a pair in one layout."""
-    if any(isinstance(one, Tensor) for one in pair):
-        tensors = (_filled(one, torch.float32, like) for one in pair)
-        pair = tuple(torch.broadcast_tensors(*tensors))  # type: ignore[no-untyped-call]
-    return spread(pair[0], like), spread(pair[1], like)
+    """Both of a pair in one layout, which is all that a kernel is told of them."""
+    if any(isinstance(value, Tensor) for value in pair):
+        pair = tuple(_filled(value, torch.float32, like) for value in pair)  # type: ignore[assignment]
+    first, second = spread(pair[0], like), spread(pair[1], like)
+    if first[1:] == second[1:]:
+        return first, second
+    whole = (value.expand(like.shape).contiguous() for value in pair)  # type: ignore[union-attr]
+    return tuple(Spread(value, "full") for value in whole)  # type: ignore[return-value]
 
 
 def _filled(value: Number, dtype: torch.dtype, like: Tensor) -> Tensor:
