@@ -262,8 +262,10 @@ class Recommendation:
             "equivalent" or "undecided".
         model: recommended.
         loss: the family recommended.
-        headline: one sentence.
-        reasons: why, and how sure.
+        headline: the answer, in one sentence.
+        sure: how sure it is, in one sentence.
+        reasons: why, in three sentences.
+        more: what else was found.
         call: the loss as source text.
         probabilities: where they come from.
     """
@@ -272,7 +274,9 @@ class Recommendation:
     model: str
     loss: str
     headline: str
+    sure: str
     reasons: list[str]
+    more: list[str]
     call: str
     probabilities: str
 
