@@ -14,10 +14,11 @@ import torch
 
 from refocal.comparison.drawing import standalone
 from refocal.comparison.errors import CompareError
-from refocal.comparison.folder import RUN, write_files
+from refocal.comparison.folder import RUN, WINNER, write_files
 from refocal.comparison.report.page import html
 from refocal.comparison.report.plots import plots
 from refocal.comparison.report.recommend import picks
+from refocal.comparison.report.winner import script, why_not
 from refocal.comparison.report.wording import fixed
 from refocal.comparison.results import SCHEMA, Results
 
@@ -31,6 +32,7 @@ def report_files(results: Results) -> dict[str, str]:
         "report.html": html(results, drawn),
         "results.json": json.dumps(results.to_dict(), indent=1, allow_nan=False) + "\n",
         "results.csv": table(results),
+        **({} if why_not(results) else {WINNER: script(results)}),
         **{f"plots/{name}.svg": standalone(svg) for name, svg in drawn.items()},
     }
 

@@ -235,7 +235,7 @@ def _what_would(question: Question) -> str:
     if question.needed <= question.positives:
         # the rows would do: what is wide is the little that so few splits know of training
         return (
-            f"its {question.positives:,} test positives are enough, but the splits differ, and more"
+            f"this table's {question.positives:,} test positives are enough, but its splits differ, and more"
             " of them would tell"
         )
     return (

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from refocal.comparison.report import rows, wording
 from refocal.comparison.report.recommend import about_focal, is_overfit, picks
+from refocal.comparison.report.winner import why_not
 from refocal.comparison.results import Results
 
 # Up to so many classes a matrix of them is read; beyond, what each is mostly taken for.
@@ -50,6 +51,7 @@ def html(results: Results, drawn: dict[str, str]) -> str:
             if is_overfit(loss, results.data.base_rate_log_loss)
         ],
         picks=picks,
+        no_winner=why_not(results),
         w=wording,
     )
 
