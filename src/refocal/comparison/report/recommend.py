@@ -234,10 +234,7 @@ def _what_would(question: Question) -> str:
         return "this table cannot tell"
     if question.needed <= question.positives:
         # the rows would do: what is wide is the little that so few splits know of training
-        return (
-            f"this table's {question.positives:,} test positives are enough, but its splits differ, and more"
-            " of them would tell"
-        )
+        return "this table's splits differ too much to tell, and more of them may"
     return (
         f"about {question.needed:,} test positives would decide, and this table has"
         f" {question.positives:,}"
@@ -246,7 +243,7 @@ def _what_would(question: Question) -> str:
 
 def picks(loss: LossResult) -> str:
     """How often each loss of a family was picked."""
-    return ", ".join(
+    return "; ".join(
         name if len(loss.picks) == 1 else f"{name} ({count}×)"
         for name, count in loss.picked.items()
     )
