@@ -173,7 +173,8 @@ addEventListener("load", () => {
     const view = frame.contentDocument;
     const wide = frame.clientWidth;
     const out = [];
-    if (view.documentElement.scrollWidth > wide) out.push("page " + view.documentElement.scrollWidth);
+    const whole = view.documentElement.scrollWidth;
+    if (whole > wide) out.push("page " + whole);
     for (const one of view.querySelectorAll("main *, header *")) {
       if (one.closest("thead, svg") || !one.getClientRects().length) continue;
       const box = one.getBoundingClientRect();

@@ -39,7 +39,8 @@ def people(rows: int = 900, seed: int = 0) -> pd.DataFrame:
     noise = generator.normal(size=rows)
     frame["wear"] = (noise + (frame["plan"] == "plus") > 1).astype(int)
     frame["fault"] = (frame["churn"] == "yes").astype(int)
-    frame["state"] = np.where(frame["wear"] == 1, "worn", np.where(frame["fault"] == 1, "bad", "ok"))
+    frame["state"] = np.where(frame["fault"] == 1, "bad", "ok")
+    frame.loc[frame["wear"] == 1, "state"] = "worn"
     return frame
 
 
@@ -99,6 +100,25 @@ def test_the_script_reaches_the_figure_and_predicts(folder: Path, kind: str, mod
         assert p.to_numpy().max() < 1
         if kind == "multiclass":
             np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("by", ["group", "time"])
+def test_rows_that_are_split_by_a_column(tmp_path: Path, by: str) -> None:
+    """That column is no feature, and new rows need none."""
+    frame = people(1200)
+    frame["family"] = np.arange(1200) // 3
+    frame.to_csv(tmp_path / "people.csv", index=False)
+    column = {"group": "family", "time": "joined"}[by]
+    keywords = {"target": "churn", "drop": ["wear", "fault", "state"], by: column}
+    table = read_table(tmp_path / "people.csv", **keywords)  # type: ignore[arg-type]
+    text = script(comparison.run(table, by_name(["logistic"]), PLAN))
+    assert call(text, tmp_path / "w.py", "--check")[0] == 0
+    people(30, seed=1).assign(family=0).drop(columns=["churn", column], errors="ignore").to_csv(
+        tmp_path / "new.csv", index=False
+    )
+    code, printed = call(text, tmp_path / "w.py", tmp_path / "new.csv")
+    assert code == 0
+    assert len(pd.read_csv(io.StringIO(printed))) == 30
 
 
 def test_the_check_can_fail(folder: Path) -> None:
@@ -186,6 +206,7 @@ def test_without_a_file_or_with_a_model_of_ones_own_there_is_none() -> None:
     assert "came from Python" in str(why_not(results))
     files = report_files(results)
     assert "winner.py" not in files
-    assert "There is no <code>winner.py</code> here: The data came from Python" in files["report.html"]
+    said = "There is no <code>winner.py</code> here: The data came from Python"
+    assert said in files["report.html"]
     with pytest.raises(ValueError, match="came from Python"):
         script(results)

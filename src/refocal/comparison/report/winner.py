@@ -1,7 +1,7 @@
 """`winner.py`: a script of one's own that trains what was recommended, and predicts new rows.
 
 What it needs of the results is written into it as numbers; the training is there to be read and
-changed. `winner.py --check` trains the pick of the first split again and prints the report's figure.
+changed. `winner.py --check` trains the pick of the first split again and prints its figure.
 """
 
 from __future__ import annotations
@@ -124,7 +124,9 @@ def _settings(results: Results, pick: Pick) -> dict[str, Any]:
             "seed": seed,
         }
     if model == "logistic":
-        return found | {"penalty": [pick.values["ridge"] * one for one in _curvatures(results, loss)]}
+        return found | {
+            "penalty": [pick.values["ridge"] * one for one in _curvatures(results, loss)]
+        }
     setting = Setting(tuple(pick.values.items()))
     boosters = []
     for alpha, counts in _columns(results, loss):
