@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import html as markup
+import importlib.util
 import io
 import json
 import re
@@ -235,6 +236,29 @@ def test_no_table_is_cut_at_any_width(tmp_path: Path) -> None:
                 assert cells > 0, (name, width, caption)
                 assert named, (name, width, caption)
                 assert seen, (name, width, caption)
+
+
+@needs_chromium
+def test_the_readme_s_picture_is_made_by_a_command(
+    files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Path(__file__).parents[2]
+    kept = root / "docs" / "img" / "report.png"
+    assert "docs/img/report.png" in (root / "README.md").read_text(encoding="utf-8")
+    (tmp_path / "report.html").write_text(files["report.html"], encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("picture", root / "scripts" / "report_picture.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.setattr("sys.argv", ["x", str(tmp_path), str(tmp_path / "report.png")])
+    script.main()
+    for picture in (kept, tmp_path / "report.png"):
+        content = picture.read_bytes()
+        assert content.startswith(b"\x89PNG")
+        width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))
+        assert (width, height) == script.SIZE
+        assert len(content) <= 200_000
 
 
 def test_every_table_is_one_for_those_who_hear_it(files: dict[str, str]) -> None:

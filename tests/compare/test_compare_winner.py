@@ -190,6 +190,43 @@ def test_new_rows_mean_what_the_known_ones_mean(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(both.features.iloc[[-1]].reset_index(drop=True), expected)
 
 
+@pytest.mark.parametrize("known_kind", ["csv", "parquet"])
+@pytest.mark.parametrize("new_kind", ["csv", "parquet"])
+def test_new_rows_of_another_kind_of_file(tmp_path: Path, known_kind: str, new_kind: str) -> None:
+    """What one file gives a type is text, or a number, in the other."""
+    generator = np.random.default_rng(0)
+    rows = 200
+    frame = pd.DataFrame(
+        {
+            "when": pd.Timestamp("2023-05-01") + pd.to_timedelta(np.arange(rows) % 90, "D"),
+            "code": pd.Series(generator.integers(1, 5, rows).astype(str), dtype="category"),
+            "amount": np.where(generator.random(rows) < 0.1, np.nan, generator.normal(size=rows)),
+            "active": generator.random(rows) < 0.5,
+            "maybe": pd.Series(generator.choice([True, False, None], rows), dtype=object),
+            "fault": generator.choice(["yes", "no"], rows, p=[0.3, 0.7]),
+        }
+    )
+    chosen = [3, 8, 11, 150]
+    for part, name, kind in (
+        (frame, "known", known_kind),
+        (frame.iloc[chosen].drop(columns="fault"), "new", new_kind),
+    ):
+        if kind == "csv":
+            part.to_csv(tmp_path / f"{name}.csv", index=False)
+        else:
+            part.to_parquet(tmp_path / f"{name}.parquet", index=False)
+    table = read_table(
+        tmp_path / f"known.{known_kind}", target="fault", new=tmp_path / f"new.{new_kind}"
+    )
+    alone = read_table(tmp_path / f"known.{known_kind}", target="fault")
+    assert table.new_rows == 4
+    pd.testing.assert_frame_equal(table.features.iloc[:rows], alone.features)
+    pd.testing.assert_frame_equal(
+        table.features.iloc[rows:].reset_index(drop=True),
+        alone.features.iloc[chosen].reset_index(drop=True),
+    )
+
+
 def test_names_from_the_data_cannot_write_code(folder: Path) -> None:
     results = compared(folder, "binary", "logistic")
     assert results.data.source is not None

@@ -30,7 +30,7 @@ def flights_table(*, new: Path | None = None) -> Table:
         frame[name] = frame[name].astype(str).astype("category")
     count = 0
     if new is not None:
-        frame = with_new_rows(frame, None, new)
+        frame = with_new_rows(frame, new)
         count = len(frame) - len(targets)
     return Table(
         name="Flights from New York City in 2013",

@@ -11,11 +11,13 @@ from refocal.comparison.data.cells import is_text
 from refocal.comparison.data.columns import without_zone
 from refocal.comparison.data.dates import as_dates
 from refocal.comparison.data.files import read_file
-from refocal.comparison.data.numerals import Mark, as_numbers
+from refocal.comparison.data.numerals import Mark, Numbers, as_numbers
 from refocal.comparison.errors import CompareError
 
 
-def with_new_rows(known: pd.DataFrame, decimal: Mark | None, path: Path) -> pd.DataFrame:
+def with_new_rows(
+    known: pd.DataFrame, path: Path, *, typed: bool = True, decimal: Mark | None = None
+) -> pd.DataFrame:
     """The known rows with those of a file below them.
 
     A column that the one file gave a type and the other left as text gets one type here; what is
@@ -23,8 +25,9 @@ def with_new_rows(known: pd.DataFrame, decimal: Mark | None, path: Path) -> pd.D
 
     Args:
         known: features before they are cleaned.
-        decimal: the decimal mark of their file.
         path: of the new rows; columns beyond those of `known` are ignored.
+        typed: somebody gave the known columns their types, so that their text is meant as text.
+        decimal: the decimal mark of their file.
 
     Raises:
         CompareError: the file cannot be read, or lacks a column.
@@ -35,36 +38,44 @@ def with_new_rows(known: pd.DataFrame, decimal: Mark | None, path: Path) -> pd.D
         raise CompareError(
             f"{path} has no column {', '.join(map(repr, lacking))}, which the model was trained on."
         )
-    both = {
-        name: pd.concat(
-            _alike(known[name], contents.frame[name], decimal, contents.decimal), ignore_index=True
-        )
-        for name in known.columns
-    }
+    both = {}
+    for name in known.columns:
+        text = not typed and is_text(known[name])
+        read = as_numbers(known[name], decimal=decimal) if text else None
+        parts = _alike(known[name], contents.frame[name], read, contents.decimal)
+        both[name] = pd.concat(parts, ignore_index=True)
     return pd.DataFrame(both)
 
 
 def _alike(
-    known: pd.Series[Any], new: pd.Series[Any], decimal: Mark | None, new_decimal: Mark | None
+    known: pd.Series[Any], new: pd.Series[Any], read: Numbers | None, decimal: Mark | None
 ) -> list[pd.Series[Any]]:
-    """Both as text, or both as numbers, or both as dates."""
+    """Both as text, or both as numbers, or both as dates.
+
+    Args:
+        known: of the known rows.
+        new: of the new ones.
+        read: the known ones as numbers, where their text is numbers.
+        decimal: the mark of the new ones' file.
+    """
     if isinstance(known.dtype, pd.CategoricalDtype):
         known = known.astype(object)
+    if isinstance(new.dtype, pd.CategoricalDtype):
+        new = new.astype(object)
     if pd.api.types.is_bool_dtype(known) and is_text(new):
         return [known.astype(float), new.map(_flag).astype(float)]
     if is_text(known) and pd.api.types.is_bool_dtype(new):
         return [known, new.astype(object)]
     if is_text(known) and not is_text(new):
-        numbers = as_numbers(known, decimal=decimal)
-        if numbers is not None and pd.api.types.is_numeric_dtype(new):
-            return [pd.Series(numbers.values), new.astype(float)]
+        if read is not None and pd.api.types.is_numeric_dtype(new):
+            return [pd.Series(read.values), new.astype(float)]
         return [known, _as_text(new)]
     if is_text(new) and not is_text(known):
         if pd.api.types.is_datetime64_any_dtype(known):
             dates = as_dates(new)
             blank = pd.Series(pd.NaT, index=new.index)
             return [without_zone(known), blank if dates is None else dates.values]
-        numbers = as_numbers(new, decimal=new_decimal)
+        numbers = as_numbers(new, decimal=decimal)
         blank = pd.Series(float("nan"), index=new.index)
         return [known, blank if numbers is None else pd.Series(numbers.values)]
     return [known, new]

@@ -122,7 +122,7 @@ def _table(
     frame = frame.drop(columns=numbering)
     used = frame[found.known].reset_index(drop=True)
     if new is not None:
-        used = with_new_rows(used, contents.decimal, new)
+        used = with_new_rows(used, new, typed=contents.typed, decimal=contents.decimal)
     count = len(used) - len(found.matrix)
     cleaned = clean(used, typed=contents.typed, decimal=contents.decimal)
     ids = repeated_ids(frame) if groups is None and times is None else ()
