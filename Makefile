@@ -30,11 +30,15 @@ OLDEST_TESTS := tests/test_accuracy.py tests/test_errors.py tests/test_linear.py
 NEWEST := .venv-newest
 NEWEST_TESTS := $(OLDEST_TESTS) tests/test_kinds.py tests/test_boosting_parameters.py tests/test_operator.py tests/test_threads.py tests/test_distributed.py
 
-.PHONY: demo test test-hosts test-oldest test-newest docs lint types bench bench-linear exhaustive mutation clean
+.PHONY: demo picture test test-hosts test-oldest test-newest docs lint types bench bench-linear exhaustive mutation clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/refocal compare --out refocal-compare
 	$(BIN)/refocal plot --out refocal-compare/focal.svg
+
+# the report's first screen for the README; needs Chromium
+picture: demo
+	$(BIN)/python scripts/report_picture.py refocal-compare docs/img/report.png
 
 test: lint types docs
 	$(PYTEST) -n 2 $(if $(filter true,$(CI)),-p tests.ci_skips) --cov=refocal --cov-report=term:skip-covered --cov-fail-under=95

@@ -75,6 +75,7 @@ def test_a_user_s_table_from_file_to_report(
         "results.json",
         "results.csv",
         "run.json",
+        "winner.py",
         "plots",
         "fits",
     }

@@ -140,7 +140,15 @@ def check(content: bytes, suffix: str, arguments: list[str]) -> None:
         assert status in (0, 2)
         if status == 0:
             written = {one.name for one in (here / "out").iterdir()}
-            assert {"report.html", "results.json", "results.csv", "run.json"} <= written
+            assert {
+                "report.html",
+                "results.json",
+                "results.csv",
+                "run.json",
+                "winner.py",
+            } <= written
+            script = (here / "out" / "winner.py").read_text("utf-8")
+            compile(script, "winner.py", "exec")  # whatever the columns are called
         else:
             assert out == ""
             assert [one.name for one in here.iterdir()] == [path.name]

@@ -26,11 +26,9 @@ DASHES: tuple[tuple[int, tuple[float, ...]], ...] = (
 )
 _STYLE = {
     "svg.fonttype": "none",  # letters stay letters: small, selectable, readable aloud
-    "font.size": 10,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
     "axes.titlecolor": INK,
-    "axes.titlesize": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -42,7 +40,6 @@ _STYLE = {
     "xtick.color": INK,
     "ytick.color": INK,
     "legend.frameon": False,
-    "legend.fontsize": 9,
     "lines.linewidth": 1.8,
 }
 _PAGE = (
@@ -52,9 +49,14 @@ _PAGE = (
 
 
 @contextmanager
-def style() -> Iterator[None]:
-    """The look of every figure; open around drawing and `to_svg`."""
-    with mpl.rc_context(_STYLE):
+def style(size: float = 10) -> Iterator[None]:
+    """The look of every figure; open around drawing and `to_svg`.
+
+    Args:
+        size: of the letters, in points.
+    """
+    sizes = {"font.size": size, "axes.titlesize": size + 1, "legend.fontsize": size - 1}
+    with mpl.rc_context(_STYLE | sizes):
         yield
 
 

@@ -255,4 +255,5 @@ def _data(table: Table, first: Prepared, inputs: int, precisions: list[float]) -
         ],
         base_rate_log_loss=float(loss),
         findings=check(table, first.split, precisions),
+        source=table.source,
     )

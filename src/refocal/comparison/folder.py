@@ -17,6 +17,7 @@ from refocal.files import replacing
 
 RUN = "run.json"
 STUDY = "search.journal"
+WINNER = "winner.py"
 PLOTS = "plots"
 # focal.svg is what `refocal plot` is often told to put beside the report
 FILES = (
@@ -24,6 +25,7 @@ FILES = (
     "results.json",
     "results.csv",
     RUN,
+    WINNER,
     STUDY,
     f"{STUDY}.lock",
     "focal.svg",
@@ -116,7 +118,7 @@ def workplace(folder: Path, *, resume: bool = False) -> Iterator[Path]:
 def write_files(folder: Path, files: dict[str, str]) -> None:
     """Write files, by relative name: each is whole at any moment, and none changes if one fails.
 
-    Plots that are not among them are removed when plots are.
+    Plots and a script that are not among them are removed when plots are.
     """
     try:
         with contextlib.ExitStack() as written:
@@ -133,6 +135,8 @@ def write_files(folder: Path, files: dict[str, str]) -> None:
         for plot in (folder / PLOTS).glob("*.svg"):
             if f"{PLOTS}/{plot.name}" not in files:
                 plot.unlink()
+        if WINNER not in files:  # that of another comparison would train something else
+            (folder / WINNER).unlink(missing_ok=True)
 
 
 def unwritable(folder: Path, error: OSError) -> CompareError:

@@ -73,18 +73,32 @@ class Pick:
 
     Attributes:
         loss: its name.
+        alpha: as the loss takes it.
+        gamma: as the loss takes it.
+        link: "sigmoid" or "softmax".
+        prior_bias: whether the network's last layer started from the base rate.
         setting: what else was tuned, for people.
+        values: the same by name.
+        start: which of several starts.
         steps: epochs, rounds of the best step, or Newton steps.
         trained: how many trainings it was picked from.
         valid_average_precision: what it was picked by.
+        average_precision: on the test rows of the split.
         findings: how its training ended, where that needs saying.
     """
 
     loss: str
+    alpha: float | list[float] | None
+    gamma: float
+    link: str
+    prior_bias: bool
     setting: str
+    values: dict[str, float]
+    start: int
     steps: int
     trained: int
     valid_average_precision: float
+    average_precision: float
     findings: list[str]
 
 
@@ -222,6 +236,27 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Source:
+    """How the rows were read, so that a script can read them again.
+
+    Attributes:
+        path: of the file, as it was given; None for the flights that come with refocal.
+        target: columns.
+        positive: value of the one target.
+        group: column.
+        time: column.
+        drop: columns.
+    """
+
+    path: str | None
+    target: list[str] = field(default_factory=list)
+    positive: str | None = None
+    group: str | None = None
+    time: str | None = None
+    drop: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class Question:
     """One comparison of two families in average precision, and its verdict.
 
@@ -262,8 +297,10 @@ class Recommendation:
             "equivalent" or "undecided".
         model: recommended.
         loss: the family recommended.
-        headline: one sentence.
-        reasons: why, and how sure.
+        headline: the answer, in one sentence.
+        sure: how sure it is, in one sentence.
+        reasons: why, in three sentences.
+        more: what else was found.
         call: the loss as source text.
         probabilities: where they come from.
     """
@@ -272,7 +309,9 @@ class Recommendation:
     model: str
     loss: str
     headline: str
+    sure: str
     reasons: list[str]
+    more: list[str]
     call: str
     probabilities: str
 
@@ -295,6 +334,7 @@ class Data:
         parts: of the first split.
         base_rate_log_loss: of giving every test row the training base rates.
         findings: of the data check.
+        source: how they were read; None for data from Python.
     """
 
     name: str
@@ -310,6 +350,7 @@ class Data:
     parts: list[PartResult]
     base_rate_log_loss: float
     findings: list[Finding] = field(default_factory=list)
+    source: Source | None = None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from refocal.comparison.data.columns import clean, is_nested, read_as, without_z
 from refocal.comparison.data.dates import as_dates
 from refocal.comparison.data.files import Contents, as_contents, read_file
 from refocal.comparison.data.identifiers import repeated_ids, row_numbers, say_left_out
+from refocal.comparison.data.new_rows import with_new_rows
 from refocal.comparison.data.numerals import Mark, as_numbers
 from refocal.comparison.data.table import Floats, Integers, Table
 from refocal.comparison.data.targets import targets
 from refocal.comparison.errors import CompareError, argument
+from refocal.comparison.results import Source
 
 
 def read_table(
@@ -29,6 +32,7 @@ def read_table(
     group: Any = None,
     time: Any = None,
     drop: Sequence[str] = (),
+    new: Path | None = None,
 ) -> Table:
     """A file as a classification task.
 
@@ -43,9 +47,12 @@ def read_table(
             of a split.
         time: a column of numbers or dates, or an array; no split trains on the future.
         drop: columns to leave out.
+        new: a file of rows to predict, which become the last ones of the table. Both files are read
+            as one, so that a date, a decimal comma or a category means the same in them.
 
     Raises:
-        CompareError: the file cannot be read as a table, or its target is not one of classes.
+        CompareError: the file cannot be read as a table, or its target is not one of classes; or
+            the new rows lack one of its columns.
     """
     if group is not None and time is not None:
         raise CompareError(
@@ -54,7 +61,20 @@ def read_table(
     named = [one for one in (group, time, *drop) if isinstance(one, str)]
     named += [target] if isinstance(target, str) else list(target)
     contents = read_file(path, names=named)
-    return _table(contents, path, target, positive, group, time, drop)
+    table = _table(contents, path, target, positive, group, time, drop, new)
+    if any(one is not None and not isinstance(one, str) for one in (group, time)):
+        return table  # by an array, which no file holds
+    return replace(
+        table,
+        source=Source(
+            path=str(path),
+            target=[str(one) for one in _target_names(contents, target)],
+            positive=None if positive is None else str(positive),
+            group=group,
+            time=time,
+            drop=[drop] if isinstance(drop, str) else list(drop),
+        ),
+    )
 
 
 def frame_table(
@@ -79,6 +99,7 @@ def _table(
     group: Any,
     time: Any,
     drop: Sequence[str],
+    new: Path | None = None,
 ) -> Table:
     drop = [drop] if isinstance(drop, str) else list(drop)
     columns = [
@@ -99,20 +120,23 @@ def _table(
         raise CompareError(f"{path} has no column besides the target {several}.")
     numbering = row_numbers(frame)
     frame = frame.drop(columns=numbering)
-    cleaned = clean(
-        frame[found.known].reset_index(drop=True), typed=contents.typed, decimal=contents.decimal
-    )
+    used = frame[found.known].reset_index(drop=True)
+    if new is not None:
+        used = with_new_rows(used, new, typed=contents.typed, decimal=contents.decimal)
+    count = len(used) - len(found.matrix)
+    cleaned = clean(used, typed=contents.typed, decimal=contents.decimal)
     ids = repeated_ids(frame) if groups is None and times is None else ()
     return Table(
         name=path.name,
         features=cleaned.features,
-        targets=found.matrix,
+        targets=np.pad(found.matrix, ((0, count), (0, 0))),
         target=", ".join(map(str, columns)),
         classes=found.classes,
         kind=found.kind,
-        groups=groups,
+        groups=None if groups is None else np.pad(groups, (0, count), mode="edge"),
         group_name="row" if group is None else _group_name(group),
-        time=times,
+        time=None if times is None else np.pad(times, (0, count), mode="edge"),
+        new_rows=count,
         rows_without_target=found.missing,
         about=_about(group, time, dropped),
         findings=(

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 from torch import Tensor
 
-from refocal.comparison.results import Finding
+from refocal.comparison.results import Finding, Source
 
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Bools: TypeAlias = npt.NDArray[np.bool_]
@@ -39,6 +39,8 @@ class Table:
         rows_without_target: rows left out because their target is missing.
         about: sentences on the data for the report.
         findings: what was done to the data while it was read.
+        source: how to read it again; None for data from Python.
+        new_rows: so many of the last rows have no target yet; they are there to be predicted.
     """
 
     name: str
@@ -53,6 +55,8 @@ class Table:
     rows_without_target: int = 0
     about: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    source: Source | None = None
+    new_rows: int = 0
     _cache: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property

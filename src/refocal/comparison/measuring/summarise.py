@@ -31,6 +31,7 @@ from refocal.comparison.results import (
     Probabilities,
     Question,
 )
+from refocal.comparison.training.losses import Loss
 
 SECOND_LEVEL = 0.975
 _POINTS = 200  # of a drawn curve
@@ -91,7 +92,7 @@ def _result(
         name=of_split[0].family.name,
         role=of_split[0].family.role,
         loss=usual.name,
-        alpha=list(usual.alpha) if isinstance(usual.alpha, tuple) else usual.alpha,
+        alpha=_plain_alpha(usual),
         gamma=usual.gamma,
         link=usual.link,
         prior_bias=usual.prior_bias,
@@ -100,13 +101,20 @@ def _result(
         picks=[
             Pick(
                 loss=one.scored.loss.name,
+                alpha=_plain_alpha(one.scored.loss),
+                gamma=one.scored.loss.gamma,
+                link=one.scored.loss.link,
+                prior_bias=one.scored.loss.prior_bias,
                 setting=one.picked.training.setting.words(axes),
+                values=dict(one.picked.training.setting.values),
+                start=one.picked.training.setting.start,
                 steps=one.picked.fit.steps,
                 trained=one.picked.trained,
                 valid_average_precision=one.picked.fit.score,
+                average_precision=of.figures[index][MAIN].value,
                 findings=list(one.picked.findings),
             )
-            for one in of_split
+            for one, of in zip(of_split, measured, strict=True)
         ],
         valid_average_precision=float(np.mean([one.picked.fit.score for one in of_split])),
         figures={name: one for name, one in estimates.items() if name not in of_probabilities},
@@ -134,6 +142,10 @@ def _result(
         decisions=decisions([one.scored for one in of_split]),
         confusion=confusion([one.scored for one in of_split]),
     )
+
+
+def _plain_alpha(loss: Loss) -> float | list[float] | None:
+    return list(loss.alpha) if isinstance(loss.alpha, tuple) else loss.alpha
 
 
 def decisions(scored: Sequence[Scored]) -> list[Decision]:

@@ -14,10 +14,12 @@ import torch
 
 from refocal.comparison.drawing import standalone
 from refocal.comparison.errors import CompareError
-from refocal.comparison.folder import RUN, write_files
-from refocal.comparison.report.page import fixed, html
+from refocal.comparison.folder import RUN, WINNER, write_files
+from refocal.comparison.report.page import html
 from refocal.comparison.report.plots import plots
 from refocal.comparison.report.recommend import picks
+from refocal.comparison.report.winner import script, why_not
+from refocal.comparison.report.wording import fixed
 from refocal.comparison.results import SCHEMA, Results
 
 SHOWN = ("raw", "posterior", "platt")
@@ -30,6 +32,7 @@ def report_files(results: Results) -> dict[str, str]:
         "report.html": html(results, drawn),
         "results.json": json.dumps(results.to_dict(), indent=1, allow_nan=False) + "\n",
         "results.csv": table(results),
+        **({} if why_not(results) else {WINNER: script(results)}),
         **{f"plots/{name}.svg": standalone(svg) for name, svg in drawn.items()},
     }
 
@@ -79,8 +82,7 @@ def rebuild(folder: Path) -> None:
 
 def summary(results: Results) -> str:
     """The answer and the figures behind it, for a terminal."""
-    rows = [["", "", "average precision", "ROC AUC", "log loss of:", "posterior", "Platt"]]
-    rows[0][4] += " sigmoid" if results.data.kind != "multiclass" else " raw"
+    rows = [["", "", "average precision", "ROC AUC", "log loss of:  raw", "posterior", "Platt"]]
     for loss in results.losses:
         precision, area = loss.figures["average_precision"], loss.figures["roc_auc"]
         losses = [fixed(loss.readings[name].log_loss.value, 4) for name in SHOWN]
@@ -95,7 +97,8 @@ def summary(results: Results) -> str:
         for row in rows
     ]
     answer = results.recommendation
-    text = [answer.headline, *answer.reasons, f"The loss: {answer.call}", answer.probabilities]
+    text = [answer.headline, answer.sure, *answer.reasons, *answer.more]
+    text += [f"The loss: {answer.call}", answer.probabilities]
     picked = [f"{loss.title}: {picks(loss)}" for loss in results.losses if loss.role != "baseline"]
     return "\n".join([*lines, "", *picked, "", *text])
 

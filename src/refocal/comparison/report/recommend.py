@@ -1,22 +1,19 @@
-"""From figures to one plain sentence."""
+"""From figures to one plain sentence, and what stands behind it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from refocal.comparison.measuring import calibrate
+from refocal.comparison.report.wording import capital, fixed, interval, metric_name
 from refocal.comparison.results import (
     Data,
-    Estimate,
     LossResult,
     Probabilities,
     Protocol,
     Question,
     Recommendation,
 )
-
-
-def metric_name(data: Data) -> str:
-    """What losses are compared by."""
-    return "average precision" if data.kind == "binary" else "mean average precision"
 
 
 def decide(losses: list[LossResult], asked: list[Question]) -> LossResult:
@@ -59,124 +56,194 @@ def recommend(
     of_asked = {name: [one for one in asked if one.model == name] for name in names}
     decided = {name: decide(of_model[name], of_asked[name]) for name in names}
     best = max(decided.values(), key=lambda loss: loss.valid_average_precision)
-    own = of_asked[best.model]
+    case = _Case(best, of_model[best.model], of_asked[best.model], data, protocol)
     several = len(names) > 1
-    with_model = f"With {best.model}: " if several else ""
-    headline = with_model + _headline(best, of_model[best.model], own, data)
-    reasons = [*_reasons(best, of_model[best.model], own, data, protocol)]
+    headline = (f"With {best.model}: " if several else "") + case.headline()
+    more = case.more()
     for name in names:
         if name != best.model:
-            reasons.append(f"With {name}: " + _answer(about_focal(of_asked[name]), data))
+            other = _Case(decided[name], of_model[name], of_asked[name], data, protocol)
+            more.append(f"With {name}: {other.headline()}")
     if several:
         ranked = ", ".join(
-            f"{name} {_figure(decided[name].figures['average_precision'])}" for name in names
+            f"{name} {fixed(decided[name].figures['average_precision'].value)}" for name in names
         )
-        reasons.append(
+        more.append(
             f"Among the models, {best.model} was best on validation data. On test data: {ranked}."
         )
     return Recommendation(
-        verdict=about_focal(own).verdict,
+        verdict=about_focal(case.asked).verdict,
         model=best.model,
         loss=best.name,
-        headline=headline[0].upper() + headline[1:],
-        reasons=reasons,
+        headline=capital(headline),
+        sure=case.sure(),
+        reasons=case.reasons(),
+        more=more,
         call=best.call + _bias(best, data),
         probabilities=_probabilities(best, data.base_rate_log_loss),
     )
 
 
-def _headline(best: LossResult, losses: list[LossResult], asked: list[Question], data: Data) -> str:
-    """The answer with its uncertainty."""
-    if best.role != "remedy":
-        return _answer(about_focal(asked), data, losses)
-    gains = " and ".join(
-        f"{one.against} by {_interval(one.difference, one.level)}"
-        for one in asked
-        if one.family == best.name
-    )
-    return f"use {best.loss}: in {metric_name(data)} it beats {gains}."
+@dataclass(frozen=True)
+class _Case:
+    """One model, what is recommended for it, and the words for that.
 
+    Attributes:
+        best: what is recommended.
+        losses: of the model, cross-entropy first.
+        asked: of the model, the question on focal loss first.
+        data: the task.
+        protocol: how it was done.
+    """
 
-def _answer(question: Question, data: Data, losses: list[LossResult] | None = None) -> str:
-    """One verdict in one sentence, or two where it is undecided."""
-    metric = metric_name(data)
-    found = question.difference
-    if found.value is None:
-        return f"nothing can be said: {metric} is undefined on some of the splits."
-    change = f"it changes {metric} by {_interval(found, question.level)}"
-    figures = ""
-    if losses is not None:
-        before, after = (
-            _figure(next(x for x in losses if x.name == name).figures["average_precision"])
-            for name in (question.against, question.family)
+    best: LossResult
+    losses: list[LossResult]
+    asked: list[Question]
+    data: Data
+    protocol: Protocol
+
+    def headline(self) -> str:
+        """The answer in one sentence, in lower case."""
+        if self.best.role == "remedy":
+            rivals = [one.against for one in self.asked if one.family == self.best.name]
+            figures = " and ".join(self._reached(name) for name in rivals)
+            return (
+                f"use {self.best.loss}: it {self._finds()} better than {' and than '.join(rivals)}"
+                f" ({metric_name(self.data)} {self._reached(self.best.name)} against {figures})."
+            )
+        first = about_focal(self.asked)
+        focal, plain = first.family, first.against
+        if first.difference.value is None:
+            return f"keep {plain}: nothing can be said of {focal}, {self._undefined()}."
+        figures = (
+            f"({metric_name(self.data)} {self._reached(focal)} against {self._reached(plain)})"
         )
-        figures = f" ({after} against {before})"
-    if question.verdict == "better":
-        return f"use {question.family} rather than {question.against}: {change}{figures}."
-    if question.verdict == "worse":
-        return f"use {question.against}: {question.family}{change[2:]}{figures}."
-    if question.verdict == "equivalent":
+        if first.verdict == "better":
+            return f"use {focal}: it {self._finds()} better than {plain} {figures}."
+        if first.verdict == "worse":
+            return f"keep {plain}: {focal} {self._finds()} less well {figures}."
+        if first.verdict == "equivalent":
+            return f"keep {plain}: {focal} makes no difference worth having here {figures}."
+        return f"undecided whether {focal} helps, so keep {plain}: {_what_would(first)}."
+
+    def sure(self) -> str:
+        """How sure that is, in one sentence."""
+        asked = [about_focal(self.asked)]
+        if self.best.role == "remedy":
+            asked = [one for one in self.asked if one.family == self.best.name]
+        if any(one.difference.value is None for one in asked):
+            return f"There is no figure to be sure of, {self._undefined()}."
+        found = " and ".join(
+            f"from {one.against} by {interval(one.difference, one.level)}" for one in asked
+        )
+        text = f"{capital(asked[0].family)} differs {found} in {metric_name(self.data)}"
+        if self.protocol.repeats == 1:
+            return f"{text}, on one split: another split or another seed may say otherwise."
+        return f"{text}; other test rows, other splits and another seed are inside that interval."
+
+    def reasons(self) -> list[str]:
+        """Why, in three sentences."""
+        first = about_focal(self.asked)
+        splits = "one split" if self.protocol.repeats == 1 else f"{self.protocol.repeats} splits"
+        done = (
+            f"The same model ({self.best.model}) was trained with {first.against} and with"
+            f" {first.family} on {splits} of {self.data.rows:,} rows; each split picked its"
+            " settings on validation rows and was judged on test rows that played no part in it."
+        )
+        test = self.data.parts[-1]
+        guessing = sum(test.positives) / test.rows / len(test.positives)
+        found = (
+            f"{capital(first.family)} reaches {self._reached(first.family)} in"
+            f" {metric_name(self.data)} and {first.against} {self._reached(first.against)}, where"
+            f" guessing gives {fixed(guessing)} and 1 is perfect."
+        )
+        return [done, found, self._why(first)]
+
+    def _why(self, first: Question) -> str:
+        """What the verdict follows from."""
+        least = f"±{first.margin:.2g}, the smallest difference worth having"
+        if first.limits:
+            return f"No verdict is firm here, whatever the figures: {'; '.join(first.limits)}."
+        if first.difference.value is None:
+            return f"No verdict is possible, {self._undefined()}."
+        if first.verdict == "equivalent":
+            return (
+                f"The whole interval of that difference lies within {least}: even if it is real, it"
+                " is too small to matter."
+            )
+        if first.verdict == "undecided":
+            return (
+                f"The interval of that difference holds 0 and reaches beyond {least}, so either"
+                " answer would be a guess."
+            )
+        side = "above" if first.verdict == "better" else "below"
         return (
-            f"{question.family} is not worth having here: {change}{figures}, and less than"
-            f" {question.margin:.3g} either way is no difference."
+            f"The whole interval of that difference lies {side} 0, so chance does not explain it,"
+            f" and it reaches beyond {least}."
         )
-    return f"undecided whether {question.family} helps: {change}{figures}. {_what_would(question)}"
+
+    def more(self) -> list[str]:
+        """What was picked, what else changes, and the second question."""
+        first = about_focal(self.asked)
+        focal = next(one for one in self.losses if one.name == first.family)
+        found = []
+        if self.best.role == "remedy":
+            own = _Case(self.losses[0], self.losses, self.asked, self.data, self.protocol)
+            found.append(f"Of {first.family} alone: {own.headline()}")
+        found.append(
+            f"The splits picked as {first.family}: {picks(focal)}. Against {first.against} it"
+            f" changes the ROC AUC by {interval(focal.gains['roc_auc'])} and the cost per row at"
+            f" a threshold tuned for both by {interval(focal.gains['cost'])}, less being better."
+        )
+        for one in self.losses:
+            if one.role != "remedy" or one.name == self.best.name:
+                continue
+            texts = [
+                f"{x.against} by {interval(x.difference, x.level)}: {x.verdict}"
+                for x in self.asked
+                if x.family == one.name
+            ]
+            found.append(
+                f"{capital(one.name)} ({picks(one)}) differ from {', and from '.join(texts)}."
+            )
+        return found
+
+    def _reached(self, family: str) -> str:
+        found = next(x for x in self.losses if x.name == family).figures["average_precision"]
+        return "an undefined figure" if found.value is None else fixed(found.value)
+
+    def _finds(self) -> str:
+        if self.data.kind == "binary":
+            return "finds the rare cases"
+        return "tells the classes apart" if self.data.kind == "multiclass" else "finds the labels"
+
+    def _undefined(self) -> str:
+        return f"as {metric_name(self.data)} is undefined on some of the splits"
 
 
 def _what_would(question: Question) -> str:
     """What would decide."""
     if question.limits:
-        return f"No verdict here: {'; '.join(question.limits)}."
+        return "; ".join(question.limits)
     if question.needed == 0:
         return (
-            f"This table has {question.positives:,} test positives; a hundred times as many would"
-            " not decide, so not with this kind of table."
+            f"this table has {question.positives:,} test positives, and a hundred times as many"
+            " would not decide"
         )
     if question.needed is None:
-        return ""
+        return "this table cannot tell"
+    if question.needed <= question.positives:
+        # the rows would do: what is wide is the little that so few splits know of training
+        return "this table's splits differ too much to tell, and more of them may"
     return (
-        f"About {question.needed:,} test positives would decide; this table has"
-        f" {question.positives:,}."
+        f"about {question.needed:,} test positives would decide, and this table has"
+        f" {question.positives:,}"
     )
-
-
-def _reasons(
-    best: LossResult,
-    losses: list[LossResult],
-    asked: list[Question],
-    data: Data,
-    protocol: Protocol,
-) -> list[str]:
-    """What was judged, what else changes, and the second question."""
-    first = about_focal(asked)
-    focal = next(one for one in losses if one.name == first.family)
-    found = []
-    if best.role == "remedy":
-        found.append(_capital(_answer(first, data)))
-    parts = "the test part" if protocol.repeats == 1 else f"{protocol.repeats} test parts"
-    found.append(
-        f"Each split picked its {first.family} on its own validation rows: {picks(focal)}. Over"
-        f" {parts} that changes the ROC AUC of cross-entropy by"
-        f" {_interval(focal.gains['roc_auc'])} and its cost by {_interval(focal.gains['cost'])}"
-        " per row at a threshold that was tuned for both (less is better)."
-    )
-    found.append(
-        f"A difference of less than {first.margin:.3g} in {metric_name(data)} counts as none."
-    )
-    for one in losses:
-        if one.role != "remedy" or one.name == best.name:
-            continue
-        against = [x for x in asked if x.family == one.name]
-        texts = [
-            f"{x.against} by {_interval(x.difference, x.level)} ({x.verdict})" for x in against
-        ]
-        found.append(f"{_capital(one.name)} ({picks(one)}) differ from {' and from '.join(texts)}.")
-    return found
 
 
 def picks(loss: LossResult) -> str:
     """How often each loss of a family was picked."""
-    return ", ".join(
+    return "; ".join(
         name if len(loss.picks) == 1 else f"{name} ({count}×)"
         for name, count in loss.picked.items()
     )
@@ -197,7 +264,13 @@ def _bias(loss: LossResult, data: Data) -> str:
 
 
 def is_overfit(loss: LossResult, base_rate_log_loss: float) -> bool:
-    """Whether a line fitted on validation data repairs what the closed form cannot."""
+    """Whether a line fitted on validation data repairs what the closed form cannot.
+
+    By more than chance explains, and by more than a fiftieth of what there is to gain.
+    """
+    gain = loss.figures["platt_gain"]
+    if gain.low is None or gain.low <= 0:
+        return False
     return not calibrate.is_as_good(
         _value(loss, "posterior"), _value(loss, "platt"), base_rate=base_rate_log_loss
     )
@@ -238,23 +311,3 @@ def _value(loss: LossResult, reading: str) -> float:
 
 def _log_loss(loss: LossResult, reading: str) -> str:
     return f"{_value(loss, reading):.4f}"
-
-
-def _figure(estimate: Estimate) -> str:
-    return "undefined" if estimate.value is None else f"{estimate.value:.3f}"
-
-
-def _interval(estimate: Estimate, level: float = 0.95) -> str:
-    if estimate.value is None or estimate.low is None or estimate.high is None:
-        return "an undefined amount"
-    low, high = signed(estimate.low), signed(estimate.high)
-    return f"{signed(estimate.value)} ({100 * level:g} % interval {low} to {high})"
-
-
-def signed(value: float, digits: int = 3) -> str:
-    """With its sign, a true minus."""
-    return f"{value:+.{digits}f}".replace("-", "−")
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]

@@ -109,7 +109,8 @@ class Trees:
         seed: int,
     ) -> tuple[Floats, Floats, int]:
         labels, valid = (_classes(data.labels(part), column) for part in ("train", "valid"))
-        params = self._params(setting, scale_of(loss, alpha, labels), seed)
+        scale = scale_of(loss, alpha, np.bincount(labels))
+        params = params_of(self.name, setting, scale, seed)
         features = [part.numpy() for part in (data.train, data.valid, data.test)]
         model: Any
         if self.name == "catboost" and loss.gamma == 0:
@@ -128,40 +129,46 @@ class Trees:
         logits = [np.asarray(model.logits(part), dtype=np.float32) for part in features[1:]]
         return _two_axes(logits[0]), _two_axes(logits[1]), int(np.argmin(log)) + 1
 
-    def _params(self, setting: Setting, scale: float, seed: int) -> dict[str, Any]:
-        """The setting in the library's words.
 
-        A leaf is its gradient over (Hessian + l2). A focal loss's Hessians are a fraction of
-        cross-entropy's, and under one and the same l2 its leaves would be held back more: l2 and
-        the least Hessian of a leaf are therefore in units of the loss's own curvature.
-        """
-        params = _PARAMS[self.name] | {"learning_rate": setting["rate"]}
-        l2 = setting["l2"] * scale
-        if self.name == "catboost":
-            return params | {
-                "depth": round(setting["depth"]),
-                "l2_leaf_reg": l2,
-                "random_seed": seed % 2**31,
-            }
-        params |= {"seed": seed % 2**31}
-        leaves = round(setting["leaves"])
-        if self.name == "xgboost":
-            return params | {
-                "max_leaves": leaves,
-                "max_depth": 0,
-                "reg_lambda": l2,
-                "min_child_weight": scale,
-            }
+def params_of(name: str, setting: Setting, scale: float, seed: int) -> dict[str, Any]:
+    """A setting in the words of a library.
+
+    A leaf is its gradient over (Hessian + l2). A focal loss's Hessians are a fraction of
+    cross-entropy's, and under one and the same l2 its leaves would be held back more: l2 and
+    the least Hessian of a leaf are therefore in units of the loss's own curvature.
+    """
+    params = _PARAMS[name] | {"learning_rate": setting["rate"]}
+    l2 = setting["l2"] * scale
+    if name == "catboost":
         return params | {
-            "num_leaves": leaves,
-            "lambda_l2": l2,
-            "min_sum_hessian_in_leaf": 1e-3 * scale,
+            "depth": round(setting["depth"]),
+            "l2_leaf_reg": l2,
+            "random_seed": seed % 2**31,
         }
+    params |= {"seed": seed % 2**31}
+    leaves = round(setting["leaves"])
+    if name == "xgboost":
+        return params | {
+            "max_leaves": leaves,
+            "max_depth": 0,
+            "reg_lambda": l2,
+            "min_child_weight": scale,
+        }
+    return params | {
+        "num_leaves": leaves,
+        "lambda_l2": l2,
+        "min_sum_hessian_in_leaf": 1e-3 * scale,
+    }
 
 
-def scale_of(loss: Loss, alpha: Any, classes: Any) -> float:
-    """The mean curvature of a loss where boosting starts, against cross-entropy's there."""
-    counts = np.bincount(classes)
+def scale_of(loss: Loss, alpha: Any, counts: Any) -> float:
+    """The mean curvature of a loss where boosting starts, against cross-entropy's there.
+
+    Args:
+        loss: the loss.
+        alpha: of the column, or one for each class.
+        counts: training rows of each class; of a column against the rest: its negatives first.
+    """
     rates = counts / counts.sum()
 
     def mean(gamma: float, weights: Floats, margins: Floats) -> float:

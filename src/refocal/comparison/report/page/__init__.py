@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from refocal.comparison.report.recommend import is_overfit, picks, signed
+from refocal.comparison.report import rows, wording
+from refocal.comparison.report.recommend import about_focal, is_overfit, picks
+from refocal.comparison.report.winner import why_not
 from refocal.comparison.results import Results
+
+# Up to so many classes a matrix of them is read; beyond, what each is mostly taken for.
+_MATRIX = 6
 
 
 def html(results: Results, drawn: dict[str, str]) -> str:
@@ -28,9 +32,13 @@ def html(results: Results, drawn: dict[str, str]) -> str:
         lstrip_blocks=True,
         loader=FunctionLoader(_source),
     )
-    several = len(results.models) > 1
+    answer = results.recommendation
     return environment.get_template("report.html.j2").render(
         r=results,
+        first=about_focal([one for one in results.questions if one.model == answer.model]),
+        rows=rows,
+        families=rows.families(results),
+        matrix=_MATRIX,
         e=results.explore,
         embedded=_embedded(results.explore),
         explore_top=_top,
@@ -38,21 +46,14 @@ def html(results: Results, drawn: dict[str, str]) -> str:
         js=Markup(_source("report.js")),
         plots={name: Markup(svg) for name, svg in drawn.items()},
         overfit=[
-            loss.title if several else loss.name
+            loss.title if len(results.models) > 1 else loss.name
             for loss in results.losses
             if is_overfit(loss, results.data.base_rate_log_loss)
         ],
-        fixed=fixed,
-        signed=_signed,
-        percent=_percent,
-        listed=_listed,
         picks=picks,
+        no_winner=why_not(results),
+        w=wording,
     )
-
-
-def fixed(value: float | None, digits: int = 3) -> str:
-    """A number for a table."""
-    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
 
 
 def _source(name: str) -> str:
@@ -72,19 +73,3 @@ def _top(explore: dict[str, Any]) -> float:
     said: list[float] = [p for by_gamma in explore["said"] for row in by_gamma for p in row]
     observed: list[float] = explore["observed"]
     return min(1.0, 1.05 * max(*said, *observed))
-
-
-def _signed(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else signed(value, digits)
-
-
-def _percent(value: float, digits: int | None = None) -> str:
-    if digits is None:
-        digits = 2 if value < 0.0995 else 0
-    return f"{100 * value:.{digits}f} %"
-
-
-def _listed(numbers: Sequence[float]) -> str:
-    """Numbers in their order; a single one where all are the same."""
-    texts = [f"{number:g}" for number in numbers]
-    return texts[0] if len(set(texts)) == 1 else ", ".join(texts)

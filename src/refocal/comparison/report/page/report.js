@@ -1,37 +1,5 @@
 "use strict";
 (() => {
-  // Tables: a click on a column's name sorts by it.
-  const number = (cell) => {
-    const text = cell.dataset.value ?? cell.firstChild?.textContent ?? "";
-    const value = Number.parseFloat(text.replace("−", "-").replaceAll(",", ""));
-    return Number.isNaN(value) ? null : value;
-  };
-  for (const table of document.querySelectorAll("table.sorts")) {
-    const heads = [...table.tHead.rows[0].cells];
-    heads.forEach((head, column) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.append(...head.childNodes);
-      head.append(button);
-      button.addEventListener("click", () => {
-        const down = head.getAttribute("aria-sort") !== "descending";
-        heads.forEach((other) => other.removeAttribute("aria-sort"));
-        head.setAttribute("aria-sort", down ? "descending" : "ascending");
-        const sign = down ? -1 : 1;
-        const rows = [...table.tBodies[0].rows];
-        const keys = new Map(rows.map((row) => [row, number(row.cells[column])]));
-        const texts = [...keys.values()].every((key) => key === null);
-        rows.sort((a, b) => {
-          if (texts) return sign * a.cells[column].textContent.localeCompare(b.cells[column].textContent);
-          const [x, y] = [keys.get(a), keys.get(b)];
-          if (x === null || y === null) return (x === null) - (y === null);
-          return sign * (x - y);
-        });
-        table.tBodies[0].append(...rows);
-      });
-    });
-  }
-
   // The controls: gamma and alpha choose among what was computed beforehand.
   const source = document.getElementById("explore-data");
   if (!source) return;
