@@ -79,7 +79,7 @@ LARGEST_GROUP = 512  # positions of a block, at most
 COUNTERS = max(len(_sigmoid.kinds), len(_softmax.kinds))  # one per thread, a cache line apart
 COUNTER_STRIDE = 8
 
-# elements that a sigmoid kernel takes through a chain of short loops at once
-TILE = 128
+# elements that a sigmoid kernel takes through a chain of short loops at once, at most
+LARGEST_TILE = 1024
 # elements per block of it: sums stay short. Six arrays of parameters leave less room in the cache.
 BLOCK, BLOCK_OF_ARRAYS = 4096, 1024

@@ -50,20 +50,20 @@ def place(typingctx: Any, array: Any) -> Any:
 
 @intrinsic
 def tile_on_stack(typingctx: Any, dtype: Any) -> Any:
-    """An array of `frame.TILE` numbers that lives as long as the function that asks for it."""
+    """Returns an array of `frame.LARGEST_TILE` numbers that lives as long as its function runs."""
     array_type = nt.Array(parse_dtype(dtype), 1, "C")
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         element = context.get_data_type(array_type.dtype)
         with builder.goto_entry_block():
-            room = builder.alloca(ir.ArrayType(element, frame.TILE))
+            room = builder.alloca(ir.ArrayType(element, frame.LARGEST_TILE))
         room.align = 64
         size = ir.Constant(ir.IntType(64), context.get_abi_sizeof(element))
         array = context.make_array(array_type)(context, builder)
         populate_array(
             array,
             data=builder.bitcast(room, element.as_pointer()),
-            shape=[ir.Constant(ir.IntType(64), frame.TILE)],
+            shape=[ir.Constant(ir.IntType(64), frame.LARGEST_TILE)],
             strides=[size],
             itemsize=size,
             meminfo=None,

@@ -12,6 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from llvmlite.binding import get_host_cpu_name
 from numba import types as nt
 
 from refocal.kernels.cpu import frame
@@ -89,8 +90,7 @@ COUNTERS = frame.COUNTERS
 BLOCK = LOGIT_SIZE = TARGET_SIZE = REAL_SIZE = 0
 SOFT = LOSSES = SUM = GRADIENT = LONG = False
 TYPICAL = 16
-TILE = frame.TILE
-AHEAD = 4 * TILE  # what it takes some hundred ns to compute, as long as memory takes to answer
+TILE = AHEAD = 0
 UNDONE = pool.UNDONE
 LAST_BIT = ~1
 
@@ -192,21 +192,21 @@ def fill(logits: Any, decays: Any, logarithms: Any) -> None:
             logarithms[i] = log1p(decays[i])
 
 
-def fetch_later(logits: Any, targets: Any, gradient: Any) -> None:
-    """Has memory at work on a tile to come while this one is computed.
+def fetch_later(integers: Any, start: Any) -> None:
+    """Has memory at work on a tile to come while another one is computed.
 
     One long loop reads a little all the time. Of several short ones the first waits for memory, and
     meanwhile the processor does not look far enough ahead to find the work of the others. A few
     lines at a time: a core has room for some 16 that are on their way, and waits beyond.
     """
-    at = place(logits) + AHEAD * LOGIT_SIZE
+    at = integers[LOGITS] + start * LOGIT_SIZE
     for offset in range(0, TILE * LOGIT_SIZE, LINE):
         prefetch_to_read(at + offset)
-    at = place(targets) + AHEAD * TARGET_SIZE
+    at = integers[TARGETS] + start * TARGET_SIZE
     for offset in range(0, TILE * TARGET_SIZE, LINE):
         prefetch_to_read(at + offset)
     if GRADIENT:
-        at = place(gradient) + AHEAD * LOGIT_SIZE
+        at = integers[GRADIENTS] + start * LOGIT_SIZE
         for offset in range(0, TILE * LOGIT_SIZE, LINE):
             prefetch_to_write(at + offset)
 
@@ -227,6 +227,8 @@ def hard_loop(
     targets: Any,
     gradient: Any,
     losses: Any,
+    decays: Any,
+    logarithms: Any,
     integers: Any,
     arrays: Any,
 ) -> Any:
@@ -238,10 +240,6 @@ def hard_loop(
     alpha_positive, alpha_negative, gamma_positive, gamma_negative, factor = plain(integers)
     ignoring = integers[IGNORING] != 0
     ignored_value = integers[IGNORED]
-    decays = tile_on_stack(real)
-    logarithms = tile_on_stack(real)
-    fill(logits, decays, logarithms)
-    fetch_later(logits, targets, gradient)
     total = ZERO
     irregular = False
     for i in range(len(logits)):
@@ -283,6 +281,8 @@ def soft_loop(
     targets: Any,
     gradient: Any,
     losses: Any,
+    decays: Any,
+    logarithms: Any,
     integers: Any,
     arrays: Any,
 ) -> Any:
@@ -295,10 +295,6 @@ def soft_loop(
     ignored_value = integers[IGNORED]
     kept_share = number_at(integers, KEPT_SHARE)
     spread_share = number_at(integers, SPREAD_SHARE)
-    decays = tile_on_stack(real)
-    logarithms = tile_on_stack(real)
-    fill(logits, decays, logarithms)
-    fetch_later(logits, targets, gradient)
     total = ZERO
     outside = False
     for i in range(len(logits)):
@@ -439,14 +435,23 @@ def kernel_of_blocks(base: Any, one: Any) -> Any:
         if unfit:
             return reject(base)
     arrays = parameters(integers, start, count)
+    decays = tile_on_stack(real)
+    logarithms = tile_on_stack(real)
     total = 0.0
     for tile in range(start, start + count, TILE):
         size = min(TILE, start + count - tile)
+        logits = view(integers[LOGITS] + tile * LOGIT_SIZE, size, Logit)
+        # a call of its own: in one function with the loop it takes a seventh longer
+        fill(logits, decays, logarithms)
+        if AHEAD:
+            fetch_later(integers, tile + AHEAD)
         part, unfit = loop(
-            view(integers[LOGITS] + tile * LOGIT_SIZE, size, Logit),
+            logits,
             view(integers[TARGETS] + tile * TARGET_SIZE, size, Target),
             view(integers[GRADIENTS] + tile * LOGIT_SIZE, size, Logit),
             view(integers[EACH] + tile * LOGIT_SIZE, size, Logit),
+            decays,
+            logarithms,
             integers,
             of_tile(arrays, tile - start, size),
         )
@@ -460,11 +465,37 @@ def kernel_of_blocks(base: Any, one: Any) -> Any:
 # binding
 
 
+class Stride(NamedTuple):
+    """How a kernel goes through memory.
+
+    Attributes:
+        tile: elements at once.
+        ahead: elements between a tile and the one that memory is asked for meanwhile; 0 to leave
+            that to the processor.
+    """
+
+    tile: int
+    ahead: int
+
+
+def stride_of(host: str) -> Stride:
+    """What is fastest on this kind of processor, by LLVM's name of it.
+
+    Measured on Zen 4 and on Intel's; see docs/decisions/0011. The gradient has the same bits
+    whatever the tile, the sum of the losses may differ in its last.
+    """
+    if host.startswith("znver"):
+        return Stride(frame.LARGEST_TILE, 0)
+    # what it takes some hundred ns to compute, as long as memory takes to answer
+    return Stride(128, 4 * 128)
+
+
 @cache
 def address(kernel: SigmoidKernel) -> int:
     """Of the C function of a kernel, compiled or from the cache on disk."""
     number = np.float64 if kernel.logits == "float64" else np.float32
     logits, targets = STORAGE[kernel.logits], STORAGE[kernel.targets]
+    stride = stride_of(get_host_cpu_name())
     names: dict[str, Any] = {
         **globals(),
         **operations(number),
@@ -477,6 +508,8 @@ def address(kernel: SigmoidKernel) -> int:
         "store": logits.store,
         "target_number": targets.load,
         "BLOCK": frame.BLOCK_OF_ARRAYS if kernel.general else frame.BLOCK,
+        "TILE": stride.tile,
+        "AHEAD": stride.ahead,
         "SOFT": kernel.soft,
         "LOSSES": kernel.output == "each",
         "SUM": kernel.output == "sum",
