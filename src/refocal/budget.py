@@ -332,7 +332,7 @@ def _as_cross_entropy(
             z = sigmoid_posterior(z, log_odds=True, **trained_with)
         return z, index
     if trained_with:
-        z = torch.log(softmax_posterior(z, **trained_with).clamp(min=torch.finfo(z.dtype).tiny))
+        z = softmax_posterior(z, log_probabilities=True, **trained_with)
     return z, index
 
 
@@ -408,13 +408,14 @@ def _softmax_logits(name: str, odds: Tensor, alpha: Tensor | None, gamma: Number
     The posterior's log-probabilities rise by between 1 and 1 + gamma per unit of logit, so a step
     of the error over 1 + gamma never overshoots.
     """
+    # finite: no logit gives the posterior of a masked class
     tiny = torch.finfo(odds.dtype).tiny
     target = torch.log_softmax(odds, 1).clamp(min=math.log(tiny))
     largest = gamma.max().item() if isinstance(gamma, Tensor) else gamma
     exponents = gamma.flatten() if isinstance(gamma, Tensor) and gamma.dim() else gamma
     z = target.clone()
     for _ in range(STEPS):
-        got = torch.log(softmax_posterior(z, alpha=alpha, gamma=exponents).clamp(min=tiny))
+        got = softmax_posterior(z, alpha=alpha, gamma=exponents, log_probabilities=True)
         step = (target - got) / (1 + largest)
         z = z + step
         if step.abs().max() < 1e-9 / (1 + largest):

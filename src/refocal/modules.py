@@ -96,6 +96,17 @@ class FocalModule(nn.Module):
         )
         return denominator(problem, settings["normalizer"])
 
+    def _class_denominator(self, targets: Tensor, sample_weight: Tensor | None) -> Number:
+        """`_denominator` of class indices ``(N, *)`` or probabilities ``(N, C, *)``."""
+        zero = torch.zeros((), device=targets.device)
+        if targets.dtype.is_floating_point:
+            logits = zero.expand(targets.shape)
+        else:
+            alpha = self._setting("alpha")
+            classes = len(alpha) if isinstance(alpha, Tensor) else 2
+            logits = zero.expand(*targets.shape[:1], classes, *targets.shape[1:])
+        return self._denominator(arguments.softmax_problem, logits, targets, sample_weight)
+
     def posterior_keywords(self) -> dict[str, Any]:
         """The settings that the posterior depends on."""
         return {name: self._setting(name) for name in POSTERIOR_SETTINGS}

@@ -292,8 +292,10 @@ def _class_scores(
     """Log scores ``(N, C)`` of the posterior and of the raw softmax, and class indices."""
     index = targets.detach().long()
     _check_count(name, index, z.shape[1])
-    posterior = softmax_posterior(z, **settings)
-    return torch.log(posterior.clamp(min=torch.finfo(z.dtype).tiny)), z, index
+    # finite: a temperature has nothing to say of a class that a mask or smoothing leaves at 0
+    tiny = math.log(torch.finfo(z.dtype).tiny)
+    scores = softmax_posterior(z, log_probabilities=True, **settings).clamp(min=tiny)
+    return scores, z, index
 
 
 def _check_count(name: str, index: Tensor, classes: int) -> None:

@@ -28,7 +28,7 @@ def log_odds(loss: Loss, logits: Tensor, *, closed_form: bool = True) -> Tensor:
     if loss.link == "softmax":
         if not closed_form or loss.plain:
             return torch.log_softmax(z, 1)
-        return softmax_posterior(z, **loss.settings).clamp(min=_TINY).log()
+        return softmax_posterior(z, **loss.settings, log_probabilities=True)
     if not closed_form or loss.plain:
         return z
     return sigmoid_posterior(z, **loss.settings, log_odds=True)

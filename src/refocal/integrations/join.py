@@ -15,6 +15,7 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.distributed.algorithms.join import Join, Joinable, JoinHook
 
+from refocal.linear import LinearFocalLoss
 from refocal.losses import SigmoidFocalLoss, SoftmaxFocalLoss
 from refocal.ranks import RankSum
 from refocal.reduction import at_least
@@ -34,7 +35,7 @@ class JoinedDenominator(Joinable):
         device: where the exchange runs: the CPU for gloo, this rank's GPU for NCCL.
 
     Raises:
-        TypeError: loss is neither a SigmoidFocalLoss nor a SoftmaxFocalLoss.
+        TypeError: loss is not the module of a focal loss.
 
     Example:
         >>> from refocal import SigmoidFocalLoss
@@ -52,15 +53,16 @@ class JoinedDenominator(Joinable):
 
     def __init__(
         self,
-        loss: SigmoidFocalLoss | SoftmaxFocalLoss,
+        loss: SigmoidFocalLoss | SoftmaxFocalLoss | LinearFocalLoss,
         process_group: Any = None,
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__()
-        if not isinstance(loss, (SigmoidFocalLoss, SoftmaxFocalLoss)):
+        if not isinstance(loss, (SigmoidFocalLoss, SoftmaxFocalLoss, LinearFocalLoss)):
             raise TypeError(
-                "JoinedDenominator: loss must be a SigmoidFocalLoss or a SoftmaxFocalLoss, got "
-                f"{type(loss).__name__}. Pass the module, not the function or the model."
+                "JoinedDenominator: loss must be a SigmoidFocalLoss, SoftmaxFocalLoss or "
+                f"LinearFocalLoss, got {type(loss).__name__}. Pass the module, not the function or "
+                "the model."
             )
         self.loss = loss
         self._group = process_group if process_group is not None else dist.group.WORLD
