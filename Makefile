@@ -74,7 +74,7 @@ bench-linear: $(BENCH)/.installed
 
 $(BENCH)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(BENCH)
-	$(BENCH)/bin/python -m pip install --quiet --editable '.[cpu]' torch==2.14.1 torchvision==0.29.1 \
+	$(BENCH)/bin/python -m pip install --quiet --editable '.[torch,cpu]' torch==2.14.1 torchvision==0.29.1 \
 	  kornia matplotlib
 	# alpha, and without wheels for some machines
 	-$(BENCH)/bin/python -m pip install --quiet exacta
@@ -102,11 +102,11 @@ $(BIN)/python:
 	$(PIP) install --quiet --upgrade 'pip>=25.1'  # dependency groups
 
 $(VENV)/.installed-demo: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) --editable '.[cpu,compare]'
+	$(INSTALL) --editable '.[torch,cpu,compare]'
 	touch $@
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) --editable '.[cpu,compare]' --group test --group triton --group hosts \
+	$(INSTALL) --editable '.[torch,cpu,compare]' --group test --group triton --group hosts \
 	  --group lint
 	touch $@
 
@@ -118,19 +118,19 @@ $(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt \
-	  --editable '.[cpu,compare,parquet,xgboost,lightgbm,catboost]' --group test
+	  --editable '.[torch,cpu,compare,parquet,xgboost,lightgbm,catboost]' --group test
 	touch $@
 
 $(NEWEST)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(NEWEST)
 	$(NEWEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(NEWEST)/bin/python -m pip install --quiet --upgrade \
-	  --editable '.[cpu,compare,parquet,xgboost,lightgbm,catboost]' --group test
+	  --editable '.[torch,cpu,compare,parquet,xgboost,lightgbm,catboost]' --group test
 	touch $@
 
 $(HOSTS)/.installed: pyproject.toml constraints-hosts.txt
 	$(PYTHON) -m venv $(HOSTS)
 	$(HOSTS)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(HOSTS)/bin/python -m pip install --quiet --constraint constraints-hosts.txt \
-	  --editable '.[compare]' --group test --group hosts --group heavy-hosts
+	  --editable '.[torch,compare]' --group test --group hosts --group heavy-hosts
 	touch $@

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from refocal import __version__
 from refocal.commands import compare, diagnose, gpu_check, plot, refuse, report
+from refocal.extras import MissingExtra
 
 
 class _Parser(argparse.ArgumentParser):
@@ -28,10 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
         status: int = options.run(options)
-    except ImportError as error:
-        if "pip install 'refocal[" not in str(error):
-            raise
-        return refuse(options.command, error)
+    except MissingExtra as error:
+        return refuse(options.command, error.reason)
     except KeyboardInterrupt:
         print(f"refocal {options.command}: stopped, nothing was written.", file=sys.stderr)
         return 130

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from refocal import arguments, links
+from refocal import arguments, extras, links
 from refocal.kernels.eager import bound
 from refocal.posterior import sigmoid_posterior, softmax_posterior
 from refocal.probabilities import sigmoid_logit
@@ -104,13 +104,9 @@ class GradientBudget:
             ImportError: matplotlib is not installed.
         """
         if ax is None:
-            try:
-                import matplotlib.pyplot as plt
-            except ImportError as error:
-                raise ImportError(
-                    "GradientBudget.plot: matplotlib is not installed. "
-                    "pip install 'refocal[compare]'"
-                ) from error
+            extras.imported("GradientBudget.plot", "matplotlib")
+            import matplotlib.pyplot as plt
+
             _, ax = plt.subplots()
         centres = [(d + 0.5) / DECILES for d in range(DECILES)]
         for loss, style in zip(LOSSES, ("-", ":", "--"), strict=True):

@@ -226,7 +226,7 @@ def test_a_missing_extra_is_named(folder: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     way_out = "pip install 'refocal[compare]'"
-    assert done.stderr == f"refocal compare: pandas is not installed. Install it with: {way_out}\n"
+    assert done.stderr == f"refocal compare: pandas is not installed. {way_out}\n"
 
 
 def test_another_import_error_is_a_bug_and_shows_itself(monkeypatch: pytest.MonkeyPatch) -> None:

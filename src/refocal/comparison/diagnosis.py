@@ -288,6 +288,6 @@ def _from_parquet(path: Path) -> tuple[Any, Any]:
     return (logits[:, 0] if columns == ["logits"] else logits), frame["targets"].to_numpy()
 
 
-def to_json(diagnosis: Diagnosis) -> str:
+def diagnosis_json(diagnosis: Diagnosis) -> str:
     """The text of `--out`."""
     return json.dumps(diagnosis.to_dict(), indent=1, allow_nan=False) + "\n"

@@ -7,15 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from refocal import extras
 from refocal.losses import SigmoidFocalLoss
 
-try:
-    from torchvision.models.detection.fcos import FCOSHead
-    from torchvision.models.detection.retinanet import RetinaNetClassificationHead
-except ImportError as error:
-    raise ImportError(
-        "refocal.integrations.torchvision needs torchvision. Run: pip install torchvision"
-    ) from error
+extras.need(__name__, "torchvision")
+from torchvision.models.detection.fcos import FCOSHead  # noqa: E402
+from torchvision.models.detection.retinanet import RetinaNetClassificationHead  # noqa: E402
 
 
 def use_focal_loss(model: nn.Module, **settings: Any) -> nn.Module:

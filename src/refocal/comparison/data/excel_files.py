@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from refocal import extras
 from refocal.comparison.data.layout import unique_names
 from refocal.comparison.errors import CompareError
 from refocal.comparison.results import Finding
@@ -22,13 +23,7 @@ def read_excel(path: Path) -> tuple[pd.DataFrame, list[Any], list[Finding]]:
         CompareError: it is no workbook, it is encrypted, or no sheet holds a table.
         ImportError: python-calamine is not installed.
     """
-    try:
-        import python_calamine
-    except ImportError:
-        raise ImportError(
-            f"python-calamine is not installed, and {path.name} needs it. Install it with:"
-            " pip install 'refocal[compare]'"
-        ) from None
+    python_calamine = extras.imported(path.name, "python_calamine")
     try:
         book = python_calamine.CalamineWorkbook.from_path(str(path))
         sheets = {name: book.get_sheet_by_name(name).to_python() for name in book.sheet_names}

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from refocal import extras
 from refocal.comparison.data.prepare import Prepared
 from refocal.comparison.errors import CompareError, argument
 from refocal.comparison.folder import STUDY
@@ -283,13 +284,7 @@ class _Search:
 
 
 def _optuna() -> Any:
-    try:
-        import optuna
-    except ImportError:
-        raise ImportError(
-            "optuna is not installed, and --trials needs it. Install it with:"
-            " pip install 'refocal[search]'"
-        ) from None
+    optuna = extras.imported("trials", "optuna")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna
 
