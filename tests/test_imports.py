@@ -17,7 +17,7 @@ SOURCE = Path(refocal.__file__).parent
 
 # The rooms of design.md; a room may look into its own tier and those above it in this list.
 TIERS = (
-    {"formula", "files", "extras", "lazy", "torch_state"},
+    {"formula", "files", "extras", "lazy", "messages", "torch_state"},
     {"links", "arguments", "problem", "inverse", "overrides"},
     {"gate", "posterior", "reduction", "kernels", "ranks", "probabilities"},
     {"losses", "linear", "variants", "modules"},
@@ -190,6 +190,15 @@ def loaded_after(statement: str, names: set[str]) -> set[str]:
 def test_the_face_loads_nothing() -> None:
     """No framework, and of Python next to nothing: it is imported in milliseconds."""
     assert loaded_after("import refocal", {"torch", "numpy", "typing", "re", *HEAVY}) == set()
+
+
+@pytest.mark.parametrize(
+    "room",
+    ["messages", *(f"arguments.{one}" for one in ("adapter", "values", "settings", "wording"))],
+)
+def test_checks_that_know_no_framework(room: str) -> None:
+    """Another framework takes them as they are; settings are refused without any."""
+    assert loaded_after(f"import refocal.{room}", {"torch", "numpy", *HEAVY}) == set()
 
 
 def test_the_losses_are_light() -> None:

@@ -48,6 +48,7 @@ _MODULES = (
     "linear",
     "links",
     "losses",
+    "messages",
     "modules",
     "overrides",
     "parameters",

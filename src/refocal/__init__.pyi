@@ -19,6 +19,7 @@ from refocal import lazy as lazy
 from refocal import linear as linear
 from refocal import links as links
 from refocal import losses as losses
+from refocal import messages as messages
 from refocal import modules as modules
 from refocal import overrides as overrides
 from refocal import parameters as parameters

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from refocal import arguments, extras, links
 from refocal.kernels.eager import bound
+from refocal.messages import refuse
 from refocal.posterior import sigmoid_posterior, softmax_posterior
 from refocal.probabilities import sigmoid_logit
 from refocal.problem import Number
@@ -162,7 +163,7 @@ def gradient_budget(
         name, logits, targets, link, {} if trained_with is None else trained_with
     )
     if not y.numel():
-        _fail(name, "targets must hold at least one example, got none.")
+        raise refuse(name, "targets", "hold at least one example", "none")
     alpha = arguments.default_alpha(alpha, link)
     if link == "sigmoid":
         pulls, p_true, classes = *_binary_pulls(name, z, y, alpha, gamma), 2
@@ -267,7 +268,7 @@ def suggest(
     odds, index = odds.flatten(), index.flatten()
     rate = index.double().mean().item() if len(index) else 0.0
     if not 0 < rate < 1:
-        _fail(name, f"targets must hold both classes, got a share of positives of {rate:g}.")
+        raise refuse(name, "targets", "hold both classes", f"a share of positives of {rate:g}")
     p_true = torch.where(index == 1, torch.sigmoid(odds), torch.sigmoid(-odds))
 
     def easy_share(gamma: float) -> float:
@@ -317,9 +318,12 @@ def _as_cross_entropy(
     """Logits whose sigmoid or softmax is the probability, and class indices; float64, flat."""
     arguments.check_outcomes(name, logits, targets, link)
     if not isinstance(trained_with, dict):
-        raise TypeError(
-            f"{name}: trained_with must be None or a dict of the loss' keywords, got "
-            f"{type(trained_with).__name__}."
+        raise refuse(
+            name,
+            "trained_with",
+            "be None or a dict of the loss' keywords",
+            type(trained_with).__name__,
+            kind=TypeError,
         )
     z = logits.detach().double()
     index = targets.detach().long()
@@ -416,10 +420,12 @@ def _softmax_logits(name: str, odds: Tensor, alpha: Tensor | None, gamma: Number
         z = z + step
         if step.abs().max() < 1e-9 / (1 + largest):
             return z
-    _fail(
+    raise refuse(
         name,
-        f'gamma must be at most about {STEPS // 25} with link="softmax", got {largest:g}. Larger '
-        "ones are not inverted.",
+        "gamma",
+        f'be at most about {STEPS // 25} with link="softmax"',
+        f"{largest:g}",
+        "Larger ones are not inverted.",
     )
 
 
@@ -427,7 +433,3 @@ def _text(value: Any) -> str:
     if isinstance(value, Tensor):
         return str([float(f"{one:.4g}") for one in value.flatten().tolist()])
     return str(value)
-
-
-def _fail(function: str, message: str) -> NoReturn:
-    raise ValueError(f"{function}: {message}")

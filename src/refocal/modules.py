@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from refocal import arguments
+from refocal.arguments import tensors  # noqa: F401 - by which the settings know a tensor
 from refocal.problem import Number, Problem
 from refocal.reduction import denominator
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from torch import Tensor, nn
 
 from refocal import arguments, inverse
 from refocal.inverse import BinaryLink, SoftmaxLink, bisect
+from refocal.messages import refuse
 
 # ---------------------------------------------------------------------------------------------
 # class weights
@@ -238,14 +239,18 @@ def initialize_bias(layer: nn.Module, probability: float, **loss: Any) -> None:
     """
     bias = getattr(layer, "bias", None)
     if bias is None:
-        _fail(
+        raise refuse(
             "initialize_bias",
-            f"layer must have a bias, got {type(layer).__name__} without one. Create it with "
-            "bias=True.",
+            "layer",
+            "have a bias",
+            f"{type(layer).__name__} without one",
+            "Create it with bias=True.",
         )
     if not isinstance(bias, Tensor) or not bias.dtype.is_floating_point:
         got = bias.dtype if isinstance(bias, Tensor) else type(bias).__name__
-        raise TypeError(f"initialize_bias: the bias of layer must be a floating tensor, got {got}.")
+        raise refuse(
+            "initialize_bias", "the bias of layer", "be a floating tensor", got, kind=TypeError
+        )
     # the messages are of the function that was called
     nn.init.constant_(bias, _prior_bias("initialize_bias", probability, **loss))
 
@@ -474,7 +479,7 @@ def inflection_probability(gamma: float) -> float:
 def _counts(function: str, class_counts: Sequence[float]) -> list[float]:
     listed = arguments.per_class(function, "class_counts", class_counts)
     if not listed:
-        _fail(function, "class_counts must hold at least one class, got none.")
+        raise refuse(function, "class_counts", "hold at least one class", "none")
     hint = "A class without examples has no weight; leave it out."
     return [
         arguments.real(
@@ -490,9 +495,8 @@ def _per_class(function: str, argument: str, values: Any, counts: list[float]) -
         values = values.expand(len(counts))
     listed = arguments.per_class(function, argument, values)
     if len(listed) != len(counts):
-        _fail(
-            function,
-            f"{argument} must have one value for each of {len(counts)} classes, got {len(listed)}.",
+        raise refuse(
+            function, argument, f"have one value for each of {len(counts)} classes", len(listed)
         )
     return listed
 
@@ -509,7 +513,3 @@ def _finite_positive(value: float) -> bool:
 
 def _probability(function: str, argument: str, value: Any) -> float:
     return arguments.strictly_between_0_and_1(function, argument, value)
-
-
-def _fail(function: str, message: str) -> NoReturn:
-    raise ValueError(f"{function}: {message}")

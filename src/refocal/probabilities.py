@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from refocal import arguments
 from refocal.inverse import bisect
+from refocal.messages import refuse
 from refocal.overrides import overridable
 from refocal.posterior import (
     BinaryTensorLink,
@@ -85,9 +86,13 @@ def sigmoid_logit(
     name = "sigmoid_logit"
     if not isinstance(probability, Tensor) or not probability.dtype.is_floating_point:
         got = getattr(probability, "dtype", type(probability).__name__)
-        raise TypeError(
-            f"{name}: probability must be a floating tensor, got {got}. For a plain number use "
-            "refocal.parameters.prior_bias."
+        raise refuse(
+            name,
+            "probability",
+            "be a floating tensor",
+            got,
+            "For a plain number use refocal.parameters.prior_bias.",
+            TypeError,
         )
     target = probability.double()
     link = binary_link(name, target, torch.float64, alpha, gamma, detach_modulator)
@@ -300,10 +305,12 @@ def _class_scores(
 
 def _check_count(name: str, index: Tensor, classes: int) -> None:
     if len(index) < 10 or len(torch.unique(index)) < 2:
-        _fail(
+        raise refuse(
             name,
-            "targets must hold at least 10 examples and two classes, got "
-            f"{len(index)} of {len(torch.unique(index))}. One parameter needs held-out data.",
+            "targets",
+            "hold at least 10 examples and two classes",
+            f"{len(index)} of {len(torch.unique(index))}",
+            "One parameter needs held-out data.",
         )
 
 
@@ -481,10 +488,11 @@ def normalizer_shift(
     name = "normalizer_shift"
     log_rate, log_rest = _log_shares(name, base_rate)
     if not 1 <= arguments.integer(name, "batch_size", batch_size) <= LARGEST_BATCH:
-        _fail(
+        raise refuse(
             name,
-            f"batch_size must be >= 1, and at most {LARGEST_BATCH:,}, got "
-            f"{arguments.shown(batch_size)}.",
+            "batch_size",
+            f"be >= 1, and at most {LARGEST_BATCH:,}",
+            arguments.shown(batch_size),
         )
     weight = 0.5 if alpha is None else arguments.alpha_number(name, alpha)
     if normalizer not in arguments.NORMALIZERS:
@@ -526,9 +534,13 @@ def _log_of_sum(logarithms: list[float]) -> float:
 def _check_log_odds(function: str, log_odds: Any) -> None:
     if not isinstance(log_odds, Tensor) or not log_odds.dtype.is_floating_point:
         got = getattr(log_odds, "dtype", type(log_odds).__name__)
-        raise TypeError(
-            f"{function}: log_odds must be a floating tensor, got {got}. Pass "
-            "sigmoid_posterior(logits, ..., log_odds=True)."
+        raise refuse(
+            function,
+            "log_odds",
+            "be a floating tensor",
+            got,
+            "Pass sigmoid_posterior(logits, ..., log_odds=True).",
+            TypeError,
         )
 
 
@@ -537,9 +549,7 @@ def _check_probabilities(function: str, argument: str, values: Tensor) -> None:
         low, high = torch.aminmax(values.detach())
         if low < 0 or high > 1:
             bad = (low if low < 0 else high).item()
-            _fail(
-                function, f"{argument} must be in [0, 1], got {bad}. For log-odds, log_odds=True."
-            )
+            raise refuse(function, argument, "be in [0, 1]", bad, "For log-odds, log_odds=True.")
 
 
 def _logit(function: str, argument: str, value: Any) -> float:
@@ -551,7 +561,3 @@ def _log_shares(function: str, value: Any, argument: str = "base_rate") -> tuple
     """Logarithms of a prior P and of 1 - P."""
     probability = arguments.strictly_between_0_and_1(function, argument, value)
     return math.log(probability), math.log1p(-probability)
-
-
-def _fail(function: str, message: str) -> NoReturn:
-    raise ValueError(f"{function}: {message}")

@@ -17,6 +17,7 @@ from torch.distributed.algorithms.join import Join, Joinable, JoinHook
 
 from refocal.linear import LinearFocalLoss
 from refocal.losses import SigmoidFocalLoss, SoftmaxFocalLoss
+from refocal.messages import refuse
 from refocal.ranks import RankSum
 from refocal.reduction import at_least
 
@@ -59,10 +60,13 @@ class JoinedDenominator(Joinable):
     ) -> None:
         super().__init__()
         if not isinstance(loss, (SigmoidFocalLoss, SoftmaxFocalLoss, LinearFocalLoss)):
-            raise TypeError(
-                "JoinedDenominator: loss must be a SigmoidFocalLoss, SoftmaxFocalLoss or "
-                f"LinearFocalLoss, got {type(loss).__name__}. Pass the module, not the function or "
-                "the model."
+            raise refuse(
+                "JoinedDenominator",
+                "loss",
+                "be a SigmoidFocalLoss, SoftmaxFocalLoss or LinearFocalLoss",
+                type(loss).__name__,
+                "Pass the module, not the function or the model.",
+                TypeError,
             )
         self.loss = loss
         self._group = process_group if process_group is not None else dist.group.WORLD

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from refocal import extras
 from refocal.losses import SigmoidFocalLoss
+from refocal.messages import refuse
 
 extras.need(__name__, "torchvision")
 from torchvision.models.detection.fcos import FCOSHead  # noqa: E402
@@ -37,9 +38,13 @@ def use_focal_loss(model: nn.Module, **settings: Any) -> nn.Module:
     """
     reserved = {"reduction", "normalizer", "ignore_index", "process_group"} & settings.keys()
     if reserved:
-        raise TypeError(
-            f"use_focal_loss: settings must be alpha, gamma and the like, got {min(reserved)}. "
-            "The detector divides by its foreground anchors."
+        raise refuse(
+            "use_focal_loss",
+            "settings",
+            "be alpha, gamma and the like",
+            min(reserved),
+            "The detector divides by its foreground anchors.",
+            TypeError,
         )
     head = getattr(model, "head", None)
     part = getattr(head, "classification_head", None)
@@ -54,9 +59,13 @@ def use_focal_loss(model: nn.Module, **settings: Any) -> nn.Module:
         head.__class__ = FocalFCOSHead
         head.focal_loss = loss
     else:
-        raise TypeError(
-            "use_focal_loss: model must be a torchvision RetinaNet or FCOS, got "
-            f"{type(model).__name__}. Elsewhere call sigmoid_focal_loss in the place of the loss."
+        raise refuse(
+            "use_focal_loss",
+            "model",
+            "be a torchvision RetinaNet or FCOS",
+            type(model).__name__,
+            "Elsewhere call sigmoid_focal_loss in the place of the loss.",
+            TypeError,
         )
     return model
 
@@ -69,9 +78,11 @@ def _by_class(name: str, value: Any, part: Any) -> Any:
         return value
     classes = getattr(part, "num_classes", len(value))
     if tuple(value.shape) != (classes,):
-        raise ValueError(
-            f"use_focal_loss: {name} must be a number or a tensor of shape ({classes},), one value "
-            f"per class of the head, got {tuple(value.shape)}."
+        raise refuse(
+            "use_focal_loss",
+            name,
+            f"be a number or a tensor of shape ({classes},), one value per class of the head",
+            tuple(value.shape),
         )
     return value.view(1, 1, classes)
 
