@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from refocal import formula
 from refocal.comparison.drawing import COLOURS, DASHES, axes, standalone, style, to_svg
+from refocal.formula import focal
 
 FOLDER = Path(__file__).parent / "img"
 
@@ -37,8 +37,8 @@ def loss_and_slope() -> Figure:
     for k, gamma in enumerate((0.0, 1.0, 2.0, 5.0)):
         look = {"color": COLOURS[k], "linestyle": DASHES[k]}
         name = "cross-entropy" if gamma == 0 else f"gamma {gamma:g}"
-        left.plot(grid, [formula.value(*at(p), gamma) for p in grid], label=name, **look)
-        right.plot(grid, [-formula.slope(*at(p), gamma) for p in grid], **look)
+        left.plot(grid, [focal.value(*at(p), gamma) for p in grid], label=name, **look)
+        right.plot(grid, [-focal.slope(*at(p), gamma) for p in grid], **look)
     left.set(xlabel="probability of the true class", ylabel="loss (nats)", ylim=(0, 4))
     right.set(xlabel="probability of the true class", ylabel="size of the gradient", ylim=(0, 1.3))
     left.legend()
@@ -51,7 +51,7 @@ def gamma_to_infinity() -> Figure:
     grid = np.logspace(-5, -0.01, 400)
     for k, gamma in enumerate((0.0, 2.0, 10.0, 100.0, 1000.0)):
         name = "cross-entropy" if gamma == 0 else f"gamma {gamma:g}"
-        values = [formula.value(*at(p), gamma) for p in grid]
+        values = [focal.value(*at(p), gamma) for p in grid]
         plot.plot(grid, values, label=name, color=COLOURS[k], linestyle=DASHES[k])
     plot.set(
         xscale="log", xlabel="probability of the true class", ylabel="loss (nats)", ylim=(0, 12)
@@ -64,13 +64,13 @@ def lost_digits() -> Figure:
     """Relative error of the loss in float32, written plainly and as the library has it."""
     figure, (plot,) = axes(6.4, 3.6)
     margins = np.linspace(0.0, 20.0, 801)
-    exact = np.array([formula.value(s, math.exp(-s), 2.0) for s in margins])
+    exact = np.array([focal.value(s, math.exp(-s), 2.0) for s in margins])
     narrow = margins.astype(np.float32)
     x = np.exp(-narrow)
     ce, p = np.log1p(x), 1 / (1 + x)
     plain = (1 - p) ** 2 * ce
     steady = (x / (1 + x)) ** 2 * ce
-    exact = np.array([formula.value(float(s), math.exp(-float(s)), 2.0) for s in narrow])
+    exact = np.array([focal.value(float(s), math.exp(-float(s)), 2.0) for s in narrow])
     for k, (values, name) in enumerate(((plain, "1 - p_t"), (steady, "1 - p_t formed directly"))):
         error = np.abs(values / exact - 1)
         plot.plot(margins, np.maximum(error, 1e-9), color=COLOURS[1 - k], label=name)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from cases import RAGGED, SIGMOID, SOFTMAX, assert_matches
-from refocal import formula, reduction
+from refocal import reduction
+from refocal.formula import binding, focal, in_torch
 from refocal.kernels import eager
 
 Mutate = Callable[[pytest.MonkeyPatch], None]
@@ -31,11 +32,12 @@ def check(link: str, **keywords: Any) -> None:
 
 def p_for_q(patch: pytest.MonkeyPatch) -> None:
     """The hard examples are silenced instead of the easy ones."""
-    wrong = types.FunctionType(formula.probability.__code__, {}, "complement")
-    functions = [wrong if one is formula.complement else one for one in formula.FUNCTIONS]
-    patch.setattr(formula, "FUNCTIONS", tuple(functions))
-    for modulator in eager.BINDINGS:
-        patch.setitem(eager.BINDINGS, modulator, formula.bind(eager.OPERATIONS, modulator))
+    wrong = types.FunctionType(focal.probability.__code__, {}, "complement")
+    functions = [wrong if one is focal.complement else one for one in binding.FUNCTIONS]
+    patch.setattr(binding, "FUNCTIONS", tuple(functions))
+    for modulator in in_torch.BINDINGS:
+        mistaken = binding.bind(in_torch.OPERATIONS, modulator)
+        patch.setitem(in_torch.BINDINGS, modulator, mistaken)
 
 
 def gamma_off_by_one(patch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,9 @@ SIDE_BY_SIDE = 2
 
 # what is likeliest to notice comes first; the rest follows, so that a survivor has passed it all
 FIRST = {
-    "formula.py": "tests/test_formula.py",
+    "focal.py": "tests/test_formula.py",
+    "margin.py": "tests/test_losses.py",
+    "hessian.py": "tests/test_formula.py",
     "links.py": "tests/test_losses.py",
     "reduction.py": "tests/test_reduction.py",
     "posterior.py": "tests/test_posterior.py",

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from refocal import arguments, extras, links
-from refocal.kernels.eager import bound
+from refocal.formula import in_torch
 from refocal.messages import refuse
 from refocal.posterior import sigmoid_posterior, softmax_posterior
 from refocal.probabilities import sigmoid_logit
@@ -28,6 +28,7 @@ LOSSES = ("cross_entropy", "focal_at_start", "focal_when_fitted")
 
 # focal logits of a softmax are found in as many steps
 STEPS = 2000
+BOOK = in_torch.bound("exponential")
 NO_WEIGHTS = (1.0, 1.0)
 
 # "default" is the loss' own: 0.25 of the sigmoid, None of the softmax
@@ -360,7 +361,7 @@ def _sigmoid_pull(
     """The logarithm of alpha_t |F'(s)| per example."""
     positive, negative = (
         torch.log(torch.as_tensor(weight, dtype=z.dtype, device=z.device))
-        + bound("exponential").log_slope(s, links.decay(s), exponent)
+        + BOOK.log_slope(s, BOOK.decay(s), exponent)
         for s, weight, exponent in zip((z, -z), weights, gammas, strict=True)
     )
     return torch.where(y == 1, positive, negative)
@@ -390,7 +391,7 @@ def _softmax_pull(z: Tensor, index: Tensor, weights: Tensor | None, gamma: Numbe
     s, x = margin.s.squeeze(1), margin.x.squeeze(1)
     if isinstance(gamma, Tensor) and gamma.dim():
         gamma = gamma.flatten()[index]
-    pull: Tensor = bound("exponential").log_slope(s, x, gamma)
+    pull: Tensor = BOOK.log_slope(s, x, gamma)
     return pull if weights is None else pull + torch.log(weights)[index]
 
 

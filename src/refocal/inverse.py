@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from refocal import formula
+from refocal.formula import focal, margin, posterior
 
 
 class BinaryLink(NamedTuple):
@@ -31,12 +31,8 @@ class BinaryLink(NamedTuple):
 
     def log_odds(self, logit: float) -> float:
         """``log(P / (1 - P))`` of a logit: ``log g_neg(-z) - log g_pos(z) - log_weight``."""
-        positive, negative = self.gamma
-        return (
-            _log_slope(-logit, negative, self.detach_modulator)
-            - _log_slope(logit, positive, self.detach_modulator)
-            - self.log_weight
-        )
+        of = posterior.detached_log_odds if self.detach_modulator else posterior.log_odds
+        return float(of(logit, *self.gamma)) - self.log_weight
 
     def logit(self, log_odds: float) -> float:
         """The logit of which `log_odds` is the posterior log-odds."""
@@ -96,9 +92,8 @@ class SoftmaxLink(NamedTuple):
 
     def _score(self, s: float, gamma: float) -> float:
         """``-log |l'(sigmoid(s))|``."""
-        x = math.exp(-abs(s))
-        score = gamma * _softplus(s) - _softplus(-s)
-        return score if self.detach_modulator else score - formula.log_gain(s, x, gamma)
+        of = posterior.detached_score if self.detach_modulator else posterior.score
+        return float(of(s, margin.decay(s), gamma))
 
 
 def inflection(gamma: float) -> float:
@@ -118,14 +113,15 @@ def inflection(gamma: float) -> float:
 
     def bracket(s: float) -> float:
         # F'' without its factor gamma p m > 0, which underflows before the bracket changes sign
-        x = math.exp(-abs(s))
-        p, q = formula.probability(s, x), formula.complement(s, x)
-        ce = formula.cross_entropy(s, math.log1p(x))
+        x = margin.decay(s)
+        p, q = focal.probability(s, x), focal.complement(s, x)
+        ce = focal.cross_entropy(s, math.log1p(x))
         return float((1 / gamma + 2) * q + (gamma * p - q) * ce)
 
     # negative where both gamma p < q / 2 and ce > 2 (2 + 1 / gamma)
     low = -max(2 * (2 + 1 / gamma), math.log(gamma) + math.log(2)) - 1
-    return _sigmoid(bisect(bracket, low, 0.0))
+    s = bisect(bracket, low, 0.0)
+    return float(focal.probability(s, margin.decay(s)))
 
 
 def rising_root(function: Callable[[float], float]) -> float:
@@ -150,15 +146,5 @@ def bisect(function: Callable[[float], float], low: float, high: float) -> float
             low = middle
 
 
-def _log_slope(s: float, gamma: float, detached: bool) -> float:
-    if detached:
-        return -(1 + gamma) * _softplus(s)
-    return float(formula.log_slope(s, math.exp(-abs(s)), gamma))
-
-
 def _softplus(s: float) -> float:
-    return max(s, 0.0) + math.log1p(math.exp(-abs(s)))
-
-
-def _sigmoid(s: float) -> float:
-    return float(formula.probability(s, math.exp(-abs(s))))
+    return float(posterior.softplus(s, math.log1p(margin.decay(s))))

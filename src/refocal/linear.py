@@ -31,11 +31,12 @@ from refocal.problem import (
     Number,
     SoftmaxProblem,
     class_axis_of,
+    computing_dtype,
     has_index_targets,
     loss_shape,
 )
-from refocal.ranks import RankSum
-from refocal.reduction import Reduction, at_least, denominator, reduce, reduction_for
+from refocal.ranks import mean_over_ranks
+from refocal.reduction import Reduction, reduce, reduction_for
 from refocal.torch_state import is_transformed
 
 NAME = "linear_focal_loss"
@@ -160,14 +161,12 @@ def linear_focal_loss(
         how = reduction_for(problem, reduction, normalizer, counter)
         loss = _run(factors, problem, how, rows)
         return loss.view(positions) if reduction == "none" else loss
-    arguments.check_process_group(NAME, process_group, reduction)
-    local = denominator(problem, normalizer)
-    arguments.check_constant_denominator(NAME, local)
-    count = RankSum(local, process_group, hidden.device)
+
+    def run(reduction: Reduction) -> Tensor:
+        return _run(factors, problem, reduction, rows)
+
     # gradients are accumulated undivided, so the ranks' count may come when they are finished
-    total = _run(factors, problem, Reduction("sum", 1.0), rows)
-    scale = count.world / at_least(count.result(), normalizer)
-    return total * torch.as_tensor(scale, dtype=total.dtype, device=total.device)
+    return mean_over_ranks(NAME, problem, reduction, normalizer, process_group, run)
 
 
 def _chunk_rows(hidden: Tensor, classes: int) -> int:
@@ -257,7 +256,7 @@ class Factors(NamedTuple):
         """The problem of some rows.
 
         Its logits are rounded to the factors' dtype, as the unfused loss has them, and then carried
-        in the computing dtype: carriers return the gradient of such in the same pass. Not
+        in the computing dtype: backends return the gradient of such in the same pass. Not
         ``widened``, they stay as they are, for the GPU kernels compute in float32 anyway.
         """
         logits = F.linear(self.hidden[rows], self.weight, self.bias)
@@ -266,7 +265,7 @@ class Factors(NamedTuple):
             gamma = gamma[rows]
         return _of_rows(
             problem,
-            logits.to(eager.computing_dtype(logits)) if widened else logits,
+            logits.to(computing_dtype(logits)) if widened else logits,
             problem.targets[rows],
             gamma,
             None if weight is None else weight[rows],
@@ -283,7 +282,7 @@ class Gradients(NamedTuple):
     @classmethod
     def zeros(cls, factors: Factors, learns: Sequence[bool]) -> Gradients:
         """No rows seen."""
-        dtype = eager.computing_dtype(factors.hidden)
+        dtype = computing_dtype(factors.hidden)
         return cls(
             *(
                 torch.zeros_like(one, dtype=dtype, memory_format=torch.contiguous_format)
@@ -394,8 +393,8 @@ class Chunked(torch.autograd.Function):
         now = recording and reduction.kind != "none"
         gradients = Gradients.zeros(factors, ctx.needs_input_grad[:3]) if now else None
         ours = factors.to(dtype)
-        carrier = kernels.choose(NAME, problem, "auto", tensors_of(problem))
-        if gradients is not None and carrier is gpu:
+        backend = kernels.choose(NAME, problem, "auto", tensors_of(problem))
+        if gradients is not None and backend is gpu:
             total = _overwritten(ours, problem, reduction, rows, gradients)
             _remember(ctx, rows, factors, problem, reduction, gradients)
             return total
@@ -420,7 +419,7 @@ class Chunked(torch.autograd.Function):
             wanted = [one for one, learn in zip(factors, learns, strict=True) if learn]
             found = iter(torch.autograd.grad(loss, wanted, upstream, create_graph=again))
             return (*(next(found) if learn else None for learn in learns), *(None,) * 4)
-        factor = upstream.to(eager.computing_dtype(upstream))
+        factor = upstream.to(computing_dtype(upstream))
         if parts[3] is not None:
             accumulated = Gradients(*parts[3])
             return (*accumulated.rounded(factors, factor / reduction.denominator), *(None,) * 4)
@@ -476,13 +475,12 @@ def _losses(
     losses = []
     for part in _slices(len(factors.hidden), rows):
         chunk = factors.chunk(problem, part)
-        carrier = kernels.choose(NAME, chunk, "auto", tensors_of(chunk))
-        loss, slopes = carrier.evaluate(
+        backend = kernels.choose(NAME, chunk, "auto", tensors_of(chunk))
+        loss, slopes = backend.evaluate(
             NAME, chunk, Reduction("none", 1.0), gradient=gradients is not None
         )
         if gradients is not None:
-            if slopes is None:
-                slopes = carrier.gradient(chunk, torch.ones_like(loss))
+            assert slopes is not None  # noqa: S101 - they were asked for
             gradients.add(factors, part, slopes)
         losses.append(loss)
     return losses
@@ -494,8 +492,8 @@ def _pull_back(
     """Adds the gradients of the unreduced loss times ``upstream``, one per row."""
     for part in _slices(len(factors.hidden), rows):
         chunk = factors.chunk(problem, part)
-        carrier = kernels.choose(NAME, chunk, "auto", tensors_of(chunk))
-        gradients.add(factors, part, carrier.gradient(chunk, upstream[part]))
+        backend = kernels.choose(NAME, chunk, "auto", tensors_of(chunk))
+        gradients.add(factors, part, backend.gradient(chunk, upstream[part]))
 
 
 class LinearFocalLoss(FocalModule):

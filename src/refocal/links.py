@@ -11,10 +11,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from refocal.formula import in_torch
 
-def decay(s: Tensor) -> Tensor:
-    """X = exp(-|s|). Not ``abs``: its derivative at 0 is 0, and s = 0 is where training starts."""
-    return torch.exp(-torch.where(s >= 0, s, -s))
+decay = in_torch.bound("exponential").decay
+against = in_torch.bound("exponential").against
 
 
 class SoftmaxMargin(NamedTuple):
@@ -51,23 +51,6 @@ class SoftmaxMargins(NamedTuple):
     rest: Tensor
 
 
-def against(
-    gap_if_infinite: Tensor, own: Tensor, base: Tensor, rest: Tensor, top: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """s, x and the safe rest of logits ``own`` against rivals that sum to ``rest * exp(base)``."""
-    alone = rest == 0
-    rest = torch.where(alone, 1.0, rest)
-    d = own - base
-    s = torch.where(alone, own + torch.inf, d - torch.log(rest))
-    s = torch.where(top == torch.inf, gap_if_infinite, s)
-    # Both branches of x from one exponential, of -|d|-like argument: the branch that is not taken
-    # must be finite too, or its zero gradient would meet an infinite derivative.
-    wins = s >= 0
-    e = torch.exp(torch.where(wins, -d, d))
-    x = torch.where(wins, rest * e, e / rest)
-    return s, torch.where(torch.isinf(s), 0.0, x), rest
-
-
 def softmax_margin(logits: Tensor, index: Tensor, axis: int) -> SoftmaxMargin:
     """Margin of one class per position.
 
@@ -82,7 +65,7 @@ def softmax_margin(logits: Tensor, index: Tensor, axis: int) -> SoftmaxMargin:
     own = logits.gather(axis, index)
     exponentials, top, base = _exponentials(logits.scatter(axis, index, -torch.inf), axis)
     rest = exponentials.sum(axis, keepdim=True)
-    s, x, rest = against(own - top, own, base, rest, top)
+    s, x, rest = against(own, base, rest, top, own - top)
     return SoftmaxMargin(s, x, exponentials, rest)
 
 
@@ -110,19 +93,17 @@ def softmax_margins(logits: Tensor, axis: int, idle: Tensor | bool = False) -> S
     )
     rival = torch.where(is_top, second, first)
     gap = torch.where((logits == torch.inf) & idle, torch.inf, logits - rival)
-    s, x, rest = against(gap, logits, torch.where(is_top, second_base, base), rest, rival)
+    s, x, rest = against(logits, torch.where(is_top, second_base, base), rest, rival, gap)
     return SoftmaxMargins(s, x, exponentials, beside_top, rest)
 
 
 def _exponentials(logits: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
     """exp(z_j - base), the largest logit, and the base: that logit, held finite and constant."""
-    largest = torch.finfo(logits.dtype).max
+    book = in_torch.for_dtype(logits.dtype)
     # The gradient to an infinite rival runs through this maximum, split evenly between several.
     top = logits.amax(axis, keepdim=True)
-    base = top.detach().clamp(-largest, largest)
-    # not clamped, whose derivative at the limit itself differs between torch's versions
-    held = torch.where(logits > largest, largest, logits)
-    return torch.exp(held - base), top, base
+    base = book.finite(top.detach())
+    return book.term(logits, base), top, base
 
 
 def top_mask(logits: Tensor, axis: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -13,8 +14,8 @@ from refocal.modules import FocalModule
 from refocal.overrides import overridable
 from refocal.posterior import sigmoid_posterior, softmax_posterior
 from refocal.problem import Number, Problem
-from refocal.ranks import RankSum
-from refocal.reduction import Reduction, at_least, denominator, reduction_for
+from refocal.ranks import mean_over_ranks
+from refocal.reduction import reduction_for
 
 Gamma: TypeAlias = float | Tensor | tuple[float | Tensor, float | Tensor]
 
@@ -212,14 +213,8 @@ def _loss(
         counter = kernels.counter(problem, impl)
         how = reduction_for(problem, reduction, normalizer, counter)
         return kernels.run(name, problem, how, impl)
-    arguments.check_process_group(name, process_group, reduction)
-    local = denominator(problem, normalizer)
-    arguments.check_constant_denominator(name, local)
-    count = RankSum(local, process_group, problem.logits.device)
-    total = kernels.run(name, problem, Reduction("sum", 1.0), impl)
-    # DDP averages gradients over the ranks: world times the local share makes that the whole mean
-    scale = count.world / at_least(count.result(), normalizer)
-    return total * torch.as_tensor(scale, dtype=total.dtype, device=total.device)
+    run = partial(kernels.run, name, problem, impl=impl)
+    return mean_over_ranks(name, problem, reduction, normalizer, process_group, run)
 
 
 class SigmoidFocalLoss(FocalModule):

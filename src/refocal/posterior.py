@@ -23,9 +23,11 @@ import torch
 from torch import Tensor
 
 from refocal import arguments, gate, links
-from refocal.kernels.eager import bound
+from refocal.formula import in_torch
 from refocal.overrides import overridable
 from refocal.problem import Number
+
+BOOK = in_torch.bound("exponential")
 
 
 @overridable
@@ -117,13 +119,16 @@ class BinaryTensorLink(NamedTuple):
 
     def log_odds(self, z: Tensor) -> Tensor:
         """``log g_neg(-z) - log g_pos(z) + shift``, rising with a slope between 1 and 1 + gamma."""
-        of = _log_detached_slope if self.detached else _log_slope
-        return of(-z, self.gammas[1]) - of(z, self.gammas[0]) + self.shift
+        log_odds: Tensor = (BOOK.detached_log_odds if self.detached else BOOK.log_odds)(
+            z, *self.gammas
+        )
+        return log_odds + self.shift
 
     def rise(self, z: Tensor) -> Tensor:
         """The derivative of `log_odds`."""
-        of = _log_detached_slope_rise if self.detached else _log_slope_rise
-        rise: Tensor = -of(-z, self.gammas[1]) - of(z, self.gammas[0])
+        rise: Tensor = (BOOK.detached_log_odds_rise if self.detached else BOOK.log_odds_rise)(
+            z, *self.gammas
+        )
         return rise
 
 
@@ -208,23 +213,16 @@ def softmax_posterior(
     wanted = arguments.flag(name, "log_probabilities", log_probabilities)
     z = logits.to(dtype)
     margins = links.softmax_margins(z, axis)
-    s, x = margins.s, margins.x
-    # log |l'(v)| = -gamma (-log(1 - v)) - log v + log(1 + gamma p ce / q), detached without the
-    # last term
-    log_x = torch.log1p(x)
-    cross_entropy = torch.where(s >= 0, 0.0, -s) + log_x
-    # finite, so that gamma = 0 switches it off also where the margin is infinite
-    largest = torch.finfo(dtype).max / (1 if wanted else 4)
-    softplus = (torch.where(s >= 0, s, 0.0) + log_x).clamp(max=largest)
-    score = exponent * softplus - cross_entropy
-    if not arguments.flag(name, "detach_modulator", detach_modulator):
-        score = score - bound("exponential").log_gain(s, x, exponent)
+    book = in_torch.for_dtype(dtype)
+    detached = arguments.flag(name, "detach_modulator", detach_modulator)
+    score = (book.detached_score if detached else book.score)(margins.s, margins.x, exponent)
     if weights is not None:
         score = score - torch.log(weights).view(
             [-1 if one == axis else 1 for one in range(z.dim())]
         )
     # at logits of 3e38 the scores overflow: held apart, so that no inf - inf is formed
     masked = score == -torch.inf
+    largest = torch.finfo(dtype).max / (1 if wanted else 4)
     score = score.clamp(-largest, largest)
     if smoothing:
         left = (torch.softmax(score, axis) - smoothing / classes).clamp(min=0)
@@ -241,27 +239,6 @@ def softmax_posterior(
         logs = torch.where(margins.s >= 0, 0.0, margins.s) - torch.log1p(margins.x)
         return logs.to(logits.dtype)
     return torch.softmax(score, axis).to(logits.dtype)
-
-
-def _log_slope(s: Tensor, gamma: Number) -> Tensor:
-    slope: Tensor = bound("exponential").log_slope(s, links.decay(s), gamma)
-    return slope
-
-
-def _log_slope_rise(s: Tensor, gamma: Number) -> Tensor:
-    rise: Tensor = bound("exponential").log_slope_rise(s, links.decay(s), gamma)
-    return rise
-
-
-def _log_detached_slope_rise(s: Tensor, gamma: Number) -> Tensor:
-    """Derivative of `_log_detached_slope`."""
-    rise: Tensor = -(1 + gamma) * bound("zero").probability(s, links.decay(s))
-    return rise
-
-
-def _log_detached_slope(s: Tensor, gamma: Number) -> Tensor:
-    """Log of (1 - p)**(gamma + 1)."""
-    return -(1 + gamma) * (torch.where(s >= 0, s, 0.0) + torch.log1p(links.decay(s)))
 
 
 def _log(value: Number, dtype: torch.dtype) -> Any:

@@ -20,6 +20,7 @@ from refocal.inverse import bisect
 from refocal.messages import refuse
 from refocal.overrides import overridable
 from refocal.posterior import (
+    BOOK,
     BinaryTensorLink,
     binary_link,
     sigmoid_posterior,
@@ -104,8 +105,9 @@ def sigmoid_logit(
         target = torch.logit(target)
     target = target * divisor
     if smoothing:
-        smoothed = torch.sigmoid(target) * (1 - smoothing) + smoothing / 2
-        negative = torch.sigmoid(-target) * (1 - smoothing) + smoothing / 2
+        shares = (1 - smoothing, smoothing / 2)
+        smoothed = BOOK.smoothed(torch.sigmoid(target), *shares)
+        negative = BOOK.smoothed(torch.sigmoid(-target), *shares)
         target = torch.log(smoothed) - torch.log(negative)
     finite = torch.isfinite(target)
     wanted = torch.where(finite, target, 0.0)

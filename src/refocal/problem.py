@@ -113,3 +113,8 @@ def loss_shape(problem: Problem) -> tuple[int, ...]:
         return shape
     axis = class_axis_of(problem)
     return shape[:axis] + shape[axis + 1 :]
+
+
+def computing_dtype(logits: Tensor) -> torch.dtype:
+    """float64 for float64 logits, float32 for all others."""
+    return torch.float64 if logits.dtype == torch.float64 else torch.float32

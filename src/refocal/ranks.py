@@ -1,15 +1,46 @@
-"""One number summed over the ranks of a process group: the denominator of a distributed mean."""
+"""The mean over a batch that ranks share: one number is summed over them, its denominator."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from refocal.problem import Number
+from refocal import arguments
+from refocal.problem import Number, Problem
+from refocal.reduction import Reduction, at_least, denominator
 from refocal.torch_state import is_distributed
+
+
+def mean_over_ranks(
+    function: str,
+    problem: Problem,
+    reduction: str,
+    normalizer: str | float | Tensor,
+    group: Any,
+    run: Callable[[Reduction], Tensor],
+) -> Tensor:
+    """This rank's part of the mean: the average over the ranks is the mean of the whole batch.
+
+    Args:
+        function: whose name the messages bear.
+        problem: this rank's.
+        reduction: as the user gave it; must be "mean".
+        normalizer: checked.
+        group: the process group.
+        run: computes this rank's loss under a reduction. It runs beside the sum over the ranks.
+    """
+    arguments.check_process_group(function, group, reduction)
+    local = denominator(problem, normalizer)
+    arguments.check_constant_denominator(function, local)
+    count = RankSum(local, group, problem.logits.device)
+    total = run(Reduction("sum", 1.0))
+    # DDP averages gradients over the ranks: world times the local share makes that the whole mean
+    scale = count.world / at_least(count.result(), normalizer)
+    return total * torch.as_tensor(scale, dtype=total.dtype, device=total.device)
 
 
 class RankSum:

@@ -21,12 +21,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from refocal import arguments, gate, links
-from refocal.formula import FAR
-from refocal.kernels.eager import bound, computing_dtype
+from refocal import arguments, gate
+from refocal.formula import FAR, in_torch
 from refocal.overrides import overridable
-from refocal.problem import Number, shares
+from refocal.problem import Number, computing_dtype, shares
 from refocal.reduction import kept_positions, reduce, reduction_for
+
+BOOK = in_torch.bound("exponential")
 
 
 @overridable
@@ -270,8 +271,8 @@ def asymmetric_loss(
     def rule(at: _Point, exponent: Number) -> Tensor:
         shifted = torch.where(at.p > shift, at.p - shift, 0.0)
         kept = at.ce_negative if shift == 0 else -torch.log1p(-shifted)
-        positive = _modulated(_product(at.y, at.ce_positive), at.q, gamma_pos)
-        return positive + _modulated(_product(1 - at.y, kept), shifted, gamma_neg)
+        positive = _modulated(BOOK.weighed(at.y, at.ce_positive), at.q, gamma_pos)
+        return positive + _modulated(BOOK.weighed(1 - at.y, kept), shifted, gamma_neg)
 
     return _loss(
         name,
@@ -299,14 +300,13 @@ class _Point(NamedTuple):
 
 
 def _point(z: Tensor, y: Tensor) -> _Point:
-    text = bound("zero")
-    x = links.decay(z)
+    x = BOOK.decay(z)
     log1p_x = torch.log1p(x)
-    positive = text.cross_entropy(z, log1p_x)
+    positive = BOOK.cross_entropy(z, log1p_x)
     # not cross_entropy(-z): at z = 0 it would take the other branch than x, and so another slope
-    negative = torch.where(z >= 0, z, 0.0) + log1p_x
-    bce = _product(y, positive) + _product(1 - y, negative)
-    return _Point(y, text.probability(z, x), text.complement(z, x), positive, negative, bce)
+    negative = BOOK.softplus(z, log1p_x)
+    bce = BOOK.weighed(y, positive) + BOOK.weighed(1 - y, negative)
+    return _Point(y, BOOK.probability(z, x), BOOK.complement(z, x), positive, negative, bce)
 
 
 def _loss(
@@ -349,9 +349,9 @@ def _loss(
     y = shares(targets, dtype)
     losses = rule(_point(z, y), problem.gamma[0])
     if alpha is not None:
-        losses = _product(y * problem.alpha[0] + (1 - y) * problem.alpha[1], losses)
+        losses = BOOK.weighed(y * problem.alpha[0] + (1 - y) * problem.alpha[1], losses)
     if problem.weight is not None:
-        losses = _product(problem.weight, losses)
+        losses = BOOK.weighed(problem.weight, losses)
     if kept is not None:
         losses = torch.where(kept, losses, 0.0)
     return reduce(losses, reduction_for(problem, reduction, normalizer), logits.dtype)
@@ -364,19 +364,7 @@ def _modulated(ce: Tensor, base: Tensor, exponent: Number) -> Tensor:
     return torch.where(far, ce * modulator.detach(), torch.where(far, 0.0, ce) * modulator)
 
 
-def _product(weight: Tensor, value: Tensor) -> Tensor:
-    """Weight * value, where 0 * inf is 0."""
-    return weight * torch.where((weight == 0) & torch.isinf(value), 0.0, value)
-
-
 def _power(base: Tensor, exponent: Number) -> Tensor:
     """base**exponent for base in [0, 1], whose gradient at base 0 is 0 instead of inf or NaN."""
-    if not isinstance(exponent, Tensor):
-        if exponent == 0:
-            return torch.ones_like(base)
-        if exponent in (1, 2):
-            return base if exponent == 1 else base * base
-    zero = base == 0
-    raised = torch.exp(exponent * torch.log(torch.where(zero, 1.0, base)))
-    at_zero = (exponent == 0).to(base.dtype) if isinstance(exponent, Tensor) else 0.0
-    return torch.where(zero, at_zero, raised)
+    power = in_torch.for_gamma(exponent, "raised").modulator(base, base, base, exponent)
+    return power if isinstance(power, Tensor) else torch.ones_like(base)

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from refocal.boosting.numeric import FLOOR, Array, Pair
+from refocal.boosting.numeric import FLOOR, Array, Pair, stand_in
+from refocal.formula import modulator_for
 
 WORTHWHILE = 200_000  # rows; below, NumPy's hundred rounds cost less than compiling
 
@@ -29,26 +30,14 @@ def is_available() -> bool:
 
 # Names that `_loop` supplies.
 unbound: Any = None
-exp = log1p = where = probability = complement = cross_entropy = unbound
-modulator = slope_of = second_derivative = widest_vectors = unbound
-ZERO: Any = 0.0
-ONE: Any = 1.0
+decay = log1p = where = probability = complement = cross_entropy = unbound
+modulator = slope_of = detached_slope_of = second_derivative = widest_vectors = unbound
 LEAST: Any = 0.0
 
 
-def bound(s: Any, x: Any, gamma: Any, p: Any, q: Any, slope: Any) -> Any:
-    """An upper bound of F'', never negative."""
-    return (ONE + gamma) * (p * -slope)
-
-
-def of_cross_entropy(s: Any, x: Any, gamma: Any, p: Any, q: Any, slope: Any) -> Any:
-    """Cross-entropy's second derivative."""
-    return p * q
-
-
 def detached_slope(p: Any, q: Any, ce: Any, m: Any, gamma: Any) -> Any:
-    """F' with the modulator constant, in the place of `formula.slope_of`."""
-    return -(m * q)
+    """F' with the modulator constant, in the place of the book's `slope_of`."""
+    return detached_slope_of(q, m)
 
 
 def fill(
@@ -67,7 +56,7 @@ def fill(
         positive = labels[i]
         z = margins[i]
         s = where(positive, z, -z)
-        x = exp(-abs(z))
+        x = decay(s)
         log1p_x = log1p(x)
         p = probability(s, x)
         q = complement(s, x)
@@ -95,8 +84,7 @@ def _loop(double: bool, modulator_name: str, hessian: str, detached: bool) -> An
         "widest_vectors": numba_math.widest_vectors,
         "LEAST": real(FLOOR),
     }
-    seconds = {"bound": bound, "cross_entropy": of_cross_entropy}
-    names["second_derivative"] = numba_math.inlined(numba_math.rebound(seconds[hessian], names))
+    names["second_derivative"] = names[stand_in(hessian, detached)]
     if detached:
         names["slope_of"] = numba_math.inlined(numba_math.rebound(detached_slope, names))
     return njit(nogil=True, error_model="numpy")(numba_math.rebound(fill, names))
@@ -124,8 +112,7 @@ def sigmoid_derivatives(
 ) -> tuple[Array, Array]:
     """As `numeric.sigmoid_derivatives`, of one gamma."""
     real = margins.dtype
-    names = {0.0: "zero", 1.0: "one", 2.0: "two"}
-    loop = _loop(real == np.float64, names.get(gamma, "compensated"), hessian, detached)
+    loop = _loop(real == np.float64, modulator_for(gamma, "compensated"), hessian, detached)
     given = np.ones(1, real) if sample_weight is None else sample_weight.astype(real, copy=False)
     gradient = np.empty(margins.shape, np.float32)
     curvature = np.empty(margins.shape, np.float32)

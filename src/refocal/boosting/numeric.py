@@ -6,14 +6,12 @@ machine, so the modulator is the accurate power.
 
 from __future__ import annotations
 
-from functools import cache
-from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from refocal import formula
+from refocal.formula.in_numpy import BOOK, for_gamma
 
 Array: TypeAlias = npt.NDArray[Any]
 Pair: TypeAlias = tuple[float, float]
@@ -23,42 +21,25 @@ HESSIANS = ("bound", "exact", "absolute", "cross_entropy")
 BLOCK = 8192  # float64 temporaries of a block: 64 KiB each, about ten alive, inside a core's L2
 FLOOR = 1e-16  # the floor of XGBoost's own logistic Hessian; a leaf divides by the sum
 
-_OPERATIONS = {"exp": np.exp, "log1p": np.log1p, "where": np.where, "power": np.power}
-
-
-@cache
-def bound(modulator: str) -> SimpleNamespace:
-    """The formula over NumPy arrays."""
-    return formula.bind(_OPERATIONS, modulator)
-
-
-def text(gamma: float | Array) -> SimpleNamespace:
-    """The binding for this gamma: 0, 1 and 2 need no power."""
-    if isinstance(gamma, np.ndarray):
-        return bound("power")
-    return bound(formula.EXACT_MODULATORS.get(gamma, "power"))
-
 
 def slope_and_curvature(
     s: Array, x: Array, gamma: float | Array, hessian: str, detached: bool
 ) -> tuple[Array, Array]:
     """F' and the chosen stand-in for F'', of margins ``s`` with ``x = exp(-|s|)``."""
-    f = text(gamma)
-    p, q = f.probability(s, x), f.complement(s, x)
+    book = for_gamma(gamma)
+    p, q = book.probability(s, x), book.complement(s, x)
     log1p_x = np.log1p(x)
-    m = f.modulator(s, log1p_x, q, gamma)
-    ce = f.cross_entropy(s, log1p_x)
-    slope = -(m * q) if detached else f.slope_of(p, q, ce, m, gamma)
-    if hessian == "cross_entropy":
-        curvature = p * q
-    elif hessian == "bound" or detached:
-        # of the detached slope the bound is the exact derivative
-        curvature = (1 + gamma) * (p * -slope)
+    m = book.modulator(s, log1p_x, q, gamma)
+    if detached:
+        slope = book.detached_slope_of(q, m)
     else:
-        curvature = f.curvature(s, x, gamma)
-        if hessian == "absolute":
-            curvature = np.abs(curvature)
-    return slope, curvature
+        slope = book.slope_of(p, q, book.cross_entropy(s, log1p_x), m, gamma)
+    return slope, getattr(book, stand_in(hessian, detached))(s, x, gamma, p, q, slope)
+
+
+def stand_in(hessian: str, detached: bool) -> str:
+    """Which of `refocal.formula.hessian`; of the detached slope the bound is exact."""
+    return f"hessian_{'bound' if detached and hessian != 'cross_entropy' else hessian}"
 
 
 # ---------------------------------------------------------------------------------------------
@@ -94,7 +75,7 @@ def sigmoid_derivatives(
         rows = slice(start, start + BLOCK)
         z, y = margins[rows], positive[rows]
         s = np.where(y, z, -z)
-        x = np.exp(-np.abs(s))
+        x = BOOK.decay(s)
         gamma = gammas[0] if one_gamma else np.where(y, kind(gammas[0]), kind(gammas[1]))
         slope, second = slope_and_curvature(s, x, gamma, hessian, detached)
         if hessian != "exact":
@@ -115,22 +96,15 @@ def sigmoid_losses(margins: Array, positive: Array, weights: Pair, gammas: Pair)
         (-1.0, ~positive, weights[1], gammas[1]),
     ):
         s = sign * margins[rows].astype(np.float64)
-        losses[rows] = weight * text(gamma).value(s, np.exp(-np.abs(s)), gamma)
+        losses[rows] = weight * for_gamma(gamma).value(s, BOOK.decay(s), gamma)
     return losses
 
 
 def sigmoid_log_odds(margins: Array, log_weight: float, gammas: Pair, detached: bool) -> Array:
     """Posterior log-odds of logits, float64; `refocal.posterior` over NumPy."""
-    z = margins.astype(np.float64)
-    return _log_slope(-z, gammas[1], detached) - _log_slope(z, gammas[0], detached) - log_weight
-
-
-def _log_slope(s: Array, gamma: float, detached: bool) -> Array:
-    x = np.exp(-np.abs(s))
-    if detached:
-        return -(1 + gamma) * (np.maximum(s, 0.0) + np.log1p(x))
-    log_slope: Array = bound("power").log_slope(s, x, gamma)
-    return log_slope
+    of = BOOK.detached_log_odds if detached else BOOK.log_odds
+    log_odds: Array = of(margins.astype(np.float64), *gammas) - log_weight
+    return log_odds
 
 
 # ---------------------------------------------------------------------------------------------
@@ -182,7 +156,7 @@ def softmax_derivatives(
         gradient[rows] = (first * weight).T
         if hessian == "cross_entropy":
             # p_k (1 - p_k) with p_k = q r_k and 1 - p_k = p + q (1 - r_k)
-            p, q = (f(s, x) for f in (bound("power").probability, bound("power").complement))
+            p, q = BOOK.probability(s, x), BOOK.complement(s, x)
             diagonal = q * r * (p + q * rest)
             diagonal[y, columns] = p * q
         else:
@@ -209,15 +183,12 @@ def softmax_margin(z: Array, y: Array) -> tuple[Array, Array, Array, Array]:
         zero = np.zeros_like(z)
         return np.full_like(own, np.inf), np.zeros_like(own), zero, zero
     top = rivals.argmax(0)
-    d = own - rivals[top, columns]
-    exponentials = np.exp(rivals - rivals[top, columns])
+    largest = rivals[top, columns]
+    exponentials = BOOK.term(rivals, largest)
     exponentials[top, columns] = 0.0
     others = exponentials.sum(0)  # without the top one, whose term is exactly 1
     total = 1 + others
-    s = d - np.log(total)
-    # from d, not from s: rounding s would cost (1 + gamma)|s|/2 ulp
-    e = np.exp(np.where(s >= 0, -d, d))
-    x = np.where(s >= 0, total * e, e / total)
+    s, x, _ = BOOK.against(own, largest, total, largest, own - largest)
     rest = (total - exponentials) / total
     rest[top, columns] = others / total
     exponentials[top, columns] = 1.0
@@ -227,7 +198,7 @@ def softmax_margin(z: Array, y: Array) -> tuple[Array, Array, Array, Array]:
 def softmax_losses(margins: Array, classes: Array, weights: Array, gammas: Array) -> Array:
     """The loss per row in nats, shape ``(n,)``."""
     s, x, _, _ = softmax_margin(margins.T.astype(np.float64), classes)
-    losses: Array = weights[classes] * bound("power").value(s, x, gammas[classes])
+    losses: Array = weights[classes] * BOOK.value(s, x, gammas[classes])
     return losses
 
 
@@ -240,13 +211,10 @@ def softmax_posterior(margins: Array, weights: Array, gammas: Array, detached: b
     scores = np.empty_like(z)
     for c in range(len(z)):
         s, x, _, _ = softmax_margin(z, np.full(z.shape[1], c))
-        log1p_x = np.log1p(x)
-        softplus, cross_entropy = np.maximum(s, 0.0) + log1p_x, np.maximum(-s, 0.0) + log1p_x
         if np.isposinf(s).all():  # a single class
             return np.ones_like(margins, dtype=np.float64)
-        scores[c] = gammas[c] * softplus - cross_entropy - np.log(weights[c])
-        if not detached:
-            scores[c] -= bound("power").log_gain(s, x, gammas[c])
+        score = BOOK.detached_score if detached else BOOK.score
+        scores[c] = score(s, x, gammas[c]) - np.log(weights[c])
     e = np.exp(scores - scores.max(0))
     posterior: Array = (e / e.sum(0)).T
     return posterior

@@ -1,4 +1,4 @@
-"""Which carrier runs a problem, and how autograd sees it.
+"""Which backend runs a problem, and how autograd sees it.
 
 Plain reverse-mode training in eager mode runs `OnePass`: value and gradient in one pass, one tensor
 saved beyond the inputs. Everything else (inside torch.compile or export, under a torch.func
@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 
 from refocal import arguments
+from refocal.kernels import backward as policy
 from refocal.kernels import eager, operator, sharded
 from refocal.kernels.cpu import backend as cpu
 from refocal.kernels.gpu import backend as gpu
 from refocal.kernels.packing import tensors_of, with_tensors, without_tensors
-from refocal.problem import Problem, SoftmaxProblem, class_axis_of
+from refocal.problem import Problem, SoftmaxProblem
 from refocal.reduction import Reduction, reduce
 from refocal.torch_state import (
     PLAIN,
@@ -34,11 +35,17 @@ from refocal.torch_state import (
 )
 
 
-class Carrier(Protocol):
-    """What a kernel module offers. All tensors are plain, and autograd does not look inside."""
+class Backend(Protocol):
+    """What runs a problem. All tensors are plain, and autograd does not look inside."""
 
     checks_values: bool
     """Whether `evaluate` checks the values of targets and weights itself, in its pass."""
+
+    keeping: policy.Keeping
+    """Which gradients are kept with the loss."""
+
+    sees_upstream: bool
+    """Whether the host may ask an upstream gradient for its value, which waits for a device."""
 
     def unsupported(self, problem: Problem) -> str | None:
         """Why this problem cannot run here, or None if it can."""
@@ -46,9 +53,7 @@ class Carrier(Protocol):
     def evaluate(
         self, function: str, problem: Problem, reduction: Reduction, *, gradient: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """The reduced loss and, if wanted, its gradient: in the logits' dtype and already divided
-        by the denominator, or None where `gradient` should compute it in backward.
-        """
+        """The reduced loss and, if wanted, its gradient: already divided by the denominator."""
 
     def gradient(self, problem: Problem, factor: Tensor) -> Tensor:
         """The gradient of the unreduced loss times ``factor``, in the logits' dtype, rounded once.
@@ -56,8 +61,21 @@ class Carrier(Protocol):
         ``factor`` is in the computing dtype: a scalar, or of the loss shape.
         """
 
+    def pulled_back(
+        self,
+        problem: Problem,
+        reduction: Reduction,
+        kept: Tensor | None,
+        upstream: Tensor,
+        *,
+        in_place: bool,
+    ) -> Tensor:
+        """The gradient of the reduced loss times ``upstream``, from what has been ``kept`` of it,
+        which may be overwritten if ``in_place``.
+        """
 
-CARRIERS: dict[str, Carrier] = {"eager": eager, "cpu": cpu, "gpu": gpu}
+
+BACKENDS: dict[str, Backend] = {"eager": eager, "cpu": cpu, "gpu": gpu}
 # what "auto" tries, fastest first, before eager
 FASTEST = ("cpu", "gpu")
 
@@ -67,15 +85,15 @@ def run(function: str, problem: Problem, reduction: Reduction, impl: str) -> Ten
     held = tensors_of((*problem, *reduction))
     if not runs_plainly(held):
         return _by_operations(function, problem, reduction, impl, held)
-    carrier = choose(function, problem, impl, held)
+    backend = choose(function, problem, impl, held)
     learns = torch.is_grad_enabled() and any([tensor.requires_grad for tensor in held[1:]])
-    if learns or not carrier.checks_values:
+    if learns or not backend.checks_values:
         arguments.check_values_of(function, problem)
     if learns:
         return _differentiable(problem, reduction)
     if torch.is_grad_enabled() and problem.logits.requires_grad:
-        return _record(problem.logits, (function, problem, reduction, carrier, held))
-    return carrier.evaluate(function, problem, reduction, gradient=False)[0]
+        return _record(problem.logits, (function, problem, reduction, backend, held))
+    return backend.evaluate(function, problem, reduction, gradient=False)[0]
 
 
 def runs_plainly(tensors: list[Tensor]) -> bool:
@@ -108,8 +126,8 @@ def _by_operations(
     return _differentiable(problem, reduction)
 
 
-def choose(function: str, problem: Problem, impl: str, held: list[Tensor]) -> Carrier:
-    """The carrier asked for, or for "auto" the fastest that supports the problem.
+def choose(function: str, problem: Problem, impl: str, held: list[Tensor]) -> Backend:
+    """The backend asked for, or for "auto" the fastest that supports the problem.
 
     ``held`` are the tensors of the call; a kernel is not given one without memory.
     """
@@ -118,16 +136,16 @@ def choose(function: str, problem: Problem, impl: str, held: list[Tensor]) -> Ca
         arguments.check_memory(function, "logits", problem.logits)
     if impl == "auto":
         for name in FASTEST:
-            if in_memory and CARRIERS[name].unsupported(problem) is None:
-                return CARRIERS[name]
+            if in_memory and BACKENDS[name].unsupported(problem) is None:
+                return BACKENDS[name]
         return eager
-    carrier = CARRIERS[impl]
-    reason = carrier.unsupported(problem)
-    if not reason and carrier is not eager and not in_memory:
+    backend = BACKENDS[impl]
+    reason = backend.unsupported(problem)
+    if not reason and backend is not eager and not in_memory:
         reason = "needs tensors with memory of their own."
     if reason:
         arguments.fail_implementation(function, impl, reason)
-    return carrier
+    return backend
 
 
 def counter(problem: Problem, impl: str) -> Callable[[Problem], Tensor | None] | None:
@@ -147,57 +165,37 @@ def _differentiable(problem: Problem, reduction: Reduction) -> Tensor:
 
 
 class OnePass(torch.autograd.Function):
-    """The loss with its gradient from the same pass of a carrier.
-
-    The gradient is kept already divided by the denominator, so that backward of a mean costs
-    nothing where the upstream gradient is 1, as after `loss.backward()`, and one scaling into a new
-    tensor otherwise. A kept half-precision gradient has been rounded and cannot be scaled: then,
-    and where the carrier has kept none, backward computes it anew with ``upstream / N`` formed in
-    float32. (Carriers keep no float16 gradient at all: divided by N, 67 % of the gradients of a
-    float16 mean over 1e6 elements would flush to zero.)
-    """
+    """The loss with its gradient from the same pass of a backend; see `kernels.backward`."""
 
     @staticmethod
     def forward(
         ctx: Any,
         logits: Tensor,
-        call: tuple[str, Problem, Reduction, Carrier, list[Tensor]],
+        call: tuple[str, Problem, Reduction, Backend, list[Tensor]],
     ) -> Tensor:
-        function, problem, reduction, carrier, held = call
-        loss, gradient = carrier.evaluate(function, problem, reduction, gradient=True)
-        ctx.carrier = carrier
+        function, problem, reduction, backend, held = call
+        keep = policy.keeps(backend.keeping, logits.dtype, reduction.kind)
+        loss, gradient = backend.evaluate(function, problem, reduction, gradient=keep)
+        ctx.backend = backend
         _save(ctx, problem, reduction, held, gradient)
         return loss
 
     @staticmethod
     def backward(ctx: Any, *upstreams: Tensor) -> tuple[Tensor | None, ...]:
         (upstream,) = upstreams
-        asks = ctx.has_gradient and ctx.carrier is not gpu and not torch.is_grad_enabled()
-        if asks and _is_one(upstream):
+        again = torch.is_grad_enabled()  # create_graph: the gradient must itself be differentiable
+        asks = ctx.has_gradient and ctx.backend.sees_upstream and not again
+        if asks and policy.is_one(upstream):
             gradient = ctx.saved_tensors[-1]
             # The tensor itself, unless the graph needs it again: who is handed it may write to it.
-            return gradient.clone() if _graph_is_kept() else gradient, None
-        problem, reduction, gradient = _load(ctx)
+            return gradient.clone() if policy.graph_is_kept() else gradient, None
+        problem, reduction, kept = _load(ctx)
+        if again:
+            return eager.differentiable_gradient(problem, reduction, upstream), None
         # under vmap upstream stands for several, and operations can follow it, but no kernel
-        carrier = ctx.carrier if is_plain_upstream(upstream) else eager
-        if torch.is_grad_enabled():
-            # create_graph: the gradient must itself be differentiable
-            loss = _differentiable(problem, reduction)
-            (gradient,) = torch.autograd.grad(loss, problem.logits, upstream, create_graph=True)
-        elif carrier is gpu:
-            gradient = gpu.pulled_back(
-                problem, reduction, gradient, upstream, in_place=not _graph_is_kept()
-            )
-        elif gradient is None or gradient.dtype in (torch.float16, torch.bfloat16):
-            factor = upstream.to(eager.computing_dtype(problem.logits))
-            if reduction.kind == "mean":
-                factor = factor / reduction.denominator
-            gradient = carrier.gradient(problem, factor)
-        elif reduction.kind == "none":
-            gradient = gradient * _per_logit(upstream, problem)
-        else:
-            gradient = gradient * upstream
-        return gradient, None
+        backend = ctx.backend if is_plain_upstream(upstream) else eager
+        in_place = not policy.graph_is_kept()
+        return backend.pulled_back(problem, reduction, kept, upstream, in_place=in_place), None
 
 
 # `OnePass.apply` without its layer for torch.func, which `runs_plainly` has ruled out, and which
@@ -208,33 +206,6 @@ _record: Callable[..., Tensor] = super(torch.autograd.Function, OnePass).apply
 def is_plain_upstream(upstream: Tensor) -> bool:
     """Whether backward may give an upstream gradient to a kernel: it is not several, as in vmap."""
     return runs_plainly([upstream]) and not is_batched(upstream)
-
-
-def _is_one(upstream: Tensor) -> bool:
-    """Whether an upstream gradient is 1, where asking costs nothing: not on other devices, and
-    not of one that stands for several or is not there yet.
-    """
-    return (
-        upstream.dim() == 0
-        and upstream.is_cpu
-        and type(upstream) is Tensor
-        and not is_batched(upstream)
-        and not torch.compiler.is_compiling()
-        and upstream.item() == 1
-    )
-
-
-def _graph_is_kept() -> bool:
-    """Whether what backward reads may be read again. A torch that does not say keeps it."""
-    ask = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
-    return ask is None or bool(ask())
-
-
-def _per_logit(upstream: Tensor, problem: Problem) -> Tensor:
-    """An upstream gradient of the loss shape made to broadcast to the logits."""
-    if isinstance(problem, SoftmaxProblem):
-        return upstream.unsqueeze(class_axis_of(problem))
-    return upstream
 
 
 def _save(

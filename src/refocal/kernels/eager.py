@@ -1,4 +1,4 @@
-"""The torch carrier: every device, every case, and the only one that autograd may look into.
+"""The torch backend: every device, every case, and the only one that autograd may look into.
 
 Two bindings of the same formula: `losses` is differentiable to any order (exponential modulator);
 `evaluate` is a single pass without autograd (power modulator, more accurate) that returns the loss
@@ -14,58 +14,22 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from refocal import formula, links
+from refocal import links
+from refocal.formula.in_torch import bound, for_gamma
+from refocal.kernels import backward
+from refocal.kernels.backward import Keeping
 from refocal.problem import (
     Number,
     Problem,
     SigmoidProblem,
     SoftmaxProblem,
     class_axis_of,
+    computing_dtype,
     has_index_targets,
     is_kept,
     shares,
 )
 from refocal.reduction import Reduction, reduce
-
-OPERATIONS: dict[str, Callable[..., object]] = {
-    "exp": torch.exp,
-    "log1p": torch.log1p,
-    "where": torch.where,
-    "power": torch.pow,
-}
-
-
-# all at import, and not behind a cache: torch.compile cannot look into the copying of functions
-BINDINGS: dict[str, SimpleNamespace] = {
-    modulator: formula.bind(OPERATIONS, modulator)
-    for modulator in ("zero", "one", "two", "power", "exponential")
-}
-
-
-def bound(modulator: str) -> SimpleNamespace:
-    """The formula over torch tensors."""
-    return BINDINGS[modulator]
-
-
-LARGEST_POWER = 100.0
-
-
-def text(gamma: Number, general: str) -> SimpleNamespace:
-    """The binding for this gamma: an exact modulator for 0, 1 and 2, else the ``general`` one.
-
-    Of a power far beyond use the rounding of its base is all that is left: there the exponential
-    one, whose error ends where its result does.
-    """
-    if isinstance(gamma, Tensor):
-        return bound(general)
-    if gamma > LARGEST_POWER:
-        return bound("exponential")
-    return bound(formula.EXACT_MODULATORS.get(gamma, general))
-
-
-def computing_dtype(logits: Tensor) -> torch.dtype:
-    """float64 for float64 logits, float32 for all others."""
-    return torch.float64 if logits.dtype == torch.float64 else torch.float32
 
 
 class Term(NamedTuple):
@@ -91,15 +55,19 @@ def losses(problem: Problem) -> Tensor:
     terms, collect, _ = expand(problem)
     total: Tensor | None = None
     for term in terms:
-        value = text(term.gamma, "exponential").value(term.s, term.x, term.gamma)
+        functions = for_gamma(term.gamma, "exponential")
         if problem.detach_modulator:
-            value = _hold_modulator(value, term)
+            value = _value_of_constant_modulator(functions, term)
+        else:
+            value = functions.value(term.s, term.x, term.gamma)
         total = _add(total, _weigh(term.coefficient, value))
     assert total is not None  # noqa: S101 - every expansion has a term
     return collect(total)
 
 
 checks_values = False
+keeping = Keeping(each=True, rounded=False)
+sees_upstream = True
 
 
 def unsupported(problem: Problem) -> str | None:
@@ -110,9 +78,8 @@ def unsupported(problem: Problem) -> str | None:
 def evaluate(
     function: str, problem: Problem, reduction: Reduction, *, gradient: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """The reduced loss and, for float32 and float64 logits, its gradient."""
-    wanted = gradient and problem.logits.dtype in (torch.float32, torch.float64)
-    unreduced, slopes = _single_pass(problem, gradient=wanted)
+    """The reduced loss and, if wanted, its gradient in the computing dtype."""
+    unreduced, slopes = _single_pass(problem, gradient=gradient)
     if slopes is not None and reduction.kind == "mean":
         slopes = slopes / reduction.denominator
     return reduce(unreduced, reduction, problem.logits.dtype), slopes
@@ -127,13 +94,32 @@ def gradient(problem: Problem, factor: Tensor) -> Tensor:
     return (slopes * factor).to(problem.logits.dtype)
 
 
+def pulled_back(
+    problem: Problem,
+    reduction: Reduction,
+    kept: Tensor | None,
+    upstream: Tensor,
+    *,
+    in_place: bool,
+) -> Tensor:
+    """The gradient of the reduced loss times ``upstream``."""
+    return backward.pulled_back(problem, reduction, kept, upstream, gradient)
+
+
+def differentiable_gradient(problem: Problem, reduction: Reduction, upstream: Tensor) -> Tensor:
+    """The gradient of the reduced loss times ``upstream``, for another derivative."""
+    loss = reduce(losses(problem), reduction, problem.logits.dtype)
+    (slopes,) = torch.autograd.grad(loss, problem.logits, upstream, create_graph=True)
+    return slopes
+
+
 def _single_pass(problem: Problem, *, gradient: bool) -> tuple[Tensor, Tensor | None]:
     """Unreduced weighted loss and its gradient (None if not wanted), in the computing dtype."""
     terms, collect, pull_back = expand(problem)
     total: Tensor | None = None
     slopes: Tensor | None = None
     for term in terms:
-        functions = text(term.gamma, "power")
+        functions = for_gamma(term.gamma, "power")
         arguments = (term.s, term.x, term.gamma)
         if not gradient:
             value = functions.value(*arguments)
@@ -309,24 +295,26 @@ def _expand_probabilities(problem: SoftmaxProblem) -> Expansion:
 
 def smooth(y: Tensor, label_smoothing: float, classes: int) -> Tensor:
     """Targets mixed with the uniform distribution over the classes."""
-    return y if label_smoothing == 0 else y * (1 - label_smoothing) + label_smoothing / classes
+    if label_smoothing == 0:
+        return y
+    smoothed: Tensor = bound("zero").smoothed(y, 1 - label_smoothing, label_smoothing / classes)
+    return smoothed
 
 
 def _weigh(coefficient: Number, value: Tensor) -> Tensor:
     """Coefficient * value, where 0 * inf is 0. NaN stays: a NaN logit is never hidden."""
     if not isinstance(coefficient, Tensor):
         return value if coefficient == 1 else value * coefficient
-    return coefficient * torch.where((coefficient == 0) & torch.isinf(value), 0.0, value)
+    weighed: Tensor = bound("zero").weighed(coefficient, value)
+    return weighed
 
 
-def _hold_modulator(value: Tensor, term: Term) -> Tensor:
-    """The same value with the modulator constant under differentiation."""
-    zero = bound("zero").value(term.s, term.x, 0.0)
-    functions = text(term.gamma, "exponential")
+def _value_of_constant_modulator(functions: SimpleNamespace, term: Term) -> Tensor:
+    """The value, with the modulator constant under differentiation."""
     s, x = term.s.detach(), term.x.detach()
     m = functions.modulator(s, torch.log1p(x), functions.complement(s, x), term.gamma)
-    far = zero > formula.FAR
-    return torch.where(far, zero, m * torch.where(far, 0.0, zero))
+    value: Tensor = functions.value_of(functions.cross_entropy(term.s, torch.log1p(term.x)), m)
+    return value
 
 
 def _times(a: Number, b: Number | None) -> Number:

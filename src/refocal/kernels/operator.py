@@ -20,13 +20,20 @@ import torch
 from torch import Tensor
 
 from refocal.kernels import eager
+from refocal.kernels.backward import Keeping, keeps, pulled_back
 from refocal.kernels.cpu import backend as cpu
-from refocal.problem import Number, Problem, SigmoidProblem, SoftmaxProblem, class_axis_of
-from refocal.reduction import Reduction, reduce
+from refocal.problem import (
+    Number,
+    Problem,
+    SigmoidProblem,
+    SoftmaxProblem,
+    computing_dtype,
+)
+from refocal.reduction import Reduction
 from refocal.torch_state import PLAIN
 
-# float16 gradients are not kept, and bfloat16 ones would be scaled after they have been rounded
-KEPT = (torch.float32, torch.float64)
+# a compiled backward cannot see an upstream to be 1
+KEEPING = Keeping(each=True, rounded=False)
 
 TENSOR, NUMBER, NOTHING = "t", "n", "-"
 
@@ -171,7 +178,7 @@ def one_pass(*arguments: Any) -> tuple[Tensor, Tensor]:
     problem, reduction = unpack(*packed)
     logits = problem.logits
     name = f"{'sigmoid' if isinstance(problem, SigmoidProblem) else 'softmax'}_focal_loss"
-    keep = gradient and logits.dtype in KEPT
+    keep = gradient and keeps(KEEPING, logits.dtype, reduction.kind)
     loss, slopes = cpu.evaluate(name, problem, reduction, gradient=keep)
     # strides as the compiler was promised below; the kernel's are those of logits and targets
     loss = loss.contiguous()
@@ -183,11 +190,11 @@ def _(*arguments: Any) -> tuple[Tensor, Tensor]:
     # not unpacked, as that would ask a symbolic count for its value
     logits, _, _, _, word, _, _, _, kind, _, gradient = arguments
     shape: Sequence[int] = ()
-    dtype = eager.computing_dtype(logits)
+    dtype = computing_dtype(logits)
     if kind == "none":
         shape, dtype = (logits if word[0] == "s" else _one_class(logits)).shape, logits.dtype
     loss = logits.new_empty(shape, dtype=dtype)
-    if not (gradient and logits.dtype in KEPT):
+    if not (gradient and keeps(KEEPING, logits.dtype, kind)):
         return loss, logits.new_empty(0)
     return loss, torch.empty_like(logits, memory_format=torch.contiguous_format)
 
@@ -221,7 +228,7 @@ def _one_class(logits: Tensor) -> Tensor:
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     logits, targets, tensors, *rest, gradient = inputs
     ctx.rest = rest
-    ctx.kept = gradient and logits.dtype in KEPT
+    ctx.kept = gradient and keeps(KEEPING, logits.dtype, inputs[8])
     ctx.count = len(tensors)
     ctx.save_for_backward(logits, targets, *tensors, output[1])
 
@@ -235,17 +242,13 @@ def _backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Any, ...]:
     problem, reduction = unpack(*arguments)
     if torch.is_grad_enabled():
         # a second derivative: what the operator has computed is constant to autograd
-        loss = reduce(eager.losses(problem), reduction, logits.dtype)
-        (slopes,) = torch.autograd.grad(loss, logits, upstream, create_graph=True)
-        return slopes, *nothing
-    if not ctx.kept:
-        factor = upstream.to(eager.computing_dtype(logits))
-        if reduction.kind == "mean":
-            factor = factor / reduction.denominator
-        return gradient_of(*arguments, factor), *nothing
-    if reduction.kind == "none" and isinstance(problem, SoftmaxProblem):
-        upstream = upstream.unsqueeze(class_axis_of(problem))
-    return kept * upstream, *nothing
+        return eager.differentiable_gradient(problem, reduction, upstream), *nothing
+
+    def anew(_: Problem, factor: Tensor) -> Tensor:
+        return gradient_of(*arguments, factor)  # type: ignore[no-any-return]
+
+    there = kept if ctx.kept else None
+    return pulled_back(problem, reduction, there, upstream, anew), *nothing
 
 
 one_pass.register_autograd(_backward, setup_context=_remember)

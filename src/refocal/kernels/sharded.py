@@ -17,10 +17,10 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.autograd.function import once_differentiable
 
-from refocal import arguments, links
-from refocal.kernels import eager
+from refocal import arguments
+from refocal.formula import in_torch
 from refocal.kernels.packing import tensors_of
-from refocal.problem import SoftmaxProblem, class_axis_of, is_kept
+from refocal.problem import SoftmaxProblem, class_axis_of, computing_dtype, is_kept
 from refocal.reduction import Reduction, reduce
 
 
@@ -80,8 +80,8 @@ class ShardedSoftmax(torch.autograd.Function):
         first: int,
     ) -> Tensor:
         axis = class_axis_of(problem)
-        dtype = eager.computing_dtype(logits)
-        largest = torch.finfo(dtype).max
+        dtype = computing_dtype(logits)
+        book = in_torch.for_dtype(dtype)
         kept = is_kept(problem.targets, problem.ignore_index)
         index = torch.where(kept, problem.targets, 0).long()
         coefficient = kept.to(dtype)
@@ -99,22 +99,21 @@ class ShardedSoftmax(torch.autograd.Function):
         rivals = torch.where(is_own, -torch.inf, z)
         top = _largest(rivals, axis)
         dist.all_reduce(top, dist.ReduceOp.MAX, group=group)
-        base = top.clamp(-largest, largest)
-        exponentials = torch.exp(rivals.clamp(max=largest) - base.unsqueeze(axis))
+        base = book.finite(top)
+        exponentials = book.term(rivals, base.unsqueeze(axis))
         sums = torch.stack([exponentials.sum(axis), torch.where(is_own, z, 0.0).sum(axis)])
         dist.all_reduce(sums, dist.ReduceOp.SUM, group=group)
         rest, own = sums.unbind()
-        s, x, rest = links.against(own - top, own, base, rest, top)
+        s, x, rest = book.against(own, base, rest, top, own - top)
 
-        functions = eager.text(gamma, "power")
+        functions = in_torch.for_gamma(gamma, "power")
         both = (
             functions.value_and_detached_slope
             if problem.detach_modulator
             else functions.value_and_slope
         )
         value, slope = both(s, x, gamma)
-        weightless = (coefficient == 0) & torch.isinf(value)  # 0 * inf is 0, as everywhere here
-        losses = coefficient * torch.where(weightless, 0.0, value)
+        losses = book.weighed(coefficient, value)
         if reduction.kind == "mean":
             slope = slope / reduction.denominator
         ctx.save_for_backward(logits, index, silent, base, rest, coefficient * slope)
@@ -128,8 +127,7 @@ class ShardedSoftmax(torch.autograd.Function):
         axis = ctx.axis
         slope = (slope * upstream.to(slope.dtype)).unsqueeze(axis)
         z, is_own = _mine(logits, index, silent, axis, ctx.first, slope.dtype)
-        largest = torch.finfo(slope.dtype).max
-        exponentials = torch.exp(z.clamp(max=largest) - base.unsqueeze(axis))
+        exponentials = in_torch.for_dtype(slope.dtype).term(z, base.unsqueeze(axis))
         gradient = torch.where(is_own, slope, exponentials * (-slope / rest.unsqueeze(axis)))
         return gradient.to(logits.dtype), None, None, None, None
 

@@ -22,6 +22,7 @@ from refocal.comparison.data.table import Bools, Floats
 from refocal.comparison.training.losses import Loss
 from refocal.comparison.training.models import Effort, Fit, Watch, validation_score
 from refocal.comparison.training.settings import Axis, Setting
+from refocal.formula.in_numpy import BOOK, for_gamma
 
 _ROWS = 32_768  # of a block in float64
 _STEPS = 200
@@ -174,10 +175,10 @@ class _Problem:
     def value(self, weights: Tensor) -> float:
         """The mean loss."""
         total = 0.0
-        text = numeric.text(self.gamma)
+        book = for_gamma(self.gamma)
         for block, part in self._blocks():
             s = self._margins(block @ weights, part)[0].numpy()
-            each = text.value(s, np.exp(-np.abs(s)), self.gamma)
+            each = book.value(s, BOOK.decay(s), self.gamma)
             total += float((self.weight[part].numpy() * each).sum())
         return total / self.rows
 
@@ -196,9 +197,7 @@ class _Problem:
     def _derivatives(self, margins: Tensor, part: slice) -> tuple[Tensor, Tensor]:
         """Slope and clipped curvature of the weighted loss by the margin."""
         s = margins.numpy()
-        slope, curvature = numeric.slope_and_curvature(
-            s, np.exp(-np.abs(s)), self.gamma, "exact", False
-        )
+        slope, curvature = numeric.slope_and_curvature(s, BOOK.decay(s), self.gamma, "exact", False)
         weight = self.weight[part]
         slopes, curvatures = torch.from_numpy(slope), torch.from_numpy(curvature)
         return weight * slopes, weight * curvatures.clamp(min=0.0)

@@ -15,6 +15,7 @@ from refocal.comparison.data.table import Bools, Floats
 from refocal.comparison.training.losses import Loss
 from refocal.comparison.training.models import Effort, Fit, Watch, validation_score
 from refocal.comparison.training.settings import Axis, Setting
+from refocal.formula.in_numpy import BOOK
 from refocal.parameters import prior_bias
 
 _CLASSES = {
@@ -165,7 +166,7 @@ def scale_of(loss: Loss, alpha: Any, classes: Any) -> float:
 
     def mean(gamma: float, weights: Floats, margins: Floats) -> float:
         _, curvature = numeric.slope_and_curvature(
-            margins, np.exp(-np.abs(margins)), gamma, "bound", False
+            margins, BOOK.decay(margins), gamma, "bound", False
         )
         return float((rates * weights * curvature).sum())
 

@@ -1,4 +1,4 @@
-"""The Numba carrier: one pass over logits and targets that leaves the loss and its gradient.
+"""The Numba backend: one pass over logits and targets that leaves the loss and its gradient.
 
 12 bytes per float32 element move, and one tensor is kept for backward. Kernels are compiled when
 first needed, one per combination of dtypes and features, and cached on disk. Numba itself is
@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from refocal import arguments
-from refocal.kernels import eager
+from refocal.kernels import backward, eager
+from refocal.kernels.backward import Keeping
 from refocal.kernels.cpu import launch, sigmoid, softmax
 from refocal.kernels.cpu.launch import DTYPES, FLOATS, LARGEST_GAMMA
 from refocal.problem import Number, Problem, SoftmaxProblem
@@ -22,6 +23,8 @@ from refocal.reduction import Reduction
 from refocal.torch_state import constant
 
 checks_values = True
+keeping = Keeping(each=True, rounded=True)
+sees_upstream = True
 
 # asked once and not behind a cache, which torch.compile warns of
 NUMBA_IS_INSTALLED = find_spec("numba") is not None
@@ -85,21 +88,15 @@ def unsupported(problem: Problem) -> str | None:
 def evaluate(
     function: str, problem: Problem, reduction: Reduction, *, gradient: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """The reduced loss and, if wanted, its gradient.
-
-    A bfloat16 gradient has been rounded, so it is good for an upstream gradient of 1 only. A
-    float16 one is not kept at all: divided by N, most of it would have flushed to zero.
-    """
-    kind, denominator = reduction
-    each = kind == "none"
-    dtype = problem.logits.dtype
-    keep = gradient and dtype != torch.float16 and not (each and dtype == torch.bfloat16)
-    factor = 1 / float(denominator)
-    loss, slopes, suspicious = _run(problem, "each" if each else "sum", factor, gradient=keep)
+    """The reduced loss and, if wanted, its gradient, rounded once to the logits' dtype."""
+    output = "each" if reduction.kind == "none" else "sum"
+    factor = 1 / float(reduction.denominator)
+    loss, slopes, suspicious = _run(problem, output, factor, gradient=gradient)
     if suspicious:
         arguments.check_values_of(function, problem)
         # nothing wrong is found: a kernel never returns the sum of blocks that it has left undone
-        return eager.evaluate(function, problem, reduction, gradient=gradient)
+        wanted = gradient and problem.logits.dtype in backward.FULL
+        return eager.evaluate(function, problem, reduction, gradient=wanted)
     assert loss is not None  # noqa: S101 - it was asked for
     return loss, slopes
 
@@ -112,6 +109,18 @@ def gradient(problem: Problem, factor: Tensor) -> Tensor:
         return eager.gradient(problem, factor)
     assert slopes is not None  # noqa: S101 - it was asked for
     return slopes
+
+
+def pulled_back(
+    problem: Problem,
+    reduction: Reduction,
+    kept: Tensor | None,
+    upstream: Tensor,
+    *,
+    in_place: bool,
+) -> Tensor:
+    """The gradient of the reduced loss times ``upstream``."""
+    return backward.pulled_back(problem, reduction, kept, upstream, gradient)
 
 
 def _run(

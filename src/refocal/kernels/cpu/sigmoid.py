@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from refocal import formula
+from refocal.formula import modulator_for
 from refocal.kernels.cpu import frame
 from refocal.kernels.cpu.launch import (
     DTYPES,
@@ -160,14 +160,11 @@ def _kernel(features: Features, *, soft: bool) -> int:
     from refocal.kernels.cpu.compiled import sigmoid
 
     general = features.gamma is None
-    modulator = "compensated"
-    if not general:
-        modulator = formula.EXACT_MODULATORS.get(features.gamma, modulator)  # type: ignore[arg-type]
     return sigmoid.address(
         sigmoid.SigmoidKernel(
             logits=DTYPES[features.logits],
             targets=DTYPES[features.targets],
-            modulator=modulator,
+            modulator=modulator_for(features.gamma, "compensated"),
             detached=features.detached,
             general=general,
             soft=soft,

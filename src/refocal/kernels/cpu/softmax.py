@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from refocal import formula
+from refocal.formula import modulator_for
 from refocal.kernels.cpu import frame
 from refocal.kernels.cpu.launch import (
     DTYPES,
@@ -116,14 +116,11 @@ def run(
         address(gammas),
         kind,
     )
-    modulator = "compensated"
-    if not isinstance(gamma, Tensor):
-        modulator = formula.EXACT_MODULATORS.get(gamma, modulator)
     features = Features(
         logits.dtype,
         targets.dtype,
         layout,
-        modulator,
+        modulator_for(gamma, "compensated"),
         None if single else gammas is not None,
         problem.detach_modulator,
         gradient,

@@ -1,4 +1,4 @@
-"""The Triton carrier: launches on CUDA and ROCm, or on CPU tensors in Triton's interpreter.
+"""The Triton backend: launches on CUDA and ROCm, or on CPU tensors in Triton's interpreter.
 
 Nothing here reads a value of a device tensor: what depends on values is decided inside the kernels.
 Launch configurations are fixed, so that a call never pauses to tune, and a result never depends on
@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from refocal import formula
 from refocal.arguments import LARGEST_GAMMA
+from refocal.formula import modulator_for
+from refocal.kernels.backward import Keeping
 from refocal.problem import (
     Number,
     Problem,
@@ -30,6 +31,9 @@ from refocal.problem import (
 from refocal.reduction import Reduction
 
 checks_values = False
+# what is scaled takes as long to move as to compute
+keeping = Keeping(each=False, rounded=True)
+sees_upstream = False
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -137,15 +141,12 @@ def unsupported(problem: Problem) -> str | None:
 def evaluate(
     function: str, problem: Problem, reduction: Reduction, *, gradient: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """The reduced loss and, for the sum or mean of float32 or bfloat16 logits, its gradient.
-
-    That gradient is complete but for upstream, which is usually 1. "none" and float16 compute it in
-    backward, where upstream is known and only one rounding is left.
-    """
+    """The reduced loss and, if wanted, its gradient: complete but for upstream, usually 1."""
     problem = present(problem)
     logits = problem.logits
-    now = gradient and reduction.kind != "none" and logits.dtype != torch.float16
-    gradients = torch.empty_like(logits, memory_format=torch.contiguous_format) if now else None
+    gradients = None
+    if gradient:
+        gradients = torch.empty_like(logits, memory_format=torch.contiguous_format)
     if reduction.kind == "none":
         losses = torch.empty(loss_shape(problem), dtype=logits.dtype, device=logits.device)
         launch(problem, 1.0, losses, gradients, "none")
@@ -405,12 +406,11 @@ def present(problem: Problem) -> Problem:
     )
 
 
-def modulator_for(gamma: Number | tuple[Number, Number]) -> str:
-    """Which of the formula's modulators: an exact one for 0, 1 and 2, else the compensated."""
-    first, second = gamma if isinstance(gamma, tuple) else (gamma, gamma)
-    if isinstance(first, Tensor) or isinstance(second, Tensor) or first != second:
-        return "compensated"
-    return formula.EXACT_MODULATORS.get(first, "compensated")
+def modulator_of(problem: Problem) -> str:
+    """Which of the book's modulators: an exact one, if the exponents of both classes have it."""
+    gammas = problem.gamma if isinstance(problem.gamma, tuple) else (problem.gamma,)
+    names = {modulator_for(gamma, "compensated") for gamma in gammas}
+    return names.pop() if len(names) == 1 else "compensated"
 
 
 def tame(gamma: Number) -> Number:
@@ -522,7 +522,7 @@ def plan(problem: SoftmaxProblem) -> Plan:
 def block(problem: SigmoidProblem) -> int:
     """Elements of a program of a sigmoid: as many per thread as stay within 80 registers."""
     choice = choice_of("sigmoid")
-    exact = modulator_for(problem.gamma) != "compensated"
+    exact = modulator_of(problem) != "compensated"
     each = choice.each or (16 if problem.logits.dtype == torch.float32 and exact else 8)
     return (choice.warps or WARPS) * LANES * each
 
@@ -583,8 +583,9 @@ class Call(NamedTuple):
 
 
 def _launch_sigmoid(problem: SigmoidProblem, call: Call) -> None:
-    from refocal.kernels.gpu import sigmoid
+    from refocal.kernels.gpu import operations, sigmoid
 
+    modulator = modulator_of(problem)
     logits, targets = problem.logits.contiguous(), readable(problem.targets)
     number = logits.numel()
     alpha = spread_pair(problem.alpha, logits)
@@ -631,7 +632,8 @@ def _launch_sigmoid(problem: SigmoidProblem, call: Call) -> None:
         SMOOTH=problem.label_smoothing != 0,
         ZEROS=alpha[0].layout != "number" or 0 in problem.alpha,
         IGNORE=problem.ignore_index is not None,
-        MODULATOR=modulator_for(problem.gamma),
+        MODULATOR=modulator,
+        POWER=operations.bound(modulator).modulator,
         DETACHED=problem.detach_modulator,
         LOSS=call.loss,
         GRADIENT=call.gradients is not None,
@@ -670,7 +672,7 @@ def _launch_softmax(problem: SoftmaxProblem, call: Call) -> None:
     shape = logits.new_empty(()).expand(loss_shape(problem))
     gamma, gamma_layout = class_gamma(problem)
     weight, factor = spread(problem.weight, shape), spread(call.factor, shape)
-    functions = operations.bound(modulator_for(problem.gamma))
+    functions = operations.bound(modulator_of(problem))
     alpha = None if problem.alpha is None else problem.alpha.contiguous()
     unit = unit_of(classes)
     inner_unit = unit_of(inner) if inner < 2**31 else 1  # the product has the bits of its factor

@@ -1,4 +1,4 @@
-"""The formula over Triton blocks, bound for Triton's compiler or for its interpreter.
+"""The book over Triton blocks, bound for Triton's compiler or for its interpreter.
 
 The compiler takes the copies as `triton.jit` functions whose constants are literals; the
 interpreter takes plain functions. Which of the two runs is decided by the environment
@@ -177,22 +177,49 @@ def fma(a, b, c):  # type: ignore[no-untyped-def]
     return tl.fma(a, b, c)
 
 
+@helper
+def log(t):  # type: ignore[no-untyped-def]
+    return tl.log(t)
+
+
+@helper
+def at_most(value, limit):  # type: ignore[no-untyped-def]
+    return tl.minimum(value, limit, propagate_nan=tl.PropagateNan.ALL)
+
+
+@helper
+def at_least(value, limit):  # type: ignore[no-untyped-def]
+    return tl.maximum(value, limit, propagate_nan=tl.PropagateNan.ALL)
+
+
 OPERATIONS = {
     "exp": exp,
+    "exp_of_term": quick_exp,
+    "log": log,
     "log1p": log1p,
     "where": where,
     "fma": fma,
+    "at_most": at_most,
+    "at_least": at_least,
     **formula.CONSTANTS,
+    "LARGEST": LARGEST,
 }
 
 
 @cache
 def bound(modulator: str) -> SimpleNamespace:
-    """The formula over Triton blocks; "compensated" is the modulator of a general gamma."""
+    """The book over Triton blocks; "compensated" is the modulator of a general gamma."""
     return formula.bind(OPERATIONS, modulator, wrap=helper)
 
 
-modulator_compensated = bound("compensated").modulator
+BOOK = bound("zero")
+finite, term, against, weighed, smoothed = (
+    BOOK.finite,
+    BOOK.term,
+    BOOK.against,
+    BOOK.weighed,
+    BOOK.smoothed,
+)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -216,20 +243,6 @@ def sides(z, PRECISE):  # type: ignore[no-untyped-def]
     root = tl.rsqrt(1.0 + x)
     large = root * root
     return size, low, large, x * large
-
-
-@helper
-def modulator_of(margin, low, q, gamma, MODULATOR):  # type: ignore[no-untyped-def]
-    """q**gamma by the formula's text."""
-    if MODULATOR == "zero":
-        m = tl.full(q.shape, 1.0, tl.float32)
-    elif MODULATOR == "one":
-        m = q
-    elif MODULATOR == "two":
-        m = q * q
-    else:
-        m = modulator_compensated(margin, low, q, gamma)
-    return m
 
 
 @helper

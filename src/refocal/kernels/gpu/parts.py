@@ -12,7 +12,6 @@ from __future__ import annotations
 import triton.language as tl
 
 from refocal.kernels.gpu.operations import (
-    INFINITY,
     ROUNDING_OF_BRAIN,
     ROUNDING_OF_HALF,
     ROUNDING_OF_SINGLES,
@@ -125,9 +124,3 @@ def soft_target(y):
     else:
         y = y.to(tl.float32)
     return y
-
-
-@helper
-def weighed(coefficient, value):
-    """Coefficient * value where 0 * inf is 0. NaN stays."""
-    return coefficient * tl.where((coefficient == 0) & (value == INFINITY), 0.0, value)

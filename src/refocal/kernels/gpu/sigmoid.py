@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import triton.language as tl
 
-from refocal.kernels.gpu.operations import FAR, helper, kernel, modulator_of, sides, steepness
+from refocal.kernels.gpu.operations import FAR, helper, kernel, sides, smoothed, steepness, weighed
 from refocal.kernels.gpu.parts import (
     counts_for_nothing,
     divided,
@@ -20,7 +20,6 @@ from refocal.kernels.gpu.parts import (
     put,
     soft_target,
     turns_of,
-    weighed,
 )
 
 # ---------------------------------------------------------------------------------------------
@@ -62,6 +61,7 @@ def sigmoid_block(
     ZEROS,  # whether alpha may be 0
     IGNORE,
     MODULATOR,
+    POWER,
     DETACHED,
     LOSS,
     GRADIENT,
@@ -122,16 +122,15 @@ def sigmoid_block(
         ce = tl.where(wins, 0.0, size) + low
         if GAMMA != "number" or MODULATOR == "compensated":
             gamma = tl.where(positive, gamma, gamma_other)
-        m = modulator_of(tl.where(wins, size, -size), low, q, gamma, MODULATOR)
+        m = POWER(tl.where(wins, size, -size), low, q, gamma)
         part = tl.where(positive, a_positive, a_negative) * m
         bracket = steepness(p, q, tl.minimum(ce, FAR), gamma, MODULATOR, DETACHED)
         slope = (part * bracket) * tl.where(positive, -scale, scale)
         value = weighed(part, ce) if ZEROS else part * ce
     else:
         if SMOOTH:
-            # each share by itself: one minus the other would cancel, relative to a small e / 2
-            y_negative = ((1.0 - y) * (1.0 - smoothing) + 0.5 * smoothing) * a_negative
-            y_positive = (y * (1.0 - smoothing) + 0.5 * smoothing) * a_positive
+            y_negative = smoothed(1.0 - y, 1.0 - smoothing, 0.5 * smoothing) * a_negative
+            y_positive = smoothed(y, 1.0 - smoothing, 0.5 * smoothing) * a_positive
         else:
             y_negative = tl.fma(-y, a_negative, a_negative)  # rounded once, for y near 1
             y_positive = y * a_positive
@@ -142,8 +141,8 @@ def sigmoid_block(
             gamma_loses = tl.where(rising, gamma_other, gamma)
         wins = tl.where(rising, y_positive, y_negative)
         loses = tl.where(rising, y_negative, y_positive)
-        wins = wins * modulator_of(size, low, small, gamma_wins, MODULATOR)
-        loses = loses * modulator_of(-size, low, large, gamma_loses, MODULATOR)
+        wins = wins * POWER(size, low, small, gamma_wins)
+        loses = loses * POWER(-size, low, large, gamma_loses)
         value = wins * low + tl.where(loses == 0, 0.0, loses * high)  # high may be inf
         against = loses * steepness(
             small, large, tl.minimum(high, FAR), gamma_loses, MODULATOR, DETACHED
@@ -200,6 +199,7 @@ def sigmoid_kernel(
     ZEROS: tl.constexpr,  # whether alpha may be 0
     IGNORE: tl.constexpr,
     MODULATOR: tl.constexpr,
+    POWER: tl.constexpr,  # the modulator itself
     DETACHED: tl.constexpr,
     LOSS: tl.constexpr,
     GRADIENT: tl.constexpr,
@@ -248,6 +248,7 @@ def sigmoid_kernel(
             ZEROS,
             IGNORE,
             MODULATOR,
+            POWER,
             DETACHED,
             LOSS,
             GRADIENT,

@@ -12,7 +12,18 @@ from __future__ import annotations
 
 import triton.language as tl
 
-from refocal.kernels.gpu.operations import INFINITY, LARGEST, exp, helper, kernel, quick_exp
+from refocal.kernels.gpu.operations import (
+    INFINITY,
+    LARGEST,
+    against,
+    finite,
+    helper,
+    kernel,
+    quick_exp,
+    smoothed,
+    term,
+    weighed,
+)
 from refocal.kernels.gpu.parts import (
     divided,
     parameter,
@@ -20,7 +31,6 @@ from refocal.kernels.gpu.parts import (
     put,
     soft_target,
     turns_of,
-    weighed,
 )
 
 # ---------------------------------------------------------------------------------------------
@@ -144,29 +154,10 @@ def row_part(logits, offsets, columns, here, dead, classes, first, SHIFT, BLOCK,
 
 @helper
 def margin_of(own, base, rest, top, gap):
-    """`links.against`: s, x and the safe rest of a class whose rivals sum to ``rest e**base``."""
-    alone = rest == 0
-    rest = tl.where(alone, 1.0, rest)
-    d = own - base
-    s = tl.where(alone, own + INFINITY, d - tl.log(rest))
-    # the largest of several logits may be one that is beside a NaN; their sum is then NaN, as s is
-    s = tl.where((top == INFINITY) & (rest == rest), gap, s)
-    wins = s >= 0
-    e = exp(tl.where(wins, -d, d))
-    x = tl.where(wins, rest * e, e / rest)
-    return s, tl.where(tl.abs(s) == INFINITY, 0.0, x), rest
-
-
-@helper
-def held(z, base):
-    """e**(z - base); an infinite rival counts as the largest float."""
-    return quick_exp(tl.minimum(z, LARGEST, propagate_nan=tl.PropagateNan.ALL) - base)
-
-
-@helper
-def finite(top):
-    """What exponentials are formed relative to: the largest logit, held finite."""
-    return tl.minimum(tl.maximum(top, -LARGEST), LARGEST)
+    """`against` where the largest of several logits may be one that is beside a NaN: their sum is
+    then NaN, as s is.
+    """
+    return against(own, base, rest, top, tl.where(rest == rest, gap, rest))
 
 
 @helper
@@ -253,7 +244,7 @@ def index_block(
     z = tl.where(own_class, -float("inf"), z)
     top = tl.max(z, 1)
     first = finite(top)
-    e = held(z, first[:, None])
+    e = term(z, first[:, None])
     value, slope, rest = index_terms(
         own,
         first,
@@ -449,7 +440,7 @@ def index_loop_block(
         z = tl.where(columns[:, None] == index[None, :], -float("inf"), z)
         tops = tl.maximum(tops, tl.max(z, 0)[None, :] if RESCALE == "chunk" else z)
         raised = raised_by(bases, z, RESCALE)
-        sums = sums * quick_exp(bases - raised) + held(z, raised)
+        sums = sums * quick_exp(bases - raised) + term(z, raised)
         bases = raised
     first = tl.max(bases, 0)
     rest = tl.sum(sums * quick_exp(bases - first[None, :]), 0)
@@ -496,7 +487,7 @@ def index_loop_block(
             gradient = tl.where(
                 columns[:, None] == index[None, :],
                 slope[None, :],
-                held(z, first[None, :]) * share_of_rivals[None, :],
+                term(z, first[None, :]) * share_of_rivals[None, :],
             )
             put_part(
                 gradients, offsets, columns, here, classes, begin - shift, gradient, SHIFT, BLOCK
@@ -608,7 +599,7 @@ def softmax_index_loop_kernel(
 @helper
 def class_weights(y, alpha, columns, here, w, classes, smoothing, ALPHA):
     """y_c a_c w of some classes; 0 beyond the last. ``columns`` and ``w`` broadcast to ``y``."""
-    y = (y * (1.0 - smoothing) + smoothing / classes) * w
+    y = smoothed(y, 1.0 - smoothing, smoothing / classes) * w
     inside = (columns >= 0) & (columns < classes)
     if ALPHA:
         y = y * tl.load(alpha + columns, mask=inside, other=0.0)
@@ -638,7 +629,7 @@ def class_terms(z, weights, top, base, second, second_base, total, beside, is_to
     The rivals' sum is the total minus one's own term, but for the top class, where that would
     cancel: its rivals are summed apart, relative to the largest of them (`links.softmax_margins`).
     """
-    e = held(z, base)
+    e = term(z, base)
     rest = tl.where(is_top, beside, total - e)
     rival = tl.where(is_top, second, top)
     gap = tl.where((z == INFINITY) & (weights == 0), INFINITY, z - rival)
@@ -650,7 +641,7 @@ def class_terms(z, weights, top, base, second, second_base, total, beside, is_to
 @helper
 def class_gradient(slope, share, e, z, second_base, others, of_top, is_top):
     """slope_k - the sum over c != k of slope_c r_k."""
-    beside = tl.where(is_top, 0.0, held(z, second_base))
+    beside = tl.where(is_top, 0.0, term(z, second_base))
     return slope - e * tl.where(is_top, others, others - share) - beside * of_top
 
 
@@ -731,8 +722,8 @@ def classes_block(
     rivals = tl.where(is_top, -float("inf"), z)
     second = tl.max(rivals, 1)[:, None]
     second_base = finite(second)
-    total = tl.sum(held(z, first), 1)[:, None]
-    beside = tl.sum(held(rivals, second_base), 1)[:, None]
+    total = tl.sum(term(z, first), 1)[:, None]
+    beside = tl.sum(term(rivals, second_base), 1)[:, None]
     value, slope, e, rest = class_terms(
         z, weights, top, first, second, second_base, total, beside, is_top, exponent, BOTH
     )
@@ -959,10 +950,10 @@ def classes_loop_block(
             BLOCK,
             "evict_last" if HINTS else "",
         )
-        totals += held(z, first)
+        totals += term(z, first)
         rivals = tl.where(columns[:, None] == top_column, -float("inf"), z)
         raised = raised_by(bases, rivals, RESCALE)
-        besides = besides * quick_exp(bases - raised) + held(rivals, raised)
+        besides = besides * quick_exp(bases - raised) + term(rivals, raised)
         bases = raised
         seconds = tl.maximum(seconds, tl.max(rivals, 0)[None, :] if RESCALE == "chunk" else rivals)
     all_sum = tl.sum(totals, 0)[None, :]

@@ -16,8 +16,8 @@ import numpy as np
 
 from refocal.kernels.cpu import frame
 from refocal.kernels.cpu.compiled import pool
+from refocal.kernels.cpu.compiled.common import common_names, real_type
 from refocal.kernels.cpu.compiled.dtypes import STORAGE, target_limits
-from refocal.kernels.cpu.compiled.links import common_names, real_type
 from refocal.kernels.cpu.compiled.math import compiled, rebound, where, widest_vectors
 from refocal.kernels.cpu.compiled.memory import view
 from refocal.kernels.cpu.compiled.tiles import reader, writer
@@ -47,8 +47,8 @@ class ExpectationKernel(NamedTuple):
 
 # names that `address` binds
 unbound: Any = None
-real = exp_or_zero = value = value_and_slope = store = Logit = Target = number_at = unbound
-reject = finite = against = group_of = gamma_of = unbound
+real = term = weighed = smoothed = value = value_and_slope = unbound
+store = Logit = Target = number_at = reject = finite = against = group_of = gamma_of = unbound
 prepare = coefficients_of = unbound
 read_tile = read_targets = read_gammas = gammas_of = write_tile = accumulated = unbound
 two_largest = exponentials_of = expectation_of = gradient_of = unbound
@@ -133,7 +133,7 @@ def coefficients(integers: Any, first: Any, z: Any, y: Any, known: Any) -> Any:
         a = alpha[c] if integers[ALPHA] != 0 else ONE
         for i in range(count):
             w = known[WEIGHTS, i]
-            y[c, i] = (y[c, i] * kept_share + spread_share) * a * w
+            y[c, i] = smoothed(y[c, i], kept_share, spread_share) * a * w
             z[c, i] = where(w == ZERO, ZERO, z[c, i])
     return rejected
 
@@ -172,14 +172,13 @@ def exponentials(z: Any, e: Any, known: Any, top: Any) -> None:
         for c in range(start, min(start + CLASS_CHUNK, classes)):
             number = real(c)
             for i in range(count):
-                held = where(z[c, i] > LARGEST, LARGEST, z[c, i])
                 is_top = top[i] == number
-                one = exp_or_zero(held - finite(known[FIRST, i]))
-                e[c, i] = one
-                known[PART, i] += where(is_top, ZERO, one)
-                known[OWN_TOP, i] += where(is_top, one, ZERO)
-                beside = exp_or_zero(where(is_top, -INFINITY, held) - finite(known[SECOND, i]))
-                known[OTHER_PART, i] += beside
+                share = term(z[c, i], finite(known[FIRST, i]))
+                e[c, i] = share
+                known[PART, i] += where(is_top, ZERO, share)
+                known[OWN_TOP, i] += where(is_top, share, ZERO)
+                rival = where(is_top, -INFINITY, z[c, i])
+                known[OTHER_PART, i] += term(rival, finite(known[SECOND, i]))
         for i in range(count):
             known[OTHERS, i], known[LOST, i] = accumulated(
                 known[OTHERS, i], known[LOST, i], known[PART, i]
@@ -230,7 +229,7 @@ def expectation(
                     known[SHARE_OF_TOP, i] += where(is_top, share, ZERO)
                 else:
                     loss = value(s, x, gamma_of(gamma, gammas, c, i))
-                known[PART, i] += w * where((w == ZERO) & (loss > LARGEST), ZERO, loss)
+                known[PART, i] += weighed(w, loss)
         for i in range(count):
             known[TOTAL, i], known[LOST, i] = accumulated(
                 known[TOTAL, i], known[LOST, i], known[PART, i]
@@ -257,9 +256,8 @@ def gradient(
     for c in range(classes):
         number = real(c)
         for i in range(count):
-            held = where(z[c, i] > LARGEST, LARGEST, z[c, i])
             is_top = top[i] == number
-            beside = exp_or_zero(where(is_top, -INFINITY, held) - finite(known[SECOND, i]))
+            beside = term(where(is_top, -INFINITY, z[c, i]), finite(known[SECOND, i]))
             rivals = where(is_top, known[SHARES, i], known[SHARES, i] - shares[c, i])
             step = y[c, i] - e[c, i] * rivals - beside * known[SHARE_OF_TOP, i]
             y[c, i] = step * known[WEIGHTS, i]

@@ -368,25 +368,33 @@ def operations(real: type) -> dict[str, Any]:
     }
     for function in (exp, exp_or_zero, log1p, log, ordered, unordered):
         names[function.__name__] = called(rebound(function, names))
+    names["exp_of_term"] = names["exp_or_zero"]
     return names
 
 
 @cache
 def bound_formula(real: type, modulator: str) -> types.SimpleNamespace:
-    """The formula over Numba scalars, to be inlined."""
+    """The book over Numba scalars, to be inlined."""
     return formula.bind(operations(real), modulator, wrap=inlined)
+
+
+# of the book, beside the loss itself
+OF_MARGINS = ("finite", "term", "against", "weighed", "smoothed")
 
 
 @cache
 def formula_of(
     real: type, modulator: str, detached: bool, log1p_given: bool = False
 ) -> dict[str, Any]:
-    """The formula over Numba scalars: what a kernel calls, under the names it uses.
+    """The book over Numba scalars: what a kernel calls, under the names it uses.
 
-    With ``log1p_given`` as functions of ``(s, x, log1p_x, gamma)``.
+    With ``log1p_given`` the losses are functions of ``(s, x, log1p_x, gamma)``.
     """
-    names = {"value": "value", "value_and_slope": "value_and_slope"}
-    if detached:
-        names["value_and_slope"] = "value_and_detached_slope"
-    bound, suffix = bound_formula(real, modulator), "_from" if log1p_given else ""
-    return {name: called(getattr(bound, text + suffix).py_func) for name, text in names.items()}
+    suffix = "_from" if log1p_given else ""
+    both = "value_and_detached_slope" if detached else "value_and_slope"
+    names = {"value": "value" + suffix, "value_and_slope": both + suffix}
+    book = bound_formula(real, modulator)
+    return {
+        name: called(getattr(book, expression).py_func)
+        for name, expression in {**names, **{part: part for part in OF_MARGINS}}.items()
+    }

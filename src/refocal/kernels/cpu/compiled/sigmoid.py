@@ -71,8 +71,8 @@ real = integer = where = exp = log1p = value = value_and_slope = unbound
 fill = fetch_later = load = store = Logit = Target = target_number = is_irregular = is_ignored = (
     unbound
 )
-pick = choose = weigh = loop = reject = parameters = of_tile = number_at = is_unfit = unbound
-double_of = unbound
+pick = choose = weigh = weighed = smoothed = loop = reject = parameters = unbound
+of_tile = number_at = is_unfit = double_of = unbound
 LEAST_TARGET: Any = 0
 MOST_TARGET: Any = 1
 ZERO: Any = 0.0
@@ -98,11 +98,6 @@ FACTOR, KEPT_SHARE, SPREAD_SHARE = frame.FACTOR, frame.KEPT_SHARE, frame.SPREAD_
 
 def product(coefficient: Any, loss: Any) -> Any:
     return coefficient * loss
-
-
-def guarded_product(coefficient: Any, loss: Any) -> Any:
-    """0 where the coefficient is 0 and the loss inf. NaN stays: a NaN logit is never hidden."""
-    return coefficient * where((coefficient == ZERO) & (loss > LARGEST), ZERO, loss)
 
 
 def pick_number(number: Any, array: Any, i: Any) -> Any:
@@ -290,9 +285,8 @@ def soft_loop(
         y = where(y > ONE, ONE, where(y < ZERO, ZERO, y))
         weight = where(ignored, ZERO, given_weight)
         z = where(weight == ZERO, ZERO, load(logits[i]))
-        # each share smoothed by itself: 1 - (a smoothed y) would cancel
-        share_p = y * kept_share + spread_share
-        share_n = (ONE - y) * kept_share + spread_share
+        share_p = smoothed(y, kept_share, spread_share)
+        share_n = smoothed(ONE - y, kept_share, spread_share)
         positive = share_p * pick(alpha_positive, arrays[0], i) * weight
         negative = share_n * pick(alpha_negative, arrays[1], i) * weight
         gamma_p = pick(gamma_positive, arrays[2], i)
@@ -307,7 +301,7 @@ def soft_loop(
         else:
             loss_p = value(z, x, log1p_x, gamma_p)
             loss_n = value(-z, x, log1p_x, gamma_n)
-        loss = guarded_product(positive, loss_p) + guarded_product(negative, loss_n)
+        loss = weighed(positive, loss_p) + weighed(negative, loss_n)
         if LOSSES:
             losses[i] = store(loss)
         if SUM:
@@ -463,8 +457,9 @@ def address(kernel: SigmoidKernel) -> int:
         names[name] = wrap(rebound(text, names))
 
     bind("number_at", pool.number_at)
-    bind("guarded_product", guarded_product)
-    bind("weigh", guarded_product if kernel.general else product)
+    names["weigh"] = names["weighed"]
+    if not kernel.general:  # no coefficient of 0
+        bind("weigh", product)
     bind("of_tile", parameters_of_tile if kernel.general else no_parameters_of_tile)
     bind("choose", choose_by_class if kernel.general else choose_either)
     bind("pick", pick_element if kernel.general else pick_number)

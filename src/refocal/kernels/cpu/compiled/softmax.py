@@ -22,8 +22,8 @@ import numpy as np
 
 from refocal.kernels.cpu import frame
 from refocal.kernels.cpu.compiled import pool
+from refocal.kernels.cpu.compiled.common import common_names, real_type
 from refocal.kernels.cpu.compiled.dtypes import STORAGE
-from refocal.kernels.cpu.compiled.links import common_names, real_type
 from refocal.kernels.cpu.compiled.math import (
     add_in_any_order,
     compiled,
@@ -59,7 +59,7 @@ class SoftmaxKernel(NamedTuple):
 # the text: scalar code over names that `address` binds
 
 unbound: Any = None
-real = integer = exp_or_zero = ordered = unordered = finite = against = group_of = unbound
+real = integer = term = weighed = ordered = unordered = finite = against = group_of = unbound
 value = value_and_slope = load = store = Logit = Target = number_at = unbound
 reject = describe = margins_of = exponentials_of = scale_of = unbound
 largest = fetch = advance = leave = read_tile = write_tile = accumulated = unbound
@@ -165,8 +165,7 @@ def margins(integers: Any, first: Any, low: Any, high: Any, known: Any) -> Any:
                 some[SHARE + lane] = -(step / rest)
             else:
                 loss = value(s, x, gamma)
-            # 0 * inf is 0
-            loss = coefficient * where((coefficient == ZERO) & (loss > LARGEST), ZERO, loss)
+            loss = weighed(coefficient, loss)
             some[LOSS + lane] = loss
         for i in range(start, min(start + VECTOR, high)):
             total = add_in_any_order(total, known[LOSS + i])
@@ -231,8 +230,7 @@ def advance_rows(
     for j in range(count):
         if GRADIENT:
             slopes[j] = store(other[j] * share)
-        z = present[j]
-        e = exp_or_zero(where(z > LARGEST, LARGEST, z) - base)
+        e = term(present[j], base)
         present[j] = e
         total = add_in_any_order(total, e)
         z = where(integer(j) < classes, load(following[j]), -INFINITY)
@@ -380,10 +378,8 @@ def exponentials_of_tile(tile: Any, known: Any) -> None:
             known[SHARE + i] = ZERO
         for c in range(start, min(start + CLASS_CHUNK, classes)):
             for i in range(count):
-                top = known[TOP + i]
-                base = finite(top)
-                z = tile[c, i]
-                e = exp_or_zero(where(z > LARGEST, LARGEST, z) - base)
+                base = finite(known[TOP + i])
+                e = term(tile[c, i], base)
                 tile[c, i] = e
                 known[SHARE + i] += e
         for i in range(count):

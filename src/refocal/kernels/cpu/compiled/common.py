@@ -1,4 +1,4 @@
-"""What the softmax kernels share: margins, groups of positions, and the names both are bound to."""
+"""What the softmax kernels share: groups of positions, sums, and the names both are bound to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from refocal.kernels.cpu.compiled.math import (
     inlined,
     operations,
     rebound,
-    where,
 )
 
 
@@ -39,34 +38,9 @@ class Kernel(Protocol):
 
 # names that `common_names` binds
 unbound: Any = None
-exp = log = unbound
-ZERO: Any = 0.0
-ONE: Any = 1.0
-LARGEST: Any = 0.0
-INFINITY: Any = 0.0
 ADJACENT = False
 
 INNER_SIZE, GROUP, COUNT = frame.INNER_SIZE, frame.GROUP, frame.COUNT
-
-
-def finite(value: Any) -> Any:
-    """What exponentials are taken relative to; NaN stays."""
-    return where(value > LARGEST, LARGEST, where(value < -LARGEST, -LARGEST, value))
-
-
-def against(own: Any, base: Any, rest: Any, top: Any, gap_if_infinite: Any) -> Any:
-    """s, x and the safe rest of a logit against rivals, the largest of them ``top``, that sum to
-    ``rest * exp(base)``. See `links.against`, whose edge rules these are.
-    """
-    alone = rest == ZERO
-    rest = where(alone, ONE, rest)
-    d = own - base
-    s = where(alone, own + INFINITY, d - log(rest))
-    s = where(top == INFINITY, gap_if_infinite, s)
-    wins = s >= ZERO
-    e = exp(where(wins, -d, d))
-    x = where(wins, rest * e, e / rest)
-    return s, where(abs(s) == INFINITY, ZERO, x), rest
 
 
 def accumulated(total: Any, lost: Any, part: Any) -> Any:
@@ -119,8 +93,6 @@ def common_names(kernel: Kernel) -> dict[str, Any]:
         "reject": compiled(pool.reject),
     }
     names["number_at"] = inlined(rebound(pool.number_at, names))
-    names["finite"] = called(rebound(finite, names))
-    names["against"] = called(rebound(against, names))
     names["accumulated"] = called(rebound(accumulated, names))
     names["group_of"] = called(rebound(group_of, names))
     return names
