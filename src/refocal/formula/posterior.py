@@ -75,24 +75,29 @@ def log_odds(z: Real, gamma_pos: Real, gamma_neg: Real) -> Real:
 
     It rises with z, with a slope between 1 and 1 + gamma.
     """
-    return log_slope(-z, decay(-z), gamma_neg) - log_slope(z, decay(z), gamma_pos)
+    other = -z
+    return log_slope(other, decay(other), gamma_neg) - log_slope(z, decay(z), gamma_pos)
 
 
 def detached_log_odds(z: Real, gamma_pos: Real, gamma_neg: Real) -> Real:
     """The same where the modulator was held constant in training."""
-    of_positive = detached_log_slope(z, decay(z), gamma_pos)
-    return detached_log_slope(-z, decay(-z), gamma_neg) - of_positive
+    other = -z
+    of_other = detached_log_slope(other, decay(other), gamma_neg)
+    return of_other - detached_log_slope(z, decay(z), gamma_pos)
 
 
 def log_odds_rise(z: Real, gamma_pos: Real, gamma_neg: Real) -> Real:
     """The derivative of `log_odds`."""
-    return -log_slope_rise(-z, decay(-z), gamma_neg) - log_slope_rise(z, decay(z), gamma_pos)
+    other = -z
+    of_other = log_slope_rise(other, decay(other), gamma_neg)
+    return -of_other - log_slope_rise(z, decay(z), gamma_pos)
 
 
 def detached_log_odds_rise(z: Real, gamma_pos: Real, gamma_neg: Real) -> Real:
     """The derivative of `detached_log_odds`."""
-    of_positive = detached_log_slope_rise(z, decay(z), gamma_pos)
-    return -detached_log_slope_rise(-z, decay(-z), gamma_neg) - of_positive
+    other = -z
+    of_other = detached_log_slope_rise(other, decay(other), gamma_neg)
+    return -of_other - detached_log_slope_rise(z, decay(z), gamma_pos)
 
 
 def detached_score(s: Real, x: Real, gamma: Real) -> Real:
