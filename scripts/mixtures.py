@@ -18,7 +18,7 @@ from torch import Tensor
 
 from refocal import comparison
 from refocal.comparison.training.losses import Loss, families
-from refocal.digits import average_precision
+from refocal.metrics import average_precision
 
 BASE_RATE = 0.02
 

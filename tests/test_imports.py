@@ -21,12 +21,11 @@ TIERS = (
     {"links", "arguments", "problem", "inverse", "overrides"},
     {"gate", "posterior", "reduction", "kernels", "ranks", "probabilities"},
     {"losses", "linear", "variants", "modules"},
-    {"boosting", "parameters", "budget"},
+    {"metrics", "boosting", "parameters", "budget"},
     {
         "comparison",
         "integrations",
         "data",
-        "digits",
         "gpu_check",
         "commands",
         "__main__",

@@ -308,37 +308,6 @@ def test_bad_files_are_one_clear_line(
     assert err.startswith(f"refocal diagnose: {message}")
 
 
-# --- digits --------------------------------------------------------------------------------------
-
-
-def test_digits_prints_its_ablation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from refocal import digits
-
-    def few(**options: Any) -> digits.Ablation:
-        assert list(options.pop("seeds")) == [3, 4]
-        assert options.pop("steps") == 30
-        outcomes = tuple(
-            digits.Outcome(one, ((0.1,), (0.2 + one.gamma / 10,))) for one in digits.SETTINGS
-        )
-        options["progress"](2, 20)
-        return digits.Ablation(outcomes, (3, 4), (30,), 1.5)
-
-    monkeypatch.setattr(digits, "run", few)
-    out = tmp_path / "out"
-    command = ["compare", "digits", "--quick", "--seed", "3", "--out", str(out)]
-    assert main(command) == 0
-    text = capsys.readouterr().out
-    assert "focal gamma 2, alpha 0.25" in text
-    assert "±" in text
-    found = json.loads((out / "results.json").read_text())
-    assert found["schema"] == "refocal.compare/4-digits"
-    assert "seconds" not in found
-    assert len(found["outcomes"]) == len(digits.SETTINGS)
-    assert main(command) == 0  # the folder is known as ours
-
-
 # --- targets and features as they are in memory --------------------------------------------------
 
 

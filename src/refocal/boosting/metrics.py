@@ -19,6 +19,7 @@ from refocal.boosting.objectives import (
     SoftmaxFocalObjective,
     labels_and_weights,
 )
+from refocal.metrics import average_precision
 
 Objective = SigmoidFocalObjective | SoftmaxFocalObjective
 
@@ -163,14 +164,8 @@ class AveragePrecision(Metric):
             )
         positive = arguments.binary_labels(name, labels)
         z = margins.reshape(len(labels))
-        order = np.argsort(-z, kind="stable")
-        last = np.append(np.diff(z[order]) != 0, True)  # ties are one threshold
-        hits = np.cumsum((weight * positive)[order])[last]
-        total = np.cumsum(weight[order])[last]
-        if hits[-1] == 0:
-            return 0.0
-        precision = np.divide(hits, total, out=np.zeros_like(hits), where=total > 0)
-        return float(np.sum(np.diff(hits, prepend=0.0) * precision) / hits[-1])
+        value = average_precision(z, positive, weight)
+        return 0.0 if np.isnan(value) else value  # a host's early stopping compares numbers
 
 
 METRICS: dict[str, type[Metric]] = {

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from refocal.commands import digits, refuse, types
+from refocal.commands import refuse, types
 
 
 def add(commands: Any) -> None:
@@ -18,8 +18,7 @@ def add(commands: Any) -> None:
         help="train with cross-entropy and with focal losses, and say which to use",
         description="Train models with cross-entropy, balanced cross-entropy and focal losses on a"
         " table, and write a report that recommends one. Without FILE: 336,776 flights, 2.45 % of"
-        " them cancelled, in about a minute and a half. With the word digits: the dense detection"
-        " task, one positive in 8,000.",
+        " them cancelled, in about a minute and a half.",
     )
     data = parser.add_argument_group("data")
     data.add_argument(
@@ -27,7 +26,7 @@ def add(commands: Any) -> None:
         nargs="?",
         type=Path,
         metavar="FILE",
-        help="CSV (any separator and encoding), Excel, Parquet or Arrow; or: digits",
+        help="CSV (any separator and encoding), Excel, Parquet or Arrow",
     )
     data.add_argument(
         "--target", metavar="COLUMN", help="column of FILE to predict; several by commas"
@@ -126,9 +125,6 @@ def run(options: argparse.Namespace) -> int:
     if wrong is not None:
         return refuse("compare", wrong)
 
-    if options.file == Path("digits") and options.target is None:
-        return digits.run(options)
-
     from refocal import comparison
 
     started = time.monotonic()
@@ -157,7 +153,7 @@ def _misused(options: argparse.Namespace) -> str | None:
         for name in ("target", "positive", "group", "time", "drop"):
             if getattr(options, name):
                 return f"--{name} belongs to a FILE, and there is none."
-    elif options.target is None and options.file != Path("digits"):
+    elif options.target is None:
         return f"which column of {options.file} to predict? Add --target COLUMN."
     if options.storage is not None and not options.trials:
         return "--storage belongs to a search: add --trials N."

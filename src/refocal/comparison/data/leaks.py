@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import roc_auc_score
 from sklearn.tree import DecisionTreeClassifier
 
 from refocal.comparison.data.table import Bools, Floats, Integers, Table
-from refocal.comparison.ranking import Ranking
 from refocal.comparison.results import Finding
 from refocal.comparison.splits import Split
+from refocal.metrics import average_precision
 
 _ROWS = 100_000
 _SEEN = 10  # positives: fewer reach anything by chance
@@ -97,9 +98,9 @@ def _reach(
     column: pd.Series[Any], labels: Bools, train: Integers, rows: Integers, base: float
 ) -> _Reach:
     scores = single_score(column, labels, train, rows)
-    weights = np.ones(len(rows))
-    precision, area = Ranking(scores, labels[rows]).average_precision_and_auc(weights)
-    return _Reach(str(column.name), float(precision), float(area), _share(float(precision), base))
+    precision = average_precision(scores, labels[rows])
+    area = float(roc_auc_score(labels[rows], scores))
+    return _Reach(str(column.name), precision, area, _share(precision, base))
 
 
 def single_score(column: pd.Series[Any], labels: Bools, train: Integers, rows: Integers) -> Floats:

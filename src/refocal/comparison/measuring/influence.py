@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refocal.comparison.data.table import Bools, Floats, Integers
+from refocal.metrics import ranked
 
 
 class Measure(NamedTuple):
@@ -42,16 +43,13 @@ def average_precision(scores: Floats, labels: Bools) -> Measure:
     positives = int(labels.sum())
     if positives == 0 or positives == len(labels):
         return undefined(len(labels))
-    _, level, rows = np.unique(scores, return_inverse=True, return_counts=True)
-    hits = np.bincount(level, weights=labels, minlength=len(rows))
-    above = hits[::-1].cumsum()[::-1]
-    flagged = rows[::-1].cumsum()[::-1].astype(np.float64)
-    precision = above / flagged
-    value = float((hits * precision).sum() / positives)
+    level, hits, flagged, precision = rows = ranked(scores, labels)
+    value = rows.average_precision
     # over the positives that score no higher than a row: what the row does to their precision
-    gained = (hits / flagged).cumsum()[level]
-    lost = (hits * precision / flagged).cumsum()[level]
-    influence = (labels * (precision[level] - value + gained) - lost) / positives
+    gained = np.append(0.0, (hits / flagged).cumsum())[level]
+    lost = np.append(0.0, (hits * precision / flagged).cumsum())[level]
+    own = np.append(0.0, precision)[level]
+    influence = (labels * (own - value + gained) - lost) / positives
     return Measure(value, influence)
 
 

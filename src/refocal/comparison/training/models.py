@@ -15,7 +15,7 @@ from refocal.comparison.errors import CompareError
 from refocal.comparison.links import log_odds
 from refocal.comparison.training.losses import Loss
 from refocal.comparison.training.settings import Axis, Setting
-from refocal.digits import average_precision
+from refocal.metrics import average_precision
 
 NAMES = ("mlp", "logistic", "xgboost", "lightgbm", "catboost")
 
