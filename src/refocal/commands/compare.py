@@ -6,9 +6,10 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from refocal.commands import refuse, types
+from refocal.commands import library, refuse, types
 
 
 def add(commands: Any) -> None:
@@ -125,24 +126,26 @@ def run(options: argparse.Namespace) -> int:
     if wrong is not None:
         return refuse("compare", wrong)
 
-    from refocal import comparison
-
     started = time.monotonic()
-    try:
-        models = comparison.by_name(options.model or ["mlp"])
-        comparison.check_folder(options.out, resume=options.resume)
-        table = _table(options)
-        with comparison.workplace(options.out, resume=options.resume) as folder:
-            results = comparison.run(table, models, _plan(options), folder=folder)
-            comparison.write(results, folder, seconds=time.monotonic() - started)
-    except comparison.CompareError as error:
-        return refuse("compare", error)
-    except KeyboardInterrupt:
-        kept = (options.out / "fits").is_dir()
-        what = f"continue it with --resume --out {options.out}" if kept else "nothing was written"
-        print(f"refocal compare: stopped, {what}.", file=sys.stderr)
-        return 130
-    print(comparison.summary(results))
+    with library() as comparison:
+        try:
+            models = comparison.by_name(options.model or ["mlp"])
+            comparison.check_folder(options.out, resume=options.resume)
+            table = _table(comparison, options)
+            with comparison.workplace(options.out, resume=options.resume) as folder:
+                results = comparison.run(table, models, _plan(comparison, options), folder=folder)
+                comparison.write(results, folder, seconds=time.monotonic() - started)
+        except comparison.CompareError as error:
+            return refuse("compare", error)
+        except KeyboardInterrupt:
+            kept = (options.out / "fits").is_dir()
+            way_on = f"continue it with --resume --out {options.out}"
+            print(
+                f"refocal compare: stopped, {way_on if kept else 'nothing was written'}.",
+                file=sys.stderr,
+            )
+            return 130
+        print(comparison.summary(results))
     print(f"\nReport: {options.out / 'report.html'}")
     return 0
 
@@ -160,24 +163,20 @@ def _misused(options: argparse.Namespace) -> str | None:
     return None
 
 
-def _table(options: argparse.Namespace) -> Any:
-    from refocal import comparison
-
+def _table(comparison: ModuleType, options: argparse.Namespace) -> Any:
     if options.file is None:
         return comparison.flights_table()
     return comparison.read_table(
         options.file,
         target=options.target,
         positive=options.positive,
-        group=options.group,
-        time=options.time,
+        groups=options.group,
+        time_order=options.time,
         drop=options.drop,
     )
 
 
-def _plan(options: argparse.Namespace) -> Any:
-    from refocal import comparison
-
+def _plan(comparison: ModuleType, options: argparse.Namespace) -> Any:
     return comparison.Plan(
         seed=options.seed,
         quick=options.quick,

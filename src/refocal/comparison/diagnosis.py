@@ -289,5 +289,5 @@ def _from_parquet(path: Path) -> tuple[Any, Any]:
 
 
 def to_json(diagnosis: Diagnosis) -> str:
-    """The text of `--out`."""
+    """The findings as the text of a JSON file."""
     return json.dumps(diagnosis.to_dict(), indent=1, allow_nan=False) + "\n"

@@ -10,7 +10,7 @@ import numpy as np
 from refocal.comparison.data.findings import best_precisions, check
 from refocal.comparison.data.prepare import Prepared
 from refocal.comparison.data.table import Table
-from refocal.comparison.errors import CompareError
+from refocal.comparison.errors import CompareError, argument
 from refocal.comparison.explore import explore
 from refocal.comparison.measuring.figures import figures_of
 from refocal.comparison.measuring.intervals import Design
@@ -203,7 +203,8 @@ def _limits(findings: Sequence[Finding], plan: Plan) -> list[str]:
     """Why no verdict may be firm, whatever its interval."""
     limits = []
     if plan.quick:
-        limits.append("a quick look trains too little, so run it without --quick")
+        quick = argument("quick", True)
+        limits.append(f"a quick look trains too little, so run it without {quick}")
     if any(one.leak for one in findings):
         limits.append("a column gives the target away; leave it out first")
     return limits
@@ -225,7 +226,7 @@ def _ends(results: Sequence[LossResult], known: Sequence[Finding]) -> list[Findi
                     "note",
                     f"{one.title}, of {len(one.picks)} splits: {listed}.",
                     "The grid was widened as far as it goes. Trust this family less, or search"
-                    " with --trials.",
+                    f" with {argument('trials')}.",
                 )
             )
     return found

@@ -27,8 +27,8 @@ def array_table(
     name: str,
     classes: Sequence[str] | None = None,
     positive: Any = None,
-    group: Any = None,
-    time: Any = None,
+    groups: Any = None,
+    time_order: Any = None,
 ) -> Table:
     """Features and targets as a classification task.
 
@@ -41,8 +41,8 @@ def array_table(
         name: for the report.
         classes: names of the classes; of a binary task the positive one's.
         positive: the target that counts as positive, against all the others.
-        group: `(n,)`; rows with the same value stay on one side of a split.
-        time: `(n,)` numbers or dates; no split trains on the future.
+        groups: `(n,)`; rows with the same value stay on one side of a split.
+        time_order: `(n,)` numbers or dates; no split trains on the future.
 
     Raises:
         CompareError: these are no features and targets of a classification task.
@@ -61,9 +61,13 @@ def array_table(
         target="targets",
         classes=found.classes,
         kind=found.kind,
-        groups=None if group is None else as_groups(_beside(group, labels, "group"), found.known),
-        group_name="row" if group is None else "group",
-        time=None if time is None else as_times(_beside(time, labels, "time"), found.known),
+        groups=None
+        if groups is None
+        else as_groups(_beside(groups, labels, "groups"), found.known),
+        group_name="row" if groups is None else "group",
+        time=None
+        if time_order is None
+        else as_times(_beside(time_order, labels, "time_order"), found.known),
         rows_without_target=found.missing,
         findings=(*found.findings, *notes),
     )

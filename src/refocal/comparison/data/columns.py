@@ -19,7 +19,7 @@ from refocal.comparison.data.calendars import counted_dates
 from refocal.comparison.data.cells import MISSING_WORDS, is_text, listed, plain, tidy
 from refocal.comparison.data.dates import as_dates, as_hours
 from refocal.comparison.data.numerals import Mark, as_numbers, number_share
-from refocal.comparison.errors import CompareError
+from refocal.comparison.errors import CompareError, argument
 from refocal.comparison.results import Finding
 
 # Beyond this a number is a fill value or a broken field; its square no longer fits a float64.
@@ -318,7 +318,7 @@ def _findings(told: _Told) -> Iterable[Finding]:
             code,
             "note",
             f"{listed(names)} {_was(names)} read as {kind}{says}.",
-            "Leave it out with --drop if it means something else.",
+            f"Leave it out with {argument('drop')} if it means something else.",
         )
     for kind, name, cells in told.odd:
         yield _odd(kind, name, cells)

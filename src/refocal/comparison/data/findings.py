@@ -10,6 +10,7 @@ import pandas as pd
 from refocal.comparison.data.cells import listed
 from refocal.comparison.data.leaks import leaks
 from refocal.comparison.data.table import Table
+from refocal.comparison.errors import argument
 from refocal.comparison.results import Finding, LossResult
 from refocal.comparison.splits import Split, protocol
 
@@ -56,7 +57,7 @@ def _targets(table: Table, split: Split) -> Iterator[Finding]:
                 "few-positives",
                 "warning",
                 f"The test part has {few} {of}: intervals will be wide.",
-                "Use --repeats 10 or more, or collect more of them.",
+                f"Use {argument('repeats', 10)} or more, or collect more of them.",
             )
     if table.rows_without_target:
         yield Finding(
@@ -95,15 +96,16 @@ def _columns(features: pd.DataFrame) -> Iterator[Finding]:
             missing.append(str(name))
         elif not numeric and known > _MANY_VALUES:
             many.append(str(name))
+    drop = argument("drop")
     for code, names, what, advice in (
-        ("constant-column", constant, "the same in every row", "Leave it out with --drop."),
+        ("constant-column", constant, "the same in every row", f"Leave it out with {drop}."),
         ("missing-column", missing, "missing in 95 % of the rows", "Ask whether it is worth it."),
         (
             "many-values",
             many,
             f"of more than {_MANY_VALUES} categories; the rarer ones share one input",
-            "If it is an identifier, leave it out with --drop; if rows with the same value belong"
-            " together, use --group.",
+            f"If it is an identifier, leave it out with {drop}; if rows with the same value belong"
+            f" together, use {argument('groups')}.",
         ),
     ):
         if names:
@@ -120,7 +122,7 @@ def _duplicates(features: pd.DataFrame, split: Split) -> Iterator[Finding]:
             "duplicates",
             "warning" if severe else "note",
             f"{seen.sum():,} of {len(seen):,} test rows have the same features as a training row.",
-            "If they are copies, remove them; if they belong together, use --group.",
+            f"If they are copies, remove them; if they belong together, use {argument('groups')}.",
         )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from refocal.comparison.data.cells import is_text, listed
+from refocal.comparison.errors import argument
 from refocal.comparison.results import Finding
 
 _FEWEST = 20  # rows from which on 1, 2, 3, ... is no accident
@@ -70,7 +71,8 @@ def say_left_out(names: list[str]) -> Iterator[Finding]:
             "note",
             f"{listed(names)} {'numbers' if len(names) == 1 else 'number'} the rows and"
             f" {'was' if len(names) == 1 else 'were'} left out.",
-            "Rows in the order of time? Then name a column of times with --time.",
+            "Rows in the order of time? Then name a column of times with"
+            f" {argument('time_order')}.",
         )
 
 
@@ -93,7 +95,7 @@ def repeated_ids(frame: pd.DataFrame) -> Iterator[Finding]:
                 "warning",
                 f"{str(name)!r} has {values:,} values, each in {each:.1f} rows on average: if rows"
                 " with the same one are alike, a model knows test rows from training.",
-                f"If they belong together, use --group {name}.",
+                f"If they belong together, use {argument('groups', name)}.",
             )
 
 

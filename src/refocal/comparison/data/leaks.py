@@ -17,6 +17,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.tree import DecisionTreeClassifier
 
 from refocal.comparison.data.table import Bools, Floats, Integers, Table
+from refocal.comparison.errors import argument
 from refocal.comparison.results import Finding
 from refocal.comparison.splits import Split
 from refocal.metrics import average_precision
@@ -83,7 +84,8 @@ def _judged(
             "problem" if leak else "warning",
             f"Column {one.name!r} alone tells {label!r} with an average precision of"
             f" {one.precision:.2f} (ROC AUC {one.area:.3f}).{of}",
-            "It was probably recorded with or after the target: leave it out with --drop."
+            "It was probably recorded with or after the target: leave it out with"
+            f" {argument('drop')}."
             if leak
             else "Make sure that it is known before the target is.",
             leak=leak,

@@ -129,7 +129,8 @@ def _common(
             f"{listed(rare)} of {labels.name!r} {'has' if len(rare) == 1 else 'have'} fewer than"
             f" {_FEWEST} rows, too few to learn and to measure: {rows:,}"
             f" {'row was' if rows == 1 else 'rows were'} left out.",
-            "Merge them into another class, or compare one class with the rest with --positive.",
+            "Merge them into another class, or compare one class with the rest with"
+            f" {argument('positive')}.",
         )
     )
     return kept, known
@@ -148,7 +149,7 @@ def _rarer_no(positive: str, other: str) -> Finding:
         "positive-no",
         "note",
         f"The rarer value {positive!r} counts as positive, not {other!r}.",
-        f"Use --positive {other} if that is what you look for.",
+        f"Use {argument('positive', other)} if that is what you look for.",
     )
 
 
@@ -293,7 +294,7 @@ def _missing(
                 "target-missing-words",
                 "note",
                 f"{rows:,} rows where the target {name!r} is {listed(shown)} count as without one.",
-                "Name it with --positive if it is a class.",
+                f"Name it with {argument('positive')} if it is a class.",
             )
         )
     return gone | empty, findings

@@ -1,4 +1,4 @@
-"""The models that `--model` names, and your own: each trains under any candidate loss."""
+"""What a model is to the comparison: something that trains under any candidate loss."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import replace
 from typing import TypeVar
 
@@ -162,7 +163,8 @@ def side_by_side(
     """
     with one_thread() as threads:
         with ThreadPoolExecutor(threads) as pool:
-            runs = [pool.submit(work, job) for job in jobs]
+            # with the context of the caller, in which messages are spelled
+            runs = [pool.submit(copy_context().run, work, job) for job in jobs]
             try:
                 done, _ = wait(runs, return_when=FIRST_EXCEPTION)
                 for run in done:

@@ -287,7 +287,7 @@ def _optuna() -> Any:
         import optuna
     except ImportError:
         raise ImportError(
-            "optuna is not installed, and --trials needs it. Install it with:"
+            f"optuna is not installed, and {argument('trials')} needs it. Install it with:"
             " pip install 'refocal[search]'"
         ) from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
