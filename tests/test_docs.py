@@ -84,7 +84,7 @@ def snippet(file: str, part: str | None) -> str:
     if part is None:
         return text.rstrip("\n")
     found = re.search(
-        rf"\[start:{part}\]\n(.*?)^[^\n]*\[end:{part}\]", text, re.DOTALL | re.MULTILINE
+        rf"\[start:{part}\][^\n]*\n(.*?)^[^\n]*\[end:{part}\]", text, re.DOTALL | re.MULTILINE
     )
     assert found, f"{file} has no section {part}"
     return found[1].rstrip("\n")

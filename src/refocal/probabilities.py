@@ -279,7 +279,7 @@ def _binary_scores(
     """Two-column log scores of the posterior and of the raw sigmoid, and class indices."""
     odds = sigmoid_posterior(z, log_odds=True, **settings).flatten()
     index = targets.detach().flatten().long()
-    _check_count(name, index, 2)
+    _check_count(name, index)
     scores, raw = (
         torch.stack([-one / 2, one / 2], 1).clamp(-1e300, 1e300) for one in (odds, z.flatten())
     )
@@ -291,12 +291,12 @@ def _class_scores(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Log scores ``(N, C)`` of the posterior and of the raw softmax, and class indices."""
     index = targets.detach().long()
-    _check_count(name, index, z.shape[1])
+    _check_count(name, index)
     posterior = softmax_posterior(z, **settings)
     return torch.log(posterior.clamp(min=torch.finfo(z.dtype).tiny)), z, index
 
 
-def _check_count(name: str, index: Tensor, classes: int) -> None:
+def _check_count(name: str, index: Tensor) -> None:
     if len(index) < 10 or len(torch.unique(index)) < 2:
         _fail(
             name,

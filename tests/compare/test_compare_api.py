@@ -21,8 +21,8 @@ from refocal.__main__ import main
 from refocal.commands import option
 from refocal.comparison import CompareError
 from refocal.comparison.errors import argument, spelled
-from refocal.comparison.links import sigmoid
 from refocal.comparison.measuring import likelihood
+from refocal.comparison.training.scores import sigmoid
 from refocal.probabilities import sigmoid_logit
 
 OPTIONS: dict[str, Any] = {"quick": True, "epochs": 2}

@@ -21,22 +21,22 @@ from tables import made_table
 
 from refocal.comparison.curves import _curve
 from refocal.comparison.data.prepare import Prepared
-from refocal.comparison.gradient import gradient_shares
-from refocal.comparison.links import sigmoid
+from refocal.comparison.data.splits import splits
 from refocal.comparison.measuring import calibrate
 from refocal.comparison.measuring.figures import figures_of
+from refocal.comparison.measuring.gradient import gradient_shares
 from refocal.comparison.measuring.scored import (
     Scored,
-    cost_threshold,
+    least_cost_threshold,
     precision_threshold,
     readings_of,
     recall_threshold,
 )
 from refocal.comparison.measuring.summarise import _precision_recall, confusion, decisions
 from refocal.comparison.plan import Costs
-from refocal.comparison.splits import splits
 from refocal.comparison.training.losses import Loss, focal
 from refocal.comparison.training.models import Fit
+from refocal.comparison.training.scores import sigmoid
 
 PLAIN = Loss("ce", None, 0.0)
 
@@ -153,8 +153,8 @@ def test_operating_points_by_brute_force(
     assert_allclose(
         precision_threshold(scores, labels, 0.8), max(at for at in cuts if recall(at) >= 0.8)
     )
-    assert_allclose(cost(cost_threshold(scores, labels, 7)), min(map(cost, cuts)))
-    assert cost_threshold(scores, labels, 1e-3) == np.inf
+    assert_allclose(cost(least_cost_threshold(scores, labels, 7)), min(map(cost, cuts)))
+    assert least_cost_threshold(scores, labels, 1e-3) == np.inf
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from refocal.__main__ import main
 from refocal.comparison import CompareError
 from refocal.comparison.data.columns import clean
 from refocal.comparison.data.prepare import Prepared
-from refocal.comparison.splits import splits
+from refocal.comparison.data.splits import splits
 
 ENOUGH = "as far as the training."
 

@@ -12,8 +12,8 @@ from tables import made_table
 from refocal import comparison
 from refocal.comparison import Table, by_name
 from refocal.comparison.data.findings import check
+from refocal.comparison.data.splits import splits
 from refocal.comparison.results import Finding
-from refocal.comparison.splits import splits
 
 ROWS = 6000
 

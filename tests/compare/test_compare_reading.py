@@ -18,7 +18,7 @@ from refocal.comparison import CompareError
 from refocal.comparison.data import memory
 from refocal.comparison.data.columns import clean
 from refocal.comparison.data.findings import check
-from refocal.comparison.splits import splits
+from refocal.comparison.data.splits import splits
 
 # --- files ---------------------------------------------------------------------------------------
 

@@ -11,10 +11,9 @@ Needs NumPy. A boosting library is imported when one of its classifiers is asked
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from refocal.boosting import arguments
+from refocal.boosting.hosts import room_of
 from refocal.boosting.metrics import AveragePrecision, FocalLoss, PosteriorLogLoss
 from refocal.boosting.objectives import SigmoidFocalObjective, SoftmaxFocalObjective
 
@@ -34,17 +33,18 @@ __all__ = [
     "SoftmaxFocalObjective",
 ]
 
-# the classifiers need scikit-learn, which the objectives do not
-_CLASSIFIERS = {
-    "FocalXGBClassifier": "xgboost",
-    "FocalLGBMClassifier": "lightgbm",
-    "FocalCatBoostClassifier": "catboost",
+# By package; they need scikit-learn, which the objectives do not.
+CLASSIFIERS = {
+    "xgboost": "FocalXGBClassifier",
+    "lightgbm": "FocalLGBMClassifier",
+    "catboost": "FocalCatBoostClassifier",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _CLASSIFIERS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    host = _CLASSIFIERS[name]
-    arguments.host(name, host)
-    return getattr(import_module(f"{__name__}.hosts.{host}"), name)
+    for package, classifier in CLASSIFIERS.items():
+        if name == classifier:
+            room = room_of(name, package)
+            room.HOST.load(name)
+            return getattr(room, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import warnings
 from numbers import Real
@@ -286,38 +285,6 @@ def check_every_class(function: str, counts: Array) -> None:
             f"{function}: every class must occur in the labels with a weight > 0, got none of "
             f'class {missing}. Use start="zero".'
         )
-
-
-# ---------------------------------------------------------------------------------------------
-# hosts
-
-# Versions that the tests have run with. A newer major version may have changed its interface.
-TESTED = {
-    "xgboost": ("XGBoost", (3, 1), (4, 0)),
-    "lightgbm": ("LightGBM", (4, 5), (5, 0)),
-    "catboost": ("CatBoost", (1, 2), (2, 0)),
-}
-
-
-def host(function: str, package: str) -> Any:
-    """The module of a boosting library, in a version whose interface is known."""
-    name, lowest, end = TESTED[package]
-    try:
-        module = importlib.import_module(package)
-        importlib.import_module("sklearn")
-    except ImportError as error:
-        missing = "scikit-learn" if (error.name or "").startswith("sklearn") else name
-        raise ImportError(
-            f"{function}: {missing} is not installed. pip install 'refocal[{package}]'"
-        ) from error
-    version = tuple(int(part) for part in module.__version__.split(".")[:2])
-    if not lowest <= version < end:
-        raise ImportError(
-            f"{function}: {name} must be >= {lowest[0]}.{lowest[1]} and < {end[0]}.0, got "
-            f"{module.__version__}. Its interface for custom objectives is not known to work: "
-            f"pip install '{package}>={lowest[0]}.{lowest[1]},<{end[0]}'"
-        )
-    return module
 
 
 def fail_choice(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
@@ -23,18 +23,16 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from refocal.boosting import arguments
+from refocal.boosting import arguments, saved
+from refocal.boosting.hosts import Host
 from refocal.boosting.metrics import METRICS, Metric, Objective
 from refocal.boosting.numeric import Array
 from refocal.boosting.objectives import SigmoidFocalObjective, SoftmaxFocalObjective
-from refocal.boosting.saved import as_json, from_json, python_number
 from refocal.files import write_text
 
 # checked when fitting, by the number of classes: the objectives' own domains
 Alpha: TypeAlias = Any
 Gamma: TypeAlias = Any
-
-FORMAT = "refocal-boosting-1"
 
 
 class Rows(NamedTuple):
@@ -48,10 +46,7 @@ class Rows(NamedTuple):
 class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Base of the three classifiers; a subclass trains and predicts logits with its host."""
 
-    package: ClassVar[str] = ""
-    large_sparse: ClassVar[bool] = True  # sparse tables with 64-bit indices
-    # parameters that are decided here, with the way out
-    refused: ClassVar[dict[str, str]] = {}
+    HOST: ClassVar[Host]
 
     def __init__(
         self,
@@ -138,7 +133,7 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ImportError: the host is not installed.
         """
         name = type(self).__name__
-        host = arguments.host(name, self.package)
+        host = self.HOST.load(name)
         settings = self._settings(host)
         arguments.start(name, self.start)
         X, y = self._validated(X, reset=True, y=y)
@@ -166,36 +161,36 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _settings(self, host: Any) -> dict[str, Any]:
         """The host's parameters, each by its first name, none of which would do nothing."""
         settings: dict[str, Any] = {}
-        first_names = self._first_names(host)
-        for given, value in self._host_params().items():
+        params = self._host_params()
+        # a host without a list refuses unknown parameters itself
+        names = self.HOST.first_names
+        first_names = {name: name for name in params} if names is None else names(host)
+        for given, value in params.items():
             if value is None:  # as good as not given, to scikit-learn and to every host
                 continue
             parameter = first_names.get(given, given)
             if parameter in settings:
                 way_out = f"It is another name for {parameter}, which is given as well."
-            elif parameter in self.refused:
-                way_out = self.refused[parameter]
+            elif parameter in self.HOST.refused:
+                way_out = self.HOST.refused[parameter]
             elif given not in first_names:
                 close = difflib.get_close_matches(given, [*first_names, *self._get_param_names()])
                 meant = f" Did you mean {close[0]}?" if close else ""
-                way_out = f"{self.package} would ignore it.{meant}"
+                way_out = f"{self.HOST.package} would ignore it.{meant}"
             else:
-                settings[parameter] = python_number(value)
+                settings[parameter] = saved.python_number(value)
                 continue
             raise ValueError(
                 f"{type(self).__name__}: {given} must be left out, got {value!r}. {way_out}"
             )
         return settings
 
+    @property
+    def _kind(self) -> type[Objective]:
+        return SigmoidFocalObjective if len(self.classes_) == 2 else SoftmaxFocalObjective
+
     def _objective(self) -> Objective:
-        if len(self.classes_) == 2:
-            return SigmoidFocalObjective(
-                alpha=self.alpha,
-                gamma=self.gamma,
-                hessian=self.hessian,
-                detach_modulator=self.detach_modulator,
-            )
-        return SoftmaxFocalObjective(
+        return self._kind(
             alpha=self.alpha,
             gamma=self.gamma,
             hessian=self.hessian,
@@ -227,7 +222,7 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise TypeError(
                 f"{type(self).__name__}: eval_metric must be a name or several, got "
                 f"{type(given).__name__}. For a metric of your own use SigmoidFocalObjective or "
-                f"SoftmaxFocalObjective with the train function of {self.package}."
+                f"SoftmaxFocalObjective with the train function of {self.HOST.package}."
             )
         names = [given] if isinstance(given, str) else list(given)
         for one in names:
@@ -248,7 +243,7 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             **y,
             reset=reset,
             accept_sparse="csr",
-            accept_large_sparse=self.large_sparse,
+            accept_large_sparse=self.HOST.large_sparse,
             ensure_all_finite="allow-nan",
         )
 
@@ -329,27 +324,7 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             TypeError: a parameter or a class is nothing that JSON can hold.
         """
         check_is_fitted(self, "booster_")
-        if not all(isinstance(one, (str, int, float, bool)) for one in self.classes_.tolist()):
-            raise TypeError(
-                f"{type(self).__name__}: classes must be strings, numbers or booleans to be saved, "
-                f"got {type(self.classes_.tolist()[0]).__name__}. Pickle the classifier instead."
-            )
-        name = type(self).__name__
-        content = {
-            "format": FORMAT,
-            "classifier": name,
-            "parameters": {
-                key: as_json(f"{name}: {key}", value) for key, value in self.get_params().items()
-            },
-            "objective": self.objective_.settings,
-            "start": self.start_,
-            "classes": self.classes_.tolist(),
-            "classes_dtype": self.classes_.dtype.str,
-            "n_features_in": self.n_features_in_,
-            "feature_names_in": [str(one) for one in getattr(self, "feature_names_in_", [])],
-            "model": self._model_text(),
-        }
-        write_text(path, json.dumps(content))
+        write_text(path, saved.as_text(self))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Any:
@@ -359,38 +334,10 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: the file is not one that this class wrote.
         """
         with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-        if content.get("format") != FORMAT or content.get("classifier") != cls.__name__:
-            raise ValueError(
-                f"{cls.__name__}: the file must have been written by {cls.__name__}.save, got "
-                f"{content.get('classifier', 'something else')}. Use the class that saved it."
-            )
-        host = arguments.host(cls.__name__, cls.package)
-        parameters: dict[str, Any] = {
-            # files of before 0.2 have tuples as lists
-            key: tuple(value) if key in ("alpha", "gamma") and isinstance(value, list) else value
-            for key, value in from_json(content["parameters"]).items()
-        }
-        self = cls(**parameters)
-        self.classes_ = np.array(content["classes"], dtype=content["classes_dtype"])
-        kind = SigmoidFocalObjective if len(self.classes_) == 2 else SoftmaxFocalObjective
-        settings = content["objective"]
-        if isinstance(settings["gamma"], list):
-            settings["gamma"] = tuple(settings["gamma"])
-        self.objective_ = kind(**settings)
-        self.start_ = content["start"]
-        self.n_features_in_ = content["n_features_in"]
-        if content["feature_names_in"]:
-            self.feature_names_in_ = np.array(content["feature_names_in"], dtype=object)
-        self.booster_ = self._model_of(host, content["model"])
-        return self
+            return saved.restored(cls, json.load(file))
 
     # -----------------------------------------------------------------------------------------
     # what a host does
-
-    def _first_names(self, host: Any) -> Mapping[str, str]:
-        """What the host reads beside a custom objective: every name, and the first for the same."""
-        raise NotImplementedError
 
     def _check_supported(self) -> None:
         """Refuses what the host cannot do."""

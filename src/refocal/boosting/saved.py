@@ -1,11 +1,13 @@
-"""Settings as JSON and back. A grid search chooses NumPy scalars, and a class may be a number."""
+"""Classifiers as JSON and back. A grid search chooses NumPy scalars, a class may be a number."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 
+FORMAT = "refocal-boosting-1"
 TUPLE, PAIRS = "refocal.tuple", "refocal.pairs"
 
 
@@ -53,3 +55,65 @@ def from_json(value: Any) -> Any:
     if value.keys() == {PAIRS}:
         return {from_json(key): from_json(one) for key, one in value[PAIRS]}
     return {key: from_json(one) for key, one in value.items()}
+
+
+def as_text(model: Any) -> str:
+    """Write a fitted `FocalClassifier` as JSON: the host's model with link, start and classes.
+
+    Raises:
+        TypeError: a parameter or a class is nothing that JSON can hold.
+    """
+    name = type(model).__name__
+    classes = model.classes_.tolist()
+    if not all(isinstance(label, (str, int, float, bool)) for label in classes):
+        raise TypeError(
+            f"{name}: classes must be strings, numbers or booleans to be saved, got "
+            f"{type(classes[0]).__name__}. Pickle the classifier instead."
+        )
+    content = {
+        "format": FORMAT,
+        "classifier": name,
+        "parameters": {
+            key: as_json(f"{name}: {key}", value) for key, value in model.get_params().items()
+        },
+        "objective": model.objective_.settings,
+        "start": model.start_,
+        "classes": classes,
+        "classes_dtype": model.classes_.dtype.str,
+        "n_features_in": model.n_features_in_,
+        "feature_names_in": list(map(str, getattr(model, "feature_names_in_", []))),
+        "model": model._model_text(),
+    }
+    return json.dumps(content)
+
+
+def restored(kind: Any, content: dict[str, Any]) -> Any:
+    """Make a classifier of this kind of what `as_text` wrote.
+
+    Raises:
+        ValueError: the text is not one that this kind wrote.
+    """
+    name = kind.__name__
+    if content.get("format") != FORMAT or content.get("classifier") != name:
+        raise ValueError(
+            f"{name}: the file must have been written by {name}.save, got "
+            f"{content.get('classifier', 'something else')}. Use the class that saved it."
+        )
+    host = kind.HOST.load(name)
+    # files of before 0.2 have tuples as lists
+    parameters = {
+        key: tuple(value) if key in ("alpha", "gamma") and isinstance(value, list) else value
+        for key, value in from_json(content["parameters"]).items()
+    }
+    model = kind(**parameters)
+    model.classes_ = np.array(content["classes"], dtype=content["classes_dtype"])
+    settings = content["objective"]
+    if isinstance(settings["gamma"], list):
+        settings["gamma"] = tuple(settings["gamma"])
+    model.objective_ = model._kind(**settings)
+    model.start_ = content["start"]
+    model.n_features_in_ = content["n_features_in"]
+    if content["feature_names_in"]:
+        model.feature_names_in_ = np.array(content["feature_names_in"], dtype=object)
+    model.booster_ = model._model_of(host, content["model"])
+    return model

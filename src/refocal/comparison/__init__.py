@@ -18,7 +18,7 @@ try:
     from refocal.comparison.plan import Costs, Plan
     from refocal.comparison.report.files import rebuild, summary, write
     from refocal.comparison.results import Results
-    from refocal.comparison.training.models import NAMES, by_name
+    from refocal.comparison.training.named import NAMES, by_name
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("refocal"):
         raise

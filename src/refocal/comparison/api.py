@@ -20,7 +20,8 @@ from refocal.comparison.folder import workplace
 from refocal.comparison.plan import Costs, Plan
 from refocal.comparison.report.files import write
 from refocal.comparison.results import Results
-from refocal.comparison.training.models import Model, by_name
+from refocal.comparison.training.models import Model
+from refocal.comparison.training.named import by_name
 from refocal.comparison.training.networks import Network
 
 ModelLike: TypeAlias = str | Callable[[int, int], nn.Module] | Sequence[Any]

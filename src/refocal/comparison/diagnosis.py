@@ -16,10 +16,10 @@ from torch import Tensor
 from refocal.budget import GradientBudget, Suggestion, gradient_budget, suggest
 from refocal.comparison.data.table import Bools, Floats, one_hot
 from refocal.comparison.errors import CompareError, argument
-from refocal.comparison.links import log_odds, log_probabilities
 from refocal.comparison.measuring import calibrate, likelihood
 from refocal.comparison.measuring.likelihood import CalibrationTest
 from refocal.comparison.training.losses import Loss
+from refocal.comparison.training.scores import log_odds, log_probabilities
 from refocal.probabilities import TemperatureFit, fit_temperature
 
 _FEWEST = 10
@@ -264,7 +264,7 @@ def _from_npz(path: Path) -> tuple[Any, Any]:
             missing = {"logits", "targets"} - set(file.files)
             if missing:
                 raise CompareError(
-                    f"{path} has no array {sorted(missing)[0]!r}. It has {', '.join(file.files)}."
+                    f"{path} has no array {min(missing)!r}. It has {', '.join(file.files)}."
                 )
             return file["logits"], file["targets"]
     except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:

@@ -9,9 +9,10 @@ import numpy as np
 
 from refocal.comparison.data.findings import best_precisions, check
 from refocal.comparison.data.prepare import Prepared
+from refocal.comparison.data.splits import FOLDS, splits, splitting
 from refocal.comparison.data.table import Table
 from refocal.comparison.errors import CompareError, argument
-from refocal.comparison.explore import explore
+from refocal.comparison.measuring.explore import explore
 from refocal.comparison.measuring.figures import figures_of
 from refocal.comparison.measuring.intervals import Design
 from refocal.comparison.measuring.measured import SplitFigures, Trained, measure
@@ -21,7 +22,6 @@ from refocal.comparison.plan import Plan
 from refocal.comparison.progress import Progress, duration
 from refocal.comparison.report.recommend import recommend
 from refocal.comparison.results import Data, Finding, LossResult, PartResult, Protocol, Results
-from refocal.comparison.splits import FOLDS, protocol, splits
 from refocal.comparison.training.forecast import forecast
 from refocal.comparison.training.losses import Family, families
 from refocal.comparison.training.models import Model
@@ -45,7 +45,7 @@ def run(
 
     Args:
         table: the task.
-        models: each is trained with every loss; see `models.by_name`.
+        models: each is trained with every loss; see `named.by_name`.
         plan: how much work, and the operating points.
         folder: where finished trainings are kept and looked up; None to keep them in memory.
 
@@ -102,9 +102,9 @@ def run(
     with one_thread():
         results = summarise(trained, measured, figures, design)
     described = _data(table, found[0], inputs, best_precisions(results, table.classes))
-    described.findings.extend(_ends(results, described.findings))
+    described.findings.extend(_ends(results))
     how = Protocol(
-        split=protocol(table),
+        split=splitting(table),
         repeats=len(found),
         seed=plan.seed,
         quick=plan.quick,
@@ -210,7 +210,7 @@ def _limits(findings: Sequence[Finding], plan: Plan) -> list[str]:
     return limits
 
 
-def _ends(results: Sequence[LossResult], known: Sequence[Finding]) -> list[Finding]:
+def _ends(results: Sequence[LossResult]) -> list[Finding]:
     """Trainings that ended at the edge of their grid, or before they were done."""
     found = []
     for one in results:

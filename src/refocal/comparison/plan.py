@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from refocal.comparison.data.splits import FOLDS
 from refocal.comparison.errors import CompareError, argument
-from refocal.comparison.splits import FOLDS
 from refocal.comparison.training.models import QUICK, Effort, Model
 from refocal.comparison.training.settings import Axis
 

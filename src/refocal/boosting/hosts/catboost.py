@@ -12,11 +12,96 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix, issparse  # type: ignore[import-untyped]
 
 from refocal.boosting.classifier import Alpha, FocalClassifier, Gamma, Rows
+from refocal.boosting.hosts import BAGGED, DECIDED, OBJECTIVE, ROUNDS, TARGETS, Host, Words
 from refocal.boosting.metrics import Metric
 from refocal.boosting.numeric import Array
 from refocal.boosting.objectives import SigmoidFocalObjective
 
 COLUMNS = ("cat_features", "text_features", "embedding_features")
+
+
+def _cross_entropy(
+    params: dict[str, Any],
+    rounds: int,
+    wait: int,
+    alpha: float | None,
+    features: list[Any],
+    labels: Any,
+    valid: Any,
+) -> tuple[Array, Array, int]:
+    """Train CatBoost's own Logloss, since its Focal has no gamma of 0.
+
+    Args:
+        params: of CatBoost.
+        rounds: the most trees.
+        wait: rounds without a smaller validation loss before it stops.
+        alpha: weight of a positive; None for none.
+        features: of training, validation and test rows.
+        labels: 0 and 1, of the training rows.
+        valid: of the validation rows.
+
+    Returns:
+        Logits of the validation and the test rows, and the rounds of the best step.
+    """
+    host = HOST.load("FocalCatBoostClassifier")
+    weights = {} if alpha is None else {"class_weights": [1 - alpha, alpha]}
+    start = float(np.log(labels.mean() / (1 - labels.mean())))
+    if alpha is not None:
+        start += float(np.log(alpha / (1 - alpha)))
+
+    def pool(rows: Any, classes: Any) -> Any:
+        return host.Pool(rows, classes, baseline=np.full(len(rows), start))
+
+    model = host.CatBoost(
+        params
+        | weights
+        | {
+            "loss_function": "Logloss",
+            "iterations": rounds,
+            "verbose": False,
+            "allow_writing_files": False,
+        }
+    )
+    model.fit(
+        pool(features[0], labels),
+        eval_set=pool(features[1], valid),
+        early_stopping_rounds=wait,
+        use_best_model=True,
+    )
+    logits = [
+        np.asarray(model.predict(one, prediction_type="RawFormulaVal") + start, dtype=np.float32)
+        for one in features[1:]
+    ]
+    return logits[0], logits[1], int(model.get_best_iteration()) + 1
+
+
+HOST = Host(
+    package="catboost",
+    name="CatBoost",
+    lowest=(1, 2),
+    end=(2, 0),
+    refused={
+        **DECIDED,
+        "loss_function": OBJECTIVE,
+        "boost_from_average": "CatBoost refuses it with Focal; use start=.",
+        "class_weights": "Use class_weight=.",
+        "auto_class_weights": 'Use class_weight="balanced".',
+        "iterations": ROUNDS,
+        **dict.fromkeys(
+            ("classes_count", "class_names", "target_border", "allow_const_label"), TARGETS
+        ),
+    },
+    words=Words(
+        fixed={"thread_count": 1, "bootstrap_type": "Bernoulli", "subsample": BAGGED},
+        size="depth",
+        balanced=True,
+        l2="l2_leaf_reg",
+        seed="random_seed",
+    ),
+    large_sparse=False,
+    several_classes=False,
+    cross_entropy=_cross_entropy,
+)
 
 
 class FocalCatBoostClassifier(FocalClassifier):
@@ -58,22 +143,8 @@ class FocalCatBoostClassifier(FocalClassifier):
         0.06 0.05
     """
 
-    package = "catboost"
-    large_sparse = False
+    HOST: ClassVar[Host] = HOST
     objective_: SigmoidFocalObjective
-    refused: ClassVar[dict[str, str]] = {
-        "loss_function": "The loss is Focal; choose alpha and gamma.",
-        "objective": "The loss is Focal; choose alpha and gamma.",
-        "boost_from_average": "CatBoost refuses it with Focal; use start=.",
-        "class_weights": "Use class_weight=.",
-        "auto_class_weights": 'Use class_weight="balanced".',
-        "scale_pos_weight": "Use class_weight= or alpha=.",
-        **dict.fromkeys(("iterations", "num_boost_round", "num_trees"), "Use n_estimators=."),
-        **dict.fromkeys(
-            ("classes_count", "class_names", "target_border", "allow_const_label"),
-            "It follows from y.",
-        ),
-    }
 
     def __init__(
         self,
@@ -139,10 +210,6 @@ class FocalCatBoostClassifier(FocalClassifier):
         return super().fit(
             X, y, sample_weight, eval_set=eval_set, eval_sample_weight=eval_sample_weight
         )
-
-    def _first_names(self, host: Any) -> dict[str, str]:
-        # CatBoost refuses unknown parameters, and by another name the same one twice
-        return {name: name for name in self._host_params()}
 
     def _settings(self, host: Any) -> dict[str, Any]:
         settings = super()._settings(host)

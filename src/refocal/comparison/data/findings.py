@@ -9,10 +9,10 @@ import pandas as pd
 
 from refocal.comparison.data.cells import listed
 from refocal.comparison.data.leaks import leaks
+from refocal.comparison.data.splits import Split, splitting
 from refocal.comparison.data.table import Table
 from refocal.comparison.errors import argument
 from refocal.comparison.results import Finding, LossResult
-from refocal.comparison.splits import Split, protocol
 
 _RARE = 0.01
 _FEW = 50
@@ -69,7 +69,7 @@ def _targets(table: Table, split: Split) -> Iterator[Finding]:
 
 
 def _shift(table: Table, split: Split) -> Iterator[Finding]:
-    if protocol(table) == "stratified":
+    if splitting(table) == "stratified":
         return
     for k, name in enumerate(table.classes):
         rates = [float(table.targets[rows, k].mean()) for rows in (split.train, split.test)]

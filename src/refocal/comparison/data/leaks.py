@@ -16,10 +16,10 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 from sklearn.tree import DecisionTreeClassifier
 
+from refocal.comparison.data.splits import Split
 from refocal.comparison.data.table import Bools, Floats, Integers, Table
 from refocal.comparison.errors import argument
 from refocal.comparison.results import Finding
-from refocal.comparison.splits import Split
 from refocal.metrics import average_precision
 
 _ROWS = 100_000

@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.impute import SimpleImputer
@@ -15,8 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import Tensor
 
+from refocal.comparison.data.splits import Split
 from refocal.comparison.data.table import Bools, Integers, Kind, Table
-from refocal.comparison.splits import Split
 
 # A category needs this many training rows, and this share of them, to get an input of its own; the
 # rest share one.
@@ -103,18 +102,6 @@ class Prepared:
         encoder = _encoder(len(self.split.train))
         encoder.fit(self.table.features.iloc[self.split.train])  # type: ignore[union-attr]
         return encoder
-
-
-def network_inputs(table: Table) -> int:
-    """How many inputs the encoding will have, at most; cheap, for estimates."""
-    if isinstance(table.features, Tensor):
-        return int(np.prod(table.features.shape[1:]))
-    inputs = 0
-    for column in table.features.columns:
-        values = table.features[column]
-        number = pd.api.types.is_numeric_dtype(values)
-        inputs += 1 if number else min(int(values.nunique()), _CATEGORIES)
-    return inputs
 
 
 def _encoder(rows: int) -> Any:

@@ -304,14 +304,13 @@ def _merged(written: dict[str, set[str]], names: dict[str, str | None], name: st
     several = {
         names[key]: sorted(of)
         for key, of in written.items()
-        if len(of) > 1 and names[key] is not None and len({one.strip() for one in of}) >= 1
+        if len(of) > 1 and names[key] is not None
     }
     return [
         Finding(
             "target-spellings",
             "warning",
-            f"{listed([one for one in of])} of the target {name!r} were taken for one value,"
-            f" {value!r}.",
+            f"{listed(of)} of the target {name!r} were taken for one value, {value!r}.",
             "Spell them differently if they are different.",
         )
         for value, of in several.items()

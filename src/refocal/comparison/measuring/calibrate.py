@@ -10,8 +10,8 @@ from sklearn.calibration import calibration_curve
 from sklearn.isotonic import IsotonicRegression
 
 from refocal.comparison.data.table import Bools, Floats
-from refocal.comparison.links import sigmoid
 from refocal.comparison.results import Curve
+from refocal.comparison.training.scores import sigmoid
 
 # A reading of the logits is as good as another when it keeps this much of its gain in log loss.
 _AS_GOOD = 0.98

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from refocal.comparison.data.prepare import Prepared
 from refocal.comparison.data.table import Bools, Floats
-from refocal.comparison.links import log_odds, log_probabilities
 from refocal.comparison.measuring import calibrate
 from refocal.comparison.plan import Costs
 from refocal.comparison.training.losses import Loss
 from refocal.comparison.training.models import Fit
+from refocal.comparison.training.scores import log_odds, log_probabilities
 from refocal.probabilities import fit_temperature
 
 READINGS = ("raw", "posterior", "temperature", "platt")
@@ -111,7 +111,7 @@ class Scored:
             for name, choose, point in (
                 ("precision", recall_threshold, self.costs.precision),
                 ("recall", precision_threshold, self.costs.recall),
-                ("cost", cost_threshold, self.costs.miss),
+                ("cost", least_cost_threshold, self.costs.miss),
             )
         }
         # positive pays where P > 1 / (1 + cost of a miss)
@@ -145,7 +145,7 @@ def precision_threshold(scores: Floats, labels: Bools, recall: float) -> float:
     return float(at[np.flatnonzero(found >= recall * labels.sum())[0]])
 
 
-def cost_threshold(scores: Floats, labels: Bools, miss: float) -> float:
+def least_cost_threshold(scores: Floats, labels: Bools, miss: float) -> float:
     """The threshold of least cost, a miss costing so many false alarms; inf to flag nothing."""
     at, found, flagged = _by_threshold(scores, labels)
     cost = (flagged - found) + miss * (labels.sum() - found)

@@ -9,10 +9,9 @@ import numpy as np
 from sklearn.metrics import precision_recall_curve
 
 from refocal.comparison.data.table import Bools, Floats
-from refocal.comparison.gradient import gradient_shares
-from refocal.comparison.links import sigmoid
 from refocal.comparison.measuring import calibrate
 from refocal.comparison.measuring.figures import MAIN, Figure
+from refocal.comparison.measuring.gradient import gradient_shares
 from refocal.comparison.measuring.intervals import LEVEL, Design, difference, estimate, spread
 from refocal.comparison.measuring.measured import SplitFigures, Trained, baselines, columns
 from refocal.comparison.measuring.scored import READINGS, Scored
@@ -31,6 +30,7 @@ from refocal.comparison.results import (
     Probabilities,
     Question,
 )
+from refocal.comparison.training.scores import sigmoid
 
 SECOND_LEVEL = 0.975
 _POINTS = 200  # of a drawn curve

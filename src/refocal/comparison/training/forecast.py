@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from refocal.comparison.data.prepare import Prepared
+from refocal.comparison.data.splits import Split
 from refocal.comparison.data.table import Integers
 from refocal.comparison.plan import Plan
-from refocal.comparison.splits import Split
-from refocal.comparison.training.models import Model
+from refocal.comparison.training.models import Model, Work
 from refocal.comparison.training.settings import central
 from refocal.comparison.training.tuning import Contest, planned, rungs
 
@@ -94,9 +94,7 @@ def _seconds(contest: Contest, data: Prepared, steps: int, plan: Plan) -> float:
         setting = setting.with_value("epochs", steps)
     effort = replace(plan.effort, rounds=steps, patience=steps)
     started = time.perf_counter()
-    contest.model.fit(
-        contest.family.losses[0], setting, data, effort, seed=plan.seed, watch=_silent
-    )
+    contest.model.fit(Work(contest.family.losses[0], setting, data, effort, plan.seed))
     return time.perf_counter() - started
 
 
@@ -107,7 +105,3 @@ def _some(rows: Integers, data: Prepared) -> Integers:
     spread = np.arange(0, len(rows), max(1, len(rows) // _TASTE))
     chosen: Integers = rows[np.unique(np.concatenate([spread, *rare]))]
     return chosen
-
-
-def _silent(step: int, score: float | None) -> None:
-    """No progress of a taste."""

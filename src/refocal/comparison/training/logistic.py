@@ -20,8 +20,8 @@ from refocal.boosting import numeric
 from refocal.comparison.data.prepare import Prepared
 from refocal.comparison.data.table import Bools, Floats
 from refocal.comparison.training.losses import Loss
-from refocal.comparison.training.models import Effort, Fit, Watch, validation_score
-from refocal.comparison.training.settings import Axis, Setting
+from refocal.comparison.training.models import Fit, Watch, Work, validation_score
+from refocal.comparison.training.settings import Axis
 
 _ROWS = 32_768  # of a block in float64
 _STEPS = 200
@@ -61,28 +61,21 @@ class Logistic:
         """Any loss."""
         return True
 
-    def fit(
-        self,
-        loss: Loss,
-        setting: Setting,
-        data: Prepared,
-        effort: Effort,
-        *,
-        seed: int,
-        watch: Watch,
-    ) -> Fit:
+    def fit(self, work: Work) -> Fit:
         """Train to the minimum; the seed is not looked at."""
+        loss, ridge = work.loss, work.setting["ridge"]
+        data, watch = work.data, work.watch
         labels = data.labels("train")
         features = _flat(data.train)
         if loss.link == "softmax":
-            weights, steps, converged = minimise(features, labels, loss, setting["ridge"], watch)
+            weights, steps, converged = minimise(features, labels, loss, ridge, watch)
         else:
             parts = [
                 minimise(
                     features,
                     labels[:, [k]],
                     Loss(loss.name, alpha, loss.gamma),
-                    setting["ridge"],
+                    ridge,
                     watch,
                 )
                 for k, alpha in enumerate(loss.alphas(labels.shape[1]))

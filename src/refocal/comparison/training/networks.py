@@ -22,8 +22,8 @@ from refocal.comparison.data.prepare import Prepared
 from refocal.comparison.data.table import Bools, Floats
 from refocal.comparison.errors import CompareError
 from refocal.comparison.training.losses import Loss
-from refocal.comparison.training.models import NAMES, Effort, Fit, Watch, validation_score
-from refocal.comparison.training.settings import Axis, Setting
+from refocal.comparison.training.models import Fit, Work, validation_score
+from refocal.comparison.training.settings import Axis
 from refocal.parameters import prior_bias, prior_biases
 
 _AVERAGED = 0.25  # of the steps, the last ones
@@ -59,10 +59,12 @@ class Network:
         name: what the report calls it.
         build: makes the module from the numbers of inputs and outputs. It gets float32 features
             `(n, ...)` and returns logits `(n, outputs)`, or `(n,)` for one output.
+        ours: whether its name says what it is, as that of one that `by_name` makes.
     """
 
     name: str
     build: ModelFn
+    ours: bool = False
     network: bool = True
     starts: bool = True
     unit: str = "epoch"
@@ -75,7 +77,7 @@ class Network:
 
     def identity(self, data: Prepared, seed: int) -> str:
         """The name of one of ours; the text and the first weights of someone else's."""
-        if self.name in NAMES:
+        if self.ours:
             return f"{self.name} torch {torch.__version__}"
         start = self.start(data.train.shape[1:], data.table.targets.shape[1], seed)
         return f"{weights_hash(start)} torch {torch.__version__}"
@@ -84,17 +86,9 @@ class Network:
         """Any loss."""
         return True
 
-    def fit(
-        self,
-        loss: Loss,
-        setting: Setting,
-        data: Prepared,
-        effort: Effort,
-        *,
-        seed: int,
-        watch: Watch,
-    ) -> Fit:
+    def fit(self, work: Work) -> Fit:
         """Train for all the epochs of the setting."""
+        loss, setting, data, seed = work.loss, work.setting, work.data, work.seed
         outputs = data.table.targets.shape[1]
         model = self.start(data.train.shape[1:], outputs, seed)
         if loss.prior_bias:
@@ -126,16 +120,16 @@ class Network:
                     optimizer.step()
                     average.add(step)
                     step += 1
-                if effort.scored and epoch < epochs:
+                if work.effort.scored and epoch < epochs:
                     curve.append(
                         validation_score(loss, _logits(model, data.valid, outputs), labels)
                     )
-                watch(epoch, curve[-1] if effort.scored and epoch < epochs else None)
+                work.watch(epoch, curve[-1] if work.effort.scored and epoch < epochs else None)
             average.copy_back()
             _settle_batch_norm(model, data.train)
         valid = _logits(model, data.valid, outputs)
         curve.append(validation_score(loss, valid, labels))
-        watch(epochs, curve[-1])
+        work.watch(epochs, curve[-1])
         return Fit(valid, _logits(model, data.test, outputs), tuple(curve), epochs)
 
     def start(self, shape: torch.Size, outputs: int, seed: int) -> nn.Module:

@@ -14,7 +14,7 @@ import torch
 from refocal.comparison.data.prepare import Prepared
 from refocal.comparison.plan import Plan
 from refocal.comparison.progress import Progress
-from refocal.comparison.training.models import Fit
+from refocal.comparison.training.models import Fit, Work
 from refocal.comparison.training.store import FitStore
 from refocal.comparison.training.tuning import (
     WIDENINGS,
@@ -133,13 +133,9 @@ def train_all(
             reached = "" if score is None else f": average precision {score:.3f}"
             counted.working(f"{name}, {unit} {step}{reached}")
 
+        seed = training.seed(plan)
         fit = training.entry.model.fit(
-            training.entry.loss,
-            training.setting,
-            data,
-            plan.effort,
-            seed=training.seed(plan),
-            watch=watch,
+            Work(training.entry.loss, training.setting, data, plan.effort, seed, watch)
         )
         if part:
             fit = replace(fit, valid_logits=fit.valid_logits[:0], test_logits=fit.test_logits[:0])

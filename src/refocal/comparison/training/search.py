@@ -21,7 +21,7 @@ from refocal.comparison.folder import STUDY
 from refocal.comparison.plan import Plan
 from refocal.comparison.progress import Progress
 from refocal.comparison.training.losses import Link, Loss
-from refocal.comparison.training.models import Fit, Model
+from refocal.comparison.training.models import Fit, Model, Work
 from refocal.comparison.training.schedule import side_by_side
 from refocal.comparison.training.settings import Setting, central
 from refocal.comparison.training.store import FitStore, key_of
@@ -264,13 +264,9 @@ class _Search:
             if trial.should_prune():
                 raise self.optuna.TrialPruned
 
+        seed = training.seed(self.plan)
         return self.model.fit(
-            training.entry.loss,
-            training.setting,
-            self.data,
-            self.effort,
-            seed=training.seed(self.plan),
-            watch=watch,
+            Work(training.entry.loss, training.setting, self.data, self.effort, seed, watch)
         )
 
     def _replay(self, fit: Fit, trial: Any) -> None:

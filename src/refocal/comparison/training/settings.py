@@ -8,8 +8,6 @@ from itertools import product
 
 import numpy as np
 
-START = "start"  # which of several starts: first weights, order of the rows, bagging
-
 
 @dataclass(frozen=True)
 class Axis:
@@ -51,7 +49,10 @@ class Axis:
 
 @dataclass(frozen=True)
 class Setting:
-    """A point of the grid: values by name of the axis, and the start."""
+    """A point of the grid: values by name of the axis, and which of several starts.
+
+    A start decides the first weights, the order of the rows and bagging.
+    """
 
     values: tuple[tuple[str, float], ...]
     start: int = 0
@@ -80,7 +81,7 @@ def central(axes: Mapping[str, Axis]) -> Setting:
     return Setting(tuple((name, axis.central) for name, axis in axes.items()))
 
 
-def spread(axes: Mapping[str, Axis], count: int) -> list[Setting]:
+def grid_points(axes: Mapping[str, Axis], count: int) -> list[Setting]:
     """So many points of the grid, the middle first, then those that differ from it in least.
 
     Where the grid has fewer, what is left goes to other starts.

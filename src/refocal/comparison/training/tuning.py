@@ -15,12 +15,12 @@ import numpy as np
 
 from refocal import __version__
 from refocal.comparison.data.prepare import Prepared
+from refocal.comparison.data.splits import Split
 from refocal.comparison.data.table import Integers
 from refocal.comparison.plan import Plan
-from refocal.comparison.splits import Split
 from refocal.comparison.training.losses import Family, Loss
 from refocal.comparison.training.models import Fit, Model
-from refocal.comparison.training.settings import Axis, Setting, central, spread
+from refocal.comparison.training.settings import Axis, Setting, central, grid_points
 from refocal.comparison.training.store import key_of
 
 OPENING, SECOND = 12, 6  # trainings of a family: the first look, and around the best of it
@@ -117,7 +117,7 @@ class Contest:
         if quick:
             return [self.training(loss, central(self.axes)) for loss in self.family.losses]
         each = max(1, OPENING // len(self.family.losses))
-        points = spread(self.axes, each)
+        points = grid_points(self.axes, each)
         return [self.training(loss, one) for loss in self.family.losses for one in points][:OPENING]
 
     def second(self) -> list[Training]:
@@ -126,7 +126,7 @@ class Contest:
         half = count // 2
         if len(self.family.losses) >= OPENING:
             best = list(dict.fromkeys(one.entry.loss for one in self.ranked()))[:2]
-            points = spread(self.axes, half + 1)[1:]
+            points = grid_points(self.axes, half + 1)[1:]
             return [self.training(loss, one) for loss in best for one in points]
         return [
             self.training(one.entry.loss, point)

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from refocal.comparison.data.table import Bools, Floats
-from refocal.comparison.gradient import example_kinds, gradient_sizes
-from refocal.comparison.links import sigmoid
+from refocal.comparison.measuring.gradient import example_kinds, gradient_sizes
 from refocal.comparison.training.losses import Loss
+from refocal.comparison.training.scores import sigmoid
 from refocal.probabilities import sigmoid_logit
 
 GAMMAS = tuple(round(0.25 * step, 2) for step in range(21))

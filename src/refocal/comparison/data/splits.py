@@ -15,7 +15,7 @@ from refocal.comparison.errors import CompareError, argument
 FOLDS = 5  # one for test, one for validation, three for training
 FEWEST = 10  # examples of each class: below, no split can measure anything
 
-Protocol: TypeAlias = Literal["stratified", "grouped", "time"]
+Splitting: TypeAlias = Literal["stratified", "grouped", "time"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Split:
         return digest.hexdigest()
 
 
-def protocol(table: Table) -> Protocol:
+def splitting(table: Table) -> Splitting:
     """How a table is split: by time if it has one, by groups if it has those, else at random."""
     if table.time is not None:
         return "time"
