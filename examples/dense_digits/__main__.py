@@ -84,19 +84,19 @@ def compare_rates(steps: int) -> None:
 def draw(results: Ablation) -> Figure:
     """Average precision on the way, mean and range over the seeds: one panel per first bias."""
     figure, panels = axes(9.0, 3.9, columns=3)
-    losses = list(dict.fromkeys(one.setting.loss for one in results.outcomes))
+    losses = list(dict.fromkeys(outcome.setting.loss for outcome in results.outcomes))
     titles = {"zero": "no prior bias", "one percent": "bias of 1 %", "base rate": "base rate"}
     for panel, (start, title) in zip(panels, titles.items(), strict=True):
-        for one in results.outcomes:
-            if one.setting.start == start:
-                k = losses.index(one.setting.loss)
-                curves = np.array(one.average_precision)
+        for outcome in results.outcomes:
+            if outcome.setting.start == start:
+                k = losses.index(outcome.setting.loss)
+                curves = np.array(outcome.average_precision)
                 panel.plot(
                     results.checks,
                     curves.mean(0),
                     color=COLOURS[k],
                     linestyle=DASHES[k],
-                    label=one.setting.loss,
+                    label=outcome.setting.loss,
                 )
                 panel.fill_between(
                     results.checks, curves.min(0), curves.max(0), color=COLOURS[k], alpha=0.15

@@ -57,7 +57,8 @@ def ranked(scores: Floats, positive: npt.NDArray[np.bool_], weight: Floats | Non
 def average_precision(
     scores: npt.ArrayLike, positive: npt.ArrayLike, weight: npt.ArrayLike | None = None
 ) -> float:
-    """Average precision: the mean, over the positives, of the precision at that positive's score.
+    """Return average precision: the mean, over the positives, of the precision at that positive's
+    score.
 
     Rows with the same score share a threshold, as in scikit-learn. Quick where positives are few:
     only their scores are sorted.

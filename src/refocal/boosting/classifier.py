@@ -43,6 +43,24 @@ class Rows(NamedTuple):
     weight: Array | None
 
 
+class Task(NamedTuple):
+    """What a host is asked to train.
+
+    Attributes:
+        host: its module.
+        settings: its parameters, by their first names.
+        rows: to train on.
+        evals: to log the metrics on, and to stop by.
+        metrics: the first is what is stopped by.
+    """
+
+    host: Any
+    settings: dict[str, Any]
+    rows: Rows
+    evals: list[Rows]
+    metrics: list[Metric]
+
+
 class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Base of the three classifiers; a subclass trains and predicts logits with its host."""
 
@@ -78,7 +96,7 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     # parameters: our own by signature, the host's by whatever was passed
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Own parameters and those of the host that were set."""
+        """Return own parameters and those of the host that were set."""
         own: dict[str, Any] = super().get_params(deep=deep)
         return own | self._host_params()
 
@@ -114,7 +132,7 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         eval_set: Any = None,
         eval_sample_weight: Any = None,
     ) -> FocalClassifier:
-        """Trains.
+        """Trains the model.
 
         Args:
             X: features ``(n, d)``: array, sparse matrix or data frame, NaN for what is missing.
@@ -155,11 +173,11 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"{self.early_stopping_rounds}. Pass fit(X, y, eval_set=(X_valid, y_valid))."
             )
         self.evals_result_: dict[str, dict[str, list[float]]] = {}
-        self.booster_ = self._train(host, settings, rows, evals, self._metrics())
+        self.booster_ = self._train(Task(host, settings, rows, evals, self._metrics()))
         return self
 
     def _settings(self, host: Any) -> dict[str, Any]:
-        """The host's parameters, each by its first name, none of which would do nothing."""
+        """Return the host's parameters, each by its first name, none of which would do nothing."""
         settings: dict[str, Any] = {}
         params = self._host_params()
         # a host without a list refuses unknown parameters itself
@@ -198,7 +216,7 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
 
     def _start(self, rows: Rows) -> float | list[float]:
-        """The logit, or one per class, from which training starts."""
+        """Return the logit, or one per class, from which training starts."""
         name, c = type(self).__name__, len(self.classes_)
         if self.start == "zero":
             return 0.0 if c == 2 else [0.0] * c
@@ -225,16 +243,16 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"SoftmaxFocalObjective with the train function of {self.HOST.package}."
             )
         names = [given] if isinstance(given, str) else list(given)
-        for one in names:
-            if one not in METRICS:
-                arguments.fail_choice(type(self).__name__, "eval_metric", tuple(METRICS), one)
-        return [METRICS[one](self.objective_) for one in names]
+        for name in names:
+            if name not in METRICS:
+                arguments.fail_choice(type(self).__name__, "eval_metric", tuple(METRICS), name)
+        return [METRICS[name](self.objective_) for name in names]
 
     # -----------------------------------------------------------------------------------------
     # tables
 
     def _validated(self, X: Any, *, reset: bool, **y: Any) -> Any:
-        """Checked features; the hosts read data frames themselves, with their categories."""
+        """Return checked features; the hosts read data frames themselves, with their categories."""
         if hasattr(X, "iloc"):
             return validate_data(self, X, **y, reset=reset, skip_check_array=True)
         return validate_data(
@@ -248,7 +266,7 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
 
     def _weights(self, weight: Any, X: Any, y: Any = None) -> Array | None:
-        """Sample weights times class weights; None where there are neither."""
+        """Return sample weights times class weights; None where there are neither."""
         checked = None
         if weight is not None:
             checked = _check_sample_weight(weight, X, dtype=np.float64)
@@ -283,12 +301,14 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     # predicting
 
     def logits(self, X: Any) -> Array:
-        """The host's raw predictions with the start: ``(n,)`` for two classes, else ``(n, C)``."""
+        """Return the host's raw predictions with the start: ``(n,)`` for two classes, else ``(n,
+        C)``.
+        """
         check_is_fitted(self, "booster_")
         return self._logits(self._validated(X, reset=False))
 
     def predict_proba(self, X: Any) -> Array:
-        """Class probabilities ``(n, C)``: the closed-form posterior of the logits.
+        """Return class probabilities ``(n, C)``: the closed-form posterior of the logits.
 
         Valid where the model is near the optimum of the loss and every row weighed the same;
         alpha is taken back, class_weight and sample weights are not. See `sigmoid_posterior`.
@@ -297,7 +317,7 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.objective_.posterior(logits)
 
     def decision_function(self, X: Any) -> Array:
-        """Posterior log-odds ``(n,)`` of the second class, or log-probabilities ``(n, C)``."""
+        """Return posterior log-odds ``(n,)`` of the second class, or log-scores ``(n, C)``."""
         logits = self.logits(X)
         if isinstance(self.objective_, SigmoidFocalObjective):
             return self.objective_.log_odds(logits)
@@ -306,10 +326,16 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return scores
 
     def predict(self, X: Any) -> Array:
-        """The most probable class ``(n,)``, of the type of y."""
+        """Return the most probable class ``(n,)``, of the type of y."""
         probabilities = self.predict_proba(X)
         predicted: Array = self.classes_[probabilities.argmax(1)]
         return predicted
+
+    @property
+    def feature_importances_(self) -> Array:
+        """What each feature gained, as its host counts it, summing to 1."""
+        values = np.asarray(self._importances())
+        return np.asarray(values / max(values.sum(), np.finfo(float).tiny))
 
     # -----------------------------------------------------------------------------------------
     # saving
@@ -328,7 +354,7 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Any:
-        """Reads what `save` wrote.
+        """Makes a fitted classifier of a file that `save` wrote.
 
         Raises:
             ValueError: the file is not one that this class wrote.
@@ -342,17 +368,13 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _check_supported(self) -> None:
         """Refuses what the host cannot do."""
 
-    def _train(
-        self,
-        host: Any,
-        settings: dict[str, Any],
-        rows: Rows,
-        evals: list[Rows],
-        metrics: list[Metric],
-    ) -> Any:
+    def _train(self, task: Task) -> Any:
         raise NotImplementedError
 
     def _logits(self, X: Any) -> Array:
+        raise NotImplementedError
+
+    def _importances(self) -> Any:
         raise NotImplementedError
 
     def _model_text(self) -> str:

@@ -12,14 +12,15 @@ TUPLE, PAIRS = "refocal.tuple", "refocal.pairs"
 
 
 def python_number(value: Any) -> Any:
-    """A NumPy scalar as Python's own; a tuple of them likewise; anything else as it is."""
+    """Return a NumPy scalar as Python's own; a tuple of them likewise; anything else as it is."""
     if isinstance(value, tuple):
         return tuple(python_number(one) for one in value)
     return value.item() if isinstance(value, np.generic) else value
 
 
 def as_json(name: str, value: Any) -> Any:
-    """What JSON has for a setting, without losing that it was a tuple or had keys of other types.
+    """Return what JSON has for a setting, without losing that it was a tuple or had keys of other
+    types.
 
     Raises:
         TypeError: it is, or holds, what no JSON can give back.
@@ -45,7 +46,7 @@ def as_json(name: str, value: Any) -> Any:
 
 
 def from_json(value: Any) -> Any:
-    """The setting that `as_json` was given."""
+    """Return the setting that `as_json` was given."""
     if isinstance(value, list):
         return [from_json(one) for one in value]
     if not isinstance(value, dict):

@@ -121,7 +121,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run it."""
+    """Compare, print the summary and return the exit status."""
     wrong = _misused(options)
     if wrong is not None:
         return refuse("compare", wrong)
@@ -151,7 +151,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _misused(options: argparse.Namespace) -> str | None:
-    """What is wrong with the options that no file is needed to see."""
+    """Return what is wrong with the options that no file is needed to see."""
     if options.file is None:
         for name in ("target", "positive", "group", "time", "drop"):
             if getattr(options, name):

@@ -35,7 +35,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run it."""
+    """Diagnose, print the findings and return the exit status."""
     with library() as comparison:
         try:
             logits, targets = comparison.read_logits(options.file)

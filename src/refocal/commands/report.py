@@ -22,7 +22,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run it."""
+    """Build the report and return the exit status."""
     with library() as comparison:
         try:
             comparison.rebuild(options.folder)

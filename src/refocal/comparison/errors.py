@@ -23,7 +23,7 @@ _SPELLING: ContextVar[Spelling] = ContextVar("spelling", default=_in_python)
 
 
 def argument(name: str, value: object = None) -> str:
-    """Name an argument in a message, as the reader of the message calls it: `drop='x'`.
+    """Return name an argument in a message, as the reader of the message calls it: `drop='x'`.
 
     Args:
         name: as `compare` and `Plan` call it.
@@ -34,7 +34,7 @@ def argument(name: str, value: object = None) -> str:
 
 @contextmanager
 def spelled(spelling: Spelling) -> Iterator[None]:
-    """Messages of the block, errors and findings, name arguments otherwise than Python does."""
+    """Let messages of the block, errors and findings, name arguments otherwise than Python does."""
     before = _SPELLING.set(spelling)
     try:
         yield

@@ -56,7 +56,7 @@ def run(
         CompareError: the table has too few examples of a class, or nothing can be trained.
     """
     plan = plan or Plan()
-    found = [Prepared(table, one) for one in splits(table, repeats=plan.splits, seed=plan.seed)]
+    found = [Prepared(table, split) for split in splits(table, repeats=plan.splits, seed=plan.seed)]
     steps = all(one.labels("valid").sum(0).min() >= ENOUGH_FOR_STEPS for one in found)
     figures = figures_of(table.classes, isotonic=steps, multiclass=table.kind == "multiclass")
     store = FitStore(folder)
@@ -165,7 +165,7 @@ def _searched(
     progress: Progress,
     folder: Path | None,
 ) -> list[list[Training]]:
-    """For each contest what a search adds to it: cross-entropy and focal loss get one each."""
+    """Find what a search adds to each contest: one training to cross-entropy and focal loss."""
     if not plan.trials:
         return []
     progress.expect(2 * plan.trials * len(models))
@@ -173,8 +173,10 @@ def _searched(
     found = search(models, data, plan, store, progress, split=number, folder=folder)
     roles = {"baseline": 0, "focal": 1}
     return [
-        [found[one.model.name][roles[one.family.role]].training] if one.family.role in roles else []
-        for one in contests
+        [found[contest.model.name][roles[contest.family.role]].training]
+        if contest.family.role in roles
+        else []
+        for contest in contests
     ]
 
 
@@ -188,7 +190,7 @@ def _foretold(contests: Sequence[Contest], data: Prepared, plan: Plan, count: in
 
 
 def _design(table: Table, found: Sequence[Prepared]) -> Design:
-    """What the splits are worth: how many test on rows of their own, and how many positives."""
+    """Count how many splits test on rows of their own, and the positives there."""
     tested = np.unique(np.concatenate([one.split.test for one in found]))
     ratios = [one.split.test.size / one.split.train.size for one in found]
     return Design(
@@ -200,18 +202,18 @@ def _design(table: Table, found: Sequence[Prepared]) -> Design:
 
 
 def _limits(findings: Sequence[Finding], plan: Plan) -> list[str]:
-    """Why no verdict may be firm, whatever its interval."""
+    """Say why no verdict may be firm, whatever its interval."""
     limits = []
     if plan.quick:
         quick = argument("quick", True)
         limits.append(f"a quick look trains too little, so run it without {quick}")
-    if any(one.leak for one in findings):
+    if any(finding.leak for finding in findings):
         limits.append("a column gives the target away; leave it out first")
     return limits
 
 
 def _ends(results: Sequence[LossResult]) -> list[Finding]:
-    """Trainings that ended at the edge of their grid, or before they were done."""
+    """Return trainings that ended at the edge of their grid, or before they were done."""
     found = []
     for one in results:
         ends: dict[str, int] = {}

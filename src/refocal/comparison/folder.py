@@ -74,7 +74,7 @@ def check_folder(folder: Path, *, resume: bool = False) -> None:
 
 @contextlib.contextmanager
 def workplace(folder: Path, *, resume: bool = False) -> Iterator[Path]:
-    """The folder for the time of a run, locked against another one.
+    """Hand out the folder for the time of a run, locked against another one.
 
     Without `resume` what an earlier comparison trained is forgotten; its report stays until the new
     one is written. A run that fails before its first training is finished leaves nothing behind.
@@ -136,7 +136,7 @@ def write_files(folder: Path, files: dict[str, str]) -> None:
 
 
 def unwritable(folder: Path, error: OSError) -> CompareError:
-    """The one line for a folder that cannot be written."""
+    """Return the one line for a folder that cannot be written."""
     return CompareError(
         f"{folder} cannot be written: {error.strerror or error}. Name another folder with"
         f" {argument('out')}."
@@ -177,7 +177,7 @@ def _busy(folder: Path) -> CompareError:
 
 
 def _unfinished(folder: Path) -> bool:
-    """Whether trainings lie in the folder that no report speaks of."""
+    """Say whether trainings lie in the folder that no report speaks of."""
     fits = any((folder / FITS).glob("*.npz")) or (folder / STUDY).exists()
     if not fits:
         return False
@@ -189,7 +189,7 @@ def _unfinished(folder: Path) -> bool:
 
 
 def _foreign(folder: Path) -> str | None:
-    """Something in the folder that no comparison wrote."""
+    """Return something in the folder that no comparison wrote."""
     if not folder.exists() or not any(folder.iterdir()):
         return None
     if not any(_is_ours(folder / name) for name in ("results.json", RUN)):

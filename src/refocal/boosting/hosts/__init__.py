@@ -110,5 +110,5 @@ def room_of(function: str, package: str) -> Any:
 
 
 def missing(function: str, what: str, package: str) -> ImportError:
-    """The error of something that is not installed, with the extra that brings it."""
+    """Return the error of something that is not installed, with the extra that brings it."""
     return ImportError(f"{function}: {what} is not installed. pip install 'refocal[{package}]'")

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_matrix, issparse  # type: ignore[import-untyped]
 
-from refocal.boosting.classifier import Alpha, FocalClassifier, Gamma, Rows
+from refocal.boosting.classifier import Alpha, FocalClassifier, Gamma, Rows, Task
 from refocal.boosting.hosts import BAGGED, DECIDED, OBJECTIVE, ROUNDS, TARGETS, Host, Words
-from refocal.boosting.metrics import Metric
 from refocal.boosting.numeric import Array
 from refocal.boosting.objectives import SigmoidFocalObjective
 
@@ -69,8 +67,8 @@ def _cross_entropy(
         use_best_model=True,
     )
     logits = [
-        np.asarray(model.predict(one, prediction_type="RawFormulaVal") + start, dtype=np.float32)
-        for one in features[1:]
+        np.asarray(model.predict(part, prediction_type="RawFormulaVal") + start, dtype=np.float32)
+        for part in features[1:]
     ]
     return logits[0], logits[1], int(model.get_best_iteration()) + 1
 
@@ -188,7 +186,7 @@ class FocalCatBoostClassifier(FocalClassifier):
         eval_sample_weight: Any = None,
         cat_features: Any = None,
     ) -> FocalClassifier:
-        """Trains, as `FocalXGBClassifier.fit` does.
+        """Trains the model, as `FocalXGBClassifier.fit` does.
 
         Args:
             X: as there.
@@ -221,14 +219,8 @@ class FocalCatBoostClassifier(FocalClassifier):
                 )
         return settings
 
-    def _train(
-        self,
-        host: Any,
-        settings: dict[str, Any],
-        rows: Rows,
-        evals: list[Rows],
-        metrics: list[Metric],
-    ) -> Any:
+    def _train(self, task: Task) -> Any:
+        host, settings, rows, evals, metrics = task
         printing = {"verbose", "verbose_eval", "logging_level", "silent"}
         quiet = {} if printing & settings.keys() else {"verbose": False}
         params = quiet | {"allow_writing_files": False} | settings
@@ -322,13 +314,11 @@ class FocalCatBoostClassifier(FocalClassifier):
     def _model_of(self, host: Any, text: str) -> Any:
         return host.CatBoost().load_model(blob=base64.b64decode(text))
 
-    @property
-    def feature_importances_(self) -> Array:
-        """CatBoost's prediction value change per feature, summing to 1."""
-        values: npt.NDArray[Any] = np.asarray(self.booster_.get_feature_importance())
-        return np.asarray(values / max(values.sum(), np.finfo(float).tiny))
+    def _importances(self) -> Any:
+        """Return by how much each feature changes CatBoost's predictions."""
+        return self.booster_.get_feature_importance()
 
 
 def _as_matrix(X: Any) -> Any:
-    """CatBoost takes SciPy's sparse matrices, not its newer sparse arrays."""
+    """Make a sparse matrix of a sparse array, which CatBoost does not take."""
     return csr_matrix(X) if issparse(X) else X

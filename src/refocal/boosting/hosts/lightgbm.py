@@ -6,9 +6,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from refocal.boosting.classifier import FocalClassifier, Rows
+from refocal.boosting.classifier import FocalClassifier, Rows, Task
 from refocal.boosting.hosts import BAGGED, DECIDED, ROUNDS, Host, Words
-from refocal.boosting.metrics import Metric
 from refocal.boosting.numeric import Array
 
 # Why LightGBM would ignore a parameter, by its first name: all that its own list has and that
@@ -147,14 +146,8 @@ class FocalLGBMClassifier(FocalClassifier):
             )
         return settings
 
-    def _train(
-        self,
-        host: Any,
-        settings: dict[str, Any],
-        rows: Rows,
-        evals: list[Rows],
-        metrics: list[Metric],
-    ) -> Any:
+    def _train(self, task: Task) -> Any:
+        host, settings, rows, evals, metrics = task
         # pre-filtered tables without a feature left make LightGBM fail on a custom objective
         params = {"verbosity": -1, "feature_pre_filter": False} | settings
         least = params.pop("early_stopping_min_delta", 0.0)
@@ -208,8 +201,6 @@ class FocalLGBMClassifier(FocalClassifier):
     def _model_of(self, host: Any, text: str) -> Any:
         return host.Booster(model_str=text)
 
-    @property
-    def feature_importances_(self) -> Array:
-        """Total gain per feature, summing to 1."""
-        gains = self.booster_.feature_importance(importance_type="gain")
-        return np.asarray(gains / max(gains.sum(), np.finfo(float).tiny))
+    def _importances(self) -> Any:
+        """Return the total gain of each feature."""
+        return self.booster_.feature_importance(importance_type="gain")

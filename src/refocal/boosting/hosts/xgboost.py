@@ -9,9 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from refocal.boosting.classifier import FocalClassifier, Rows
+from refocal.boosting.classifier import FocalClassifier, Task
 from refocal.boosting.hosts import BAGGED, DECIDED, TARGETS, Host, Words
-from refocal.boosting.metrics import Metric
 from refocal.boosting.numeric import Array
 
 # settings that between them bring up every part of XGBoost that has parameters
@@ -26,7 +25,7 @@ BOOSTERS: tuple[dict[str, str], ...] = (
 
 @cache
 def _read_by(host: Any) -> dict[str, str]:
-    """Every parameter that some booster of XGBoost reads beside an objective of ours.
+    """Return every parameter that some booster of XGBoost reads beside an objective of ours.
 
     XGBoost writes down what it has read, under each of its names. Left out is what its objectives
     read: the one that it falls back to beside ours takes parameters and is never asked. What only
@@ -44,7 +43,7 @@ def _read_by(host: Any) -> dict[str, str]:
 
 
 def _leaves(tree: Any) -> Iterator[str]:
-    """The names in XGBoost's configuration that stand for a value."""
+    """Yield the names in XGBoost's configuration that stand for a value."""
     if isinstance(tree, list):
         for branch in tree:
             yield from _leaves(branch)
@@ -134,14 +133,8 @@ class FocalXGBClassifier(FocalClassifier):
 
     HOST: ClassVar[Host] = HOST
 
-    def _train(
-        self,
-        host: Any,
-        settings: dict[str, Any],
-        rows: Rows,
-        evals: list[Rows],
-        metrics: list[Metric],
-    ) -> Any:
+    def _train(self, task: Task) -> Any:
+        host, settings, rows, evals, metrics = task
         params = settings | {
             "base_score": self.start_,
             "disable_default_eval_metric": True,
@@ -167,7 +160,7 @@ class FocalXGBClassifier(FocalClassifier):
             obj=self.objective_,
             evals=[(one, f"validation_{i}") for i, one in enumerate(matrices)],
             custom_metric=lambda margins, data: [
-                (one.name, one(margins, data)[1]) for one in metrics
+                (metric.name, metric(margins, data)[1]) for metric in metrics
             ],
             evals_result=self.evals_result_,
             verbose_eval=False,
@@ -188,10 +181,8 @@ class FocalXGBClassifier(FocalClassifier):
     def _model_of(self, host: Any, text: str) -> Any:
         return host.Booster(model_file=bytearray(text.encode("utf-8")))
 
-    @property
-    def feature_importances_(self) -> Array:
-        """Mean gain per feature, summing to 1."""
+    def _importances(self) -> Any:
+        """Return the mean gain of each feature."""
         gains = self.booster_.get_score(importance_type="gain")
         names = self.booster_.feature_names or [f"f{i}" for i in range(self.n_features_in_)]
-        values = np.array([gains.get(name, 0.0) for name in names])
-        return np.asarray(values / max(values.sum(), np.finfo(float).tiny))
+        return [gains.get(name, 0.0) for name in names]

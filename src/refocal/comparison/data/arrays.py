@@ -30,7 +30,7 @@ def array_table(
     groups: Any = None,
     time_order: Any = None,
 ) -> Table:
-    """Features and targets as a classification task.
+    """Return features and targets as a classification task.
 
     Args:
         data: a pair (features, targets) of arrays, tensors or frames of n rows, or a map-style
@@ -99,11 +99,11 @@ def _are_tensors(values: Sequence[Any]) -> bool:
 
 
 def _stacked(values: Any) -> Tensor | npt.NDArray[Any]:
-    """A tensor of numbers; what is no numbers stays an array."""
+    """Return a tensor of numbers; what is no numbers stays an array."""
     if isinstance(values, Tensor):
         return values.detach().cpu()
     if isinstance(values, list | tuple) and _are_tensors(values):
-        return torch.stack([one.detach().cpu() for one in values])
+        return torch.stack([value.detach().cpu() for value in values])
     array = np.asarray(values)
     return array if array.dtype.kind not in "fiub" else torch.from_numpy(array)
 
@@ -193,7 +193,7 @@ def _named(found: Targets, classes: Sequence[str]) -> Targets:
 
 
 def _beside(values: Any, labels: npt.NDArray[Any], option: str) -> pd.Series[Any]:
-    """Values that belong to the rows."""
+    """Return values that belong to the rows."""
     array = values.detach().cpu().numpy() if isinstance(values, Tensor) else values
     if isinstance(array, str) or np.ndim(array) != 1 or len(array) != len(labels):
         got = repr(array) if isinstance(array, str) else str(np.shape(array))

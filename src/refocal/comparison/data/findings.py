@@ -21,7 +21,7 @@ _SHIFT = 1.5
 
 
 def check(table: Table, split: Split, precisions: Sequence[float] | None = None) -> list[Finding]:
-    """What is remarkable about a table and its first split, the worst first.
+    """Return what is remarkable about a table and its first split, the worst first.
 
     Args:
         table: the task, with what was found while it was read.
@@ -127,8 +127,8 @@ def _duplicates(features: pd.DataFrame, split: Split) -> Iterator[Finding]:
 
 
 def best_precisions(losses: Sequence[LossResult], classes: Sequence[str]) -> list[float]:
-    """The best average precision of each class over models and losses; 0 where undefined."""
+    """Return the best average precision of each class over models and losses; 0 where undefined."""
     names = ["average_precision"]
     if len(classes) > 1:
         names = [f"average_precision/{name}" for name in classes]
-    return [max((one.figures[name].value or 0.0) for one in losses) for name in names]
+    return [max((loss.figures[name].value or 0.0) for loss in losses) for name in names]

@@ -37,7 +37,7 @@ _FEWEST_IDS = 20
 
 
 def row_numbers(frame: pd.DataFrame) -> list[str]:
-    """The columns that number the rows in the order of the file, or are called like that."""
+    """Return the columns that number the rows in the order of the file, or are called like that."""
     found = [
         str(name)
         for name in frame.columns
@@ -64,7 +64,7 @@ def _is_id(name: str) -> bool:
 
 
 def say_left_out(names: list[str]) -> Iterator[Finding]:
-    """That row numbers are no features."""
+    """Say that row numbers are no features."""
     if names:
         yield Finding(
             "row-numbers",
@@ -77,7 +77,7 @@ def say_left_out(names: list[str]) -> Iterator[Finding]:
 
 
 def repeated_ids(frame: pd.DataFrame) -> Iterator[Finding]:
-    """Columns whose values name something that several rows are about."""
+    """Yield columns whose values name something that several rows are about."""
     for name in frame.columns:
         column = frame[name]
         numeric = pd.api.types.is_integer_dtype(column)

@@ -41,7 +41,7 @@ class _Reach:
 
 
 def leaks(table: Table, split: Split, precisions: Sequence[float] | None) -> Iterator[Finding]:
-    """Findings on columns that alone do what the model does.
+    """Yield findings on columns that alone do what the model does.
 
     Args:
         table: the task.
@@ -106,7 +106,7 @@ def _reach(
 
 
 def single_score(column: pd.Series[Any], labels: Bools, train: Integers, rows: Integers) -> Floats:
-    """A column as one score: the rate of positives among training rows with a like value.
+    """Return a column as one score: the rate of positives among training rows with a like value.
 
     Numbers are cut where that tells most, so that a value in the middle or a missing one can be
     what gives the target away.

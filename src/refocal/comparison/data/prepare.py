@@ -1,4 +1,4 @@
-"""From rows to tensors: the encoding is learned from the training rows alone."""
+"""Makes tensors of rows: the encoding is learned from the training rows alone."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ class Prepared:
 
     @property
     def kind(self) -> Kind:
-        """Of the task."""
+        """The kind of the task."""
         return self.table.kind
 
     def labels(self, part: str) -> Bools:
-        """The targets `(n, K)` of "train", "valid" or "test"."""
+        """Return the targets `(n, K)` of "train", "valid" or "test"."""
         labels: Bools = self.table.targets[getattr(self.split, part)]
         return labels
 
     def groups(self, part: str) -> Integers | None:
-        """The groups of a part, or None."""
+        """Return the groups of a part, or None."""
         return None if self.table.groups is None else self.table.groups[getattr(self.split, part)]
 
     @cached_property
@@ -74,7 +74,7 @@ class Prepared:
 
     @cached_property
     def inputs(self) -> int:
-        """Of a model, after encoding."""
+        """How many inputs a model has, after encoding."""
         if isinstance(self.table.features, Tensor):
             return int(np.prod(self.table.features.shape[1:]))
         head = self.table.features.iloc[self.split.train[:1]]
@@ -105,7 +105,7 @@ class Prepared:
 
 
 def _encoder(rows: int) -> Any:
-    """What turns columns into inputs.
+    """Return what turns columns into inputs.
 
     A number gets the median where missing, a flag that it was, and unit variance; text becomes one
     input for each category.

@@ -30,7 +30,7 @@ def read_table(
     time_order: Any = None,
     drop: Sequence[str] = (),
 ) -> Table:
-    """A file as a classification task.
+    """Return a file as a classification task.
 
     Args:
         path: CSV and its relatives (any separator and encoding; also .gz, .bz2, .xz, .zip), Excel
@@ -66,7 +66,7 @@ def frame_table(
     time_order: Any = None,
     drop: Sequence[str] = (),
 ) -> Table:
-    """A data frame as a classification task; see `read_table`."""
+    """Return a data frame as a classification task; see `read_table`."""
     return _table(as_contents(frame), name, target, positive, groups, time_order, drop)
 
 
@@ -81,9 +81,9 @@ def _table(
 ) -> Table:
     drop = [drop] if isinstance(drop, str) else list(drop)
     columns = [
-        column(contents, path, one, "target").name for one in _target_names(contents, target)
+        column(contents, path, name, "target").name for name in _target_names(contents, target)
     ]
-    dropped = [column(contents, path, one, "drop").name for one in drop]
+    dropped = [column(contents, path, name, "drop").name for name in drop]
     for one in columns:
         _check_flat(contents.frame[one], path)
     found = targets(contents.frame[columns], positive)
@@ -158,7 +158,7 @@ def _target_names(contents: Contents, target: str | Sequence[str]) -> list[str]:
 
 
 def column(contents: Contents, path: Path, name: str, option: str) -> pd.Series[Any]:
-    """A column by name.
+    """Return a column by name.
 
     Raises:
         CompareError: there is none, or more than one.
@@ -182,7 +182,7 @@ def column(contents: Contents, path: Path, name: str, option: str) -> pd.Series[
 
 
 def _values(contents: Contents, path: Path, given: Any, option: str) -> pd.Series[Any]:
-    """A column by its name, or the values themselves as a series without a name."""
+    """Return a column by its name, or the values themselves as a series without a name."""
     if isinstance(given, str):
         named = column(contents, path, given, option)
         _check_flat(named, path)
@@ -201,7 +201,7 @@ def _group_name(group: Any) -> str:
 
 
 def as_groups(values: pd.Series[Any], known: npt.NDArray[np.bool_]) -> Integers:
-    """One number for each group, of the rows that are used.
+    """Return one number for each group, of the rows that are used.
 
     Raises:
         CompareError: a row has none, or there are fewer than a split needs.
@@ -226,7 +226,7 @@ def as_groups(values: pd.Series[Any], known: npt.NDArray[np.bool_]) -> Integers:
 def as_times(
     values: pd.Series[Any], known: npt.NDArray[np.bool_], decimal: Mark | None = None
 ) -> Floats:
-    """A number that rises with time, of the rows that are used.
+    """Return a number that rises with time, of the rows that are used.
 
     Raises:
         CompareError: a row has none, or these are no numbers or dates.
@@ -245,7 +245,7 @@ def as_times(
 
 
 def _since(values: pd.Series[Any], decimal: Mark | None) -> Floats | None:
-    """Numbers as they are, dates as seconds since the first."""
+    """Return numbers as they are, dates as seconds since the first."""
     if pd.api.types.is_numeric_dtype(values):
         times: Floats = values.to_numpy(dtype=np.float64, na_value=np.nan)
         return times

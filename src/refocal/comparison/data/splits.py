@@ -27,11 +27,11 @@ class Split:
     test: Integers
 
     def parts(self) -> dict[str, Integers]:
-        """The parts by the names the report uses."""
+        """Return the parts by the names the report uses."""
         return {"training": self.train, "validation": self.valid, "test": self.test}
 
     def fingerprint(self) -> str:
-        """A hash of the row numbers."""
+        """Return a hash of the row numbers."""
         digest = hashlib.sha256()
         for rows in self.parts().values():
             digest.update(np.ascontiguousarray(rows, dtype=np.int64).tobytes())
@@ -39,7 +39,7 @@ class Split:
 
 
 def splitting(table: Table) -> Splitting:
-    """How a table is split: by time if it has one, by groups if it has those, else at random."""
+    """Say how a table is split: by time or by groups if it has them, else at random."""
     if table.time is not None:
         return "time"
     return "stratified" if table.groups is None else "grouped"

@@ -115,17 +115,17 @@ class Model(Protocol):
         """What is tuned beside the loss."""
 
     def identity(self, data: Prepared, seed: int) -> str:
-        """Text that changes when the same training would give another result."""
+        """Return text that changes when the same training would give another result."""
 
     def supports(self, loss: Loss) -> bool:
-        """Whether this model can be trained with this loss."""
+        """Say whether this model can be trained with this loss."""
 
     def fit(self, work: Work) -> Fit:
-        """Train once."""
+        """Train once, as the work says."""
 
 
 def validation_score(loss: Loss, logits: Floats, labels: Bools) -> float:
-    """Average precision, averaged over the classes: what learning rates are chosen by."""
+    """Return average precision, averaged over the classes: what learning rates are chosen by."""
     scores = log_odds(loss, torch.from_numpy(np.asarray(logits, dtype=np.float64))).numpy()
     if not np.isfinite(scores).all():
         return 0.0  # a training that diverged
@@ -133,6 +133,6 @@ def validation_score(loss: Loss, logits: Floats, labels: Bools) -> float:
 
 
 def mean_average_precision(scores: Any, labels: Bools) -> float:
-    """The mean over the columns of `(n, K)` scores."""
+    """Return the mean over the columns of `(n, K)` scores."""
     each = [average_precision(scores[:, k], labels[:, k]) for k in range(labels.shape[1])]
     return float(np.mean(each))

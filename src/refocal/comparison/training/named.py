@@ -15,7 +15,7 @@ NAMES = ("mlp", "logistic", *CLASSIFIERS)
 
 
 def by_name(names: Iterable[str]) -> list[Model]:
-    """The models with these names, each once.
+    """Return the models with these names, each once.
 
     Raises:
         CompareError: a name that is not one of `NAMES`.

@@ -37,7 +37,7 @@ def contested(
     progress: Progress,
     searched: Sequence[Sequence[Training]] = (),
 ) -> list[Picked]:
-    """What every family is judged by on one split.
+    """Return what every family is judged by on one split.
 
     Args:
         contests: families that have not begun.
@@ -48,16 +48,16 @@ def contested(
         searched: for each contest trainings that a search found, which join on all rows.
     """
     ladder = rungs(data, plan.seed_of(contests[0].split, 0), quick=plan.quick)
-    field: list[list[Training]] = [one.opening(plan.quick) for one in contests]
+    field: list[list[Training]] = [contest.opening(plan.quick) for contest in contests]
     _enter(contests, field, ladder[0], plan, store, progress)
     if not plan.quick:
-        field = [one.second() for one in contests]
+        field = [contest.second() for contest in contests]
         _enter(contests, field, ladder[0], plan, store, progress)
         for _ in range(WIDENINGS):
-            field = [one.wider() for one in contests]
+            field = [contest.wider() for contest in contests]
             progress.expect(sum(map(len, field)))
             _enter(contests, field, ladder[0], plan, store, progress)
-    best = [one.ranked() for one in contests]
+    best = [contest.ranked() for contest in contests]
     for number, rung in enumerate(ladder[1:], start=1):
         field = [one[: kept_on(number, len(ladder))] for one in best]
         _enter(contests, field, rung, plan, store, progress)
@@ -101,7 +101,7 @@ def train_all(
     store: FitStore,
     progress: Progress | None,
 ) -> list[Fit]:
-    """The fit of every training, in order; those in the store are not repeated.
+    """Return the fit of every training, in order; those in the store are not repeated.
 
     A training that fails, or an interrupt, stops the others.
 
@@ -150,7 +150,8 @@ def train_all(
 def side_by_side(
     work: Callable[[Job], Result], jobs: Sequence[Job], progress: Progress
 ) -> list[Result]:
-    """The work on every job, in order: as many at once as torch has threads, each on one of them.
+    """Return the work on every job, in order: as many at once as torch has threads, each on one of
+    them.
 
     The layers are too small to share: two threads on one of them wait for each other more than
     they work, above all on a busy machine. Figures then do not depend on the number of threads.

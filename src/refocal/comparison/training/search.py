@@ -58,7 +58,7 @@ def search(
     split: int,
     folder: Path | None,
 ) -> dict[str, list[Found]]:
-    """For each model the best of cross-entropy and the best of focal loss, in this order.
+    """Find, for each model, the best of cross-entropy and the best of focal loss, in this order.
 
     Args:
         models: what is trained.
@@ -127,7 +127,7 @@ class _Search:
         )
 
     def run(self) -> Found:
-        """Trials until there are enough, whoever made them."""
+        """Make trials until there are enough, whoever made them."""
         if self.own:
             self._drop_stale()
         while len(self._counted()) < self.plan.trials:
@@ -147,7 +147,7 @@ class _Search:
         return found
 
     def _counted(self) -> list[Any]:
-        """The trials that decide: the first ones asked for, finished or at work anywhere.
+        """Return the trials that decide: the first ones asked for, finished or at work anywhere.
 
         Two machines may ask for the last one at the same time; the later one is then left out, so
         that both find the same.
@@ -159,7 +159,7 @@ class _Search:
         return found[: self.plan.trials]
 
     def _settled(self) -> list[Any]:
-        """The trials that decide, once other machines have finished theirs."""
+        """Return the trials that decide, once other machines have finished theirs."""
         running = self.optuna.trial.TrialState.RUNNING
         since, before = time.monotonic(), -1
         while True:
@@ -175,7 +175,7 @@ class _Search:
             time.sleep(0.5)
 
     def _drop_stale(self) -> None:
-        """Trials that a killed run left open: nobody else works on a study in our own folder."""
+        """Drop trials that a killed run left open: nobody else works on a study of ours."""
         states = self.optuna.trial.TrialState
         for trial in self.study.get_trials(states=(states.RUNNING, states.WAITING)):
             self.study._storage.set_trial_state_values(trial._trial_id, state=states.FAIL)
@@ -230,7 +230,9 @@ class _Search:
         return space
 
     def _middle(self) -> Setting:
-        """What a search begins with: the middle of what it looks for, and of what it does not."""
+        """Return what a search begins with: the middle of what it looks for, and of what it does
+        not.
+        """
         point = central(self.axes)
         return Setting(tuple((n, v) for n, v in point.values if self.axes[n].factor is not None))
 
@@ -291,7 +293,7 @@ def _optuna() -> Any:
 
 
 def open_storage(optuna: Any, url: str | None, folder: Path | None) -> Any:
-    """Optuna's storage at a URL, in a file of the folder, or in memory.
+    """Return Optuna's storage at a URL, in a file of the folder, or in memory.
 
     Raises:
         CompareError: it cannot be reached.

@@ -39,7 +39,7 @@ class Trees:
         self.library()  # an ImportError with the way out, at once
 
     def library(self) -> Any:
-        """The imported library."""
+        """Return the imported library."""
         return self.host.load(boosting.CLASSIFIERS[self.name])
 
     @property
@@ -55,11 +55,11 @@ class Trees:
         return {"rate": _RATE, **size, "l2": _L2}
 
     def identity(self, data: Prepared, seed: int) -> str:
-        """The library with its version, which decides the trees."""
+        """Return the library with its version, which decides the trees."""
         return f"{self.name} {self.library().__version__}"
 
     def supports(self, loss: Loss) -> bool:
-        """Any loss, but for one of several classes in a library that has none (CatBoost)."""
+        """Say yes to any loss, but for that of several classes where a library has none."""
         return self.host.several_classes or loss.link == "sigmoid"
 
     def fit(self, work: Work) -> Fit:
@@ -104,7 +104,7 @@ class Trees:
         return _two_axes(logits[0]), _two_axes(logits[1]), int(np.argmin(log)) + 1
 
     def _params(self, setting: Setting, scale: float, seed: int) -> dict[str, Any]:
-        """The setting in the library's words.
+        """Return the setting in the library's words.
 
         A leaf is its gradient over (Hessian + l2). A focal loss's Hessians are a fraction of
         cross-entropy's, and under one and the same l2 its leaves would be held back more: l2 and
@@ -125,7 +125,7 @@ class Trees:
 
 
 def scale_of(loss: Loss, alpha: Any, classes: Any) -> float:
-    """The mean curvature of a loss where boosting starts, against cross-entropy's there."""
+    """Return the mean curvature of a loss where boosting starts, against cross-entropy's there."""
     counts = np.bincount(classes)
     rates = counts / counts.sum()
 
@@ -146,7 +146,7 @@ def scale_of(loss: Loss, alpha: Any, classes: Any) -> float:
 
 
 def _columns(loss: Loss, classes: int) -> list[tuple[Any, int | None]]:
-    """(alpha, column) of each model to boost; None stands for all columns at once."""
+    """Return (alpha, column) of each model to boost; None stands for all columns at once."""
     if loss.link == "softmax":
         return [(loss.alpha, None)]
     return list(zip(loss.alphas(classes), range(classes), strict=True))
