@@ -34,7 +34,7 @@ NEWEST_TESTS := $(OLDEST_TESTS) tests/test_kinds.py tests/test_boosting_paramete
 .PHONY: demo digits test test-hosts test-oldest test-newest docs lint types bench bench-linear exhaustive mutation clean
 
 demo: $(VENV)/.installed-demo
-	$(BIN)/refocal compare --out refocal-compare
+	$(BIN)/refocal compare --out refocal-compare --force
 	$(BIN)/refocal plot --out refocal-compare/focal.svg
 
 # one positive in 8,000 under ten losses, two to three minutes; stopped, it goes on where it was

@@ -104,7 +104,7 @@ values = {
 options = st.lists(
     st.one_of(
         *(st.tuples(st.just(name), value) for name, value in values.items()),
-        st.sampled_from([("--resume",), ("--quick",), ("--group",), ("--unknown",)]),
+        st.sampled_from([("--resume",), ("--force",), ("--quick",), ("--group",), ("--unknown",)]),
     ),
     max_size=3,
 ).map(lambda chosen: [word for option in chosen for word in option])

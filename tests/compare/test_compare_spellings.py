@@ -886,7 +886,7 @@ def test_how_times_were_read_is_said(tmp_path: Path) -> None:
 def test_lists_in_a_named_column_are_one_clear_line() -> None:
     frame = plain_frame()
     frame["lists"] = [[1]] * len(frame)
-    for named in ({"target": "lists"}, {"group": "lists"}, {"time": "lists"}):
+    for named in ({"target": "lists"}, {"groups": "lists"}, {"time_order": "lists"}):
         with pytest.raises(CompareError, match="lists or records in the column 'lists'"):
             comparison.frame_table(frame, name=Path("f"), **({"target": "ended"} | named))
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
+INTERRUPTED = 130
+
 # Options that are called otherwise than the library's arguments.
 _OPTIONS = {"groups": "group", "time_order": "time"}
 
@@ -19,6 +21,12 @@ def refuse(command: str, reason: object) -> int:
     """Print one line on standard error, and return the exit status of a refused command."""
     print(f"refocal {command}: {reason}", file=sys.stderr)
     return 2
+
+
+def stopped(command: str, left: str) -> int:
+    """Print one line on what an interrupt left, and return the exit status of one."""
+    print(f"refocal {command}: stopped, {left}.", file=sys.stderr)
+    return INTERRUPTED
 
 
 @contextmanager

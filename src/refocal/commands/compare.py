@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import shlex
 import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from refocal.commands import library, refuse, types
+from refocal.commands import library, refuse, stopped, types
+
+FOLDER = Path("refocal-compare")
 
 
 def add(commands: Any) -> None:
@@ -110,13 +112,15 @@ def add(commands: Any) -> None:
     out.add_argument(
         "--out",
         type=Path,
-        default=Path("refocal-compare"),
         metavar="DIR",
-        help="folder of the report (default: refocal-compare)",
+        help=f"folder of the report (default: {FOLDER}, {FOLDER}-2, ...: a new one for each run;"
+        " with --resume or --force the last)",
     )
-    out.add_argument(
+    again = out.add_mutually_exclusive_group()
+    again.add_argument(
         "--resume", action="store_true", help="continue or extend what is in the folder"
     )
+    again.add_argument("--force", action="store_true", help="replace what is in the folder")
     parser.set_defaults(run=run)
 
 
@@ -127,27 +131,34 @@ def run(options: argparse.Namespace) -> int:
         return refuse("compare", wrong)
 
     started = time.monotonic()
+    again = {"resume": options.resume, "force": options.force}
     with library() as comparison:
+        out = options.out or comparison.free_folder(FOLDER, last=any(again.values()))
         try:
             models = comparison.by_name(options.model or ["mlp"])
-            comparison.check_folder(options.out, resume=options.resume)
+            comparison.check_folder(out, **again)
             table = _table(comparison, options)
-            with comparison.workplace(options.out, resume=options.resume) as folder:
+            with comparison.workplace(out, **again) as folder:
                 results = comparison.run(table, models, _plan(comparison, options), folder=folder)
                 comparison.write(results, folder, seconds=time.monotonic() - started)
+            print(_warnings(results) + comparison.summary(results))
         except comparison.CompareError as error:
             return refuse("compare", error)
         except KeyboardInterrupt:
-            kept = (options.out / "fits").is_dir()
-            way_on = f"continue it with --resume --out {options.out}"
-            print(
-                f"refocal compare: stopped, {way_on if kept else 'nothing was written'}.",
-                file=sys.stderr,
-            )
-            return 130
-        print(comparison.summary(results))
-    print(f"\nReport: {options.out / 'report.html'}")
+            kept = (out / "fits").is_dir()
+            way_on = f"continue it with --resume --out {shlex.quote(str(out))}"
+            return stopped("compare", way_on if kept else "nothing was written")
+    print(f"\nReport: {out / 'report.html'}")
     return 0
+
+
+def _warnings(results: Any) -> str:
+    """Write what a reader must know before the answer, one paragraph a finding."""
+    return "".join(
+        f"{finding.severity.capitalize()}: {finding.message} {finding.advice}\n\n"
+        for finding in results.data.findings
+        if finding.severity != "note"
+    )
 
 
 def _misused(options: argparse.Namespace) -> str | None:

@@ -14,7 +14,7 @@ try:
     from refocal.comparison.diagnosis import to_json as diagnosis_json
     from refocal.comparison.errors import CompareError
     from refocal.comparison.experiment import run
-    from refocal.comparison.folder import check_folder, workplace
+    from refocal.comparison.folder import check_folder, free_folder, workplace
     from refocal.comparison.plan import Costs, Plan
     from refocal.comparison.report.files import rebuild, summary, write
     from refocal.comparison.results import Results
@@ -42,6 +42,7 @@ __all__ = [
     "flights_table",
     "focal_svg",
     "frame_table",
+    "free_folder",
     "read_logits",
     "read_table",
     "rebuild",

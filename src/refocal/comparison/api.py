@@ -41,6 +41,7 @@ def compare(
     plan: Plan | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    force: bool = False,
     **options: Any,
 ) -> Results:
     """Train models with cross-entropy and with focal losses, and say which to use.
@@ -68,6 +69,7 @@ def compare(
             alarms), ``trials``, ``storage``.
         out: folder for the report and for what `resume` needs; None to write nothing.
         resume: continue or extend what is in the folder.
+        force: replace what is in the folder.
         **options: fields of `Plan`.
 
     Returns:
@@ -93,7 +95,7 @@ def compare(
     if out is None:
         return run(table, models, plan)
     started = time.monotonic()
-    with workplace(Path(out), resume=resume) as folder:
+    with workplace(Path(out), resume=resume, force=force) as folder:
         results = run(table, models, plan, folder=folder)
         write(results, folder, seconds=time.monotonic() - started)
     return results

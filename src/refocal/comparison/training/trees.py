@@ -45,8 +45,7 @@ class Trees:
     @property
     def host(self) -> Host:
         """What is known of the library."""
-        host: Host = room_of(boosting.CLASSIFIERS[self.name], self.name).HOST
-        return host
+        return host_of(self.name)
 
     @property
     def axes(self) -> Mapping[str, Axis]:
@@ -84,7 +83,8 @@ class Trees:
     def _boost(self, work: Work, alpha: Any, column: int | None) -> tuple[Floats, Floats, int]:
         loss, data, effort = work.loss, work.data, work.effort
         labels, valid = (_classes(data.labels(part), column) for part in ("train", "valid"))
-        params = self._params(work.setting, scale_of(loss, alpha, labels), work.seed)
+        scale = scale_of(loss, alpha, np.bincount(labels))
+        params = params_of(self.name, work.setting, scale, work.seed)
         features = [part.numpy() for part in (data.train, data.valid, data.test)]
         if loss.gamma == 0 and self.host.cross_entropy is not None:
             *found, steps = self.host.cross_entropy(
@@ -103,30 +103,42 @@ class Trees:
         logits = [np.asarray(model.logits(part), dtype=np.float32) for part in features[1:]]
         return _two_axes(logits[0]), _two_axes(logits[1]), int(np.argmin(log)) + 1
 
-    def _params(self, setting: Setting, scale: float, seed: int) -> dict[str, Any]:
-        """Return the setting in the library's words.
 
-        A leaf is its gradient over (Hessian + l2). A focal loss's Hessians are a fraction of
-        cross-entropy's, and under one and the same l2 its leaves would be held back more: l2 and
-        the least Hessian of a leaf are therefore in units of the loss's own curvature.
-        """
-        words = self.host.words
-        params = {
-            **words.fixed,
-            "learning_rate": setting["rate"],
-            words.size: round(setting["depth" if words.balanced else "leaves"]),
-            words.l2: setting["l2"] * scale,
-            words.seed: seed % 2**31,
-        }
-        if words.least_hessian is not None:
-            name, usual = words.least_hessian
-            params[name] = usual * scale
-        return params
+def params_of(name: str, setting: Setting, scale: float, seed: int) -> dict[str, Any]:
+    """Return a setting in the words of a library.
+
+    A leaf is its gradient over (Hessian + l2). A focal loss's Hessians are a fraction of
+    cross-entropy's, and under one and the same l2 its leaves would be held back more: l2 and
+    the least Hessian of a leaf are therefore in units of the loss's own curvature.
+    """
+    words = host_of(name).words
+    params = {
+        **words.fixed,
+        "learning_rate": setting["rate"],
+        words.size: round(setting["depth" if words.balanced else "leaves"]),
+        words.l2: setting["l2"] * scale,
+        words.seed: seed % 2**31,
+    }
+    if words.least_hessian is not None:
+        least, usual = words.least_hessian
+        params[least] = usual * scale
+    return params
 
 
-def scale_of(loss: Loss, alpha: Any, classes: Any) -> float:
-    """Return the mean curvature of a loss where boosting starts, against cross-entropy's there."""
-    counts = np.bincount(classes)
+def host_of(name: str) -> Host:
+    """Return what is known of a library."""
+    host: Host = room_of(boosting.CLASSIFIERS[name], name).HOST
+    return host
+
+
+def scale_of(loss: Loss, alpha: Any, counts: Any) -> float:
+    """Return the mean curvature of a loss where boosting starts, against cross-entropy's there.
+
+    Args:
+        loss: the loss.
+        alpha: of the column, or one for each class.
+        counts: training rows of each class; of a column against the rest: its negatives first.
+    """
     rates = counts / counts.sum()
 
     def mean(gamma: float, weights: Floats, margins: Floats) -> float:
