@@ -114,6 +114,94 @@ def test_a_right_import_is_not() -> None:
     assert violations("from ..formula import FAR", "kernels", ("refocal", "kernels")) == []
 
 
+# The wings of the comparison, in the same order: one may look into its own tier and those above.
+WINGS = (
+    {"errors", "results", "progress", "drawing"},
+    {"data"},
+    {"training", "plan", "folder"},
+    {"measuring", "curves"},
+    {"report"},
+    {"experiment", "diagnosis", "api", "__init__"},
+)
+WING = {wing: tier for tier, wings in enumerate(WINGS) for wing in wings}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(("refocal", *parts)).removesuffix(".__init__")
+
+
+def imported_modules(text: str, known: set[str]) -> set[str]:
+    """The modules that a text imports, anywhere in it but where type checkers alone look."""
+
+    def visit(node: ast.AST) -> Iterator[str]:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            return
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom) and node.module in known:
+            for alias in node.names:
+                below = f"{node.module}.{alias.name}"
+                yield below if below in known else node.module
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child)
+
+    return set(visit(ast.parse(text)))
+
+
+def graph() -> dict[str, set[str]]:
+    texts = {module_name(path): path.read_text() for path in modules()}
+    return {name: imported_modules(text, set(texts)) - {name} for name, text in texts.items()}
+
+
+def circle(edges: dict[str, set[str]]) -> list[str]:
+    """Modules of which each imports the next and the last the first; none where there are none."""
+    open_: list[str] = []
+    done: set[str] = set()
+
+    def search(name: str) -> list[str]:
+        if name in open_:
+            return open_[open_.index(name) :]
+        if name in done:
+            return []
+        open_.append(name)
+        for other in sorted(edges[name]):
+            found = search(other)
+            if found:
+                return found
+        done.add(open_.pop())
+        return []
+
+    return next((found for name in sorted(edges) if (found := search(name))), [])
+
+
+def test_no_module_comes_back_to_itself() -> None:
+    """Late imports inside of functions count: what needs them is a circle all the same."""
+    assert circle(graph()) == []
+    text = "def late():\n    from refocal.b import x"
+    assert imported_modules(text, {"refocal", "refocal.b"}) == {"refocal.b"}
+    assert circle({"a": {"b"}, "b": {"c", "d"}, "c": set(), "d": {"b"}}) == ["b", "d"]
+
+
+def test_nothing_inside_climbs_back_to_the_face() -> None:
+    users = {name for name, others in graph().items() if "refocal" in others}
+    assert users == {"refocal.__main__"}
+
+
+def test_the_wings_of_the_comparison_run_one_way() -> None:
+    def wing(name: str) -> str:
+        return name.split(".")[2] if name.count(".") > 1 else "__init__"
+
+    edges = {
+        (wing(name), wing(other))
+        for name, others in graph().items()
+        for other in others
+        if name.startswith("refocal.comparison") and other.startswith("refocal.comparison")
+    }
+    assert {wing for edge in edges for wing in edge} <= set(WING), "a new wing: give it a tier"
+    assert [(one, other) for one, other in sorted(edges) if WING[other] > WING[one]] == []
+
+
 def loaded_after(statement: str, names: set[str]) -> set[str]:
     """Which of these packages a fresh interpreter holds after a statement."""
     script = f"import sys\n{statement}\nprint(*sorted({names!r} & set(sys.modules)))"

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 
 import numpy as np
 
-from refocal import __version__
 from refocal.comparison.data.prepare import Prepared
 from refocal.comparison.data.splits import Split
 from refocal.comparison.data.table import Integers
@@ -23,6 +23,7 @@ from refocal.comparison.training.models import Fit, Model
 from refocal.comparison.training.settings import Axis, Setting, central, grid_points
 from refocal.comparison.training.store import key_of
 
+_VERSION = version("refocal")
 OPENING, SECOND = 12, 6  # trainings of a family: the first look, and around the best of it
 SECOND_LINEAR = 12  # a converged linear model is cheap, and its ridge is all there is to tune
 WIDENINGS = 3
@@ -69,7 +70,7 @@ class Training:
         effort = asdict(plan.effort)
         of_trees = {name: effort[name] for name in ("rounds", "patience")}
         return key_of(
-            version=__version__,
+            version=_VERSION,
             table=data.table.fingerprint(),
             split=data.split.fingerprint(),
             model=model.identity(data, self.seed(plan)),
