@@ -2,7 +2,8 @@
 # and every test. Both install what they need into .venv with pip (a plain uv resolve pulls 3 GB of
 # CUDA torch).
 # `make test-oldest` and `make test-newest` run with the oldest and newest versions of what refocal needs.
-# `make docs` builds the site; `make test-hosts` runs the hosts that need another torch (7 GB).
+# `make digits` runs the dense digits experiment; `make docs` builds the site; `make test-hosts` runs
+# the hosts that need another torch (7 GB).
 
 PYTHON ?= python3
 VENV := .venv
@@ -30,11 +31,15 @@ OLDEST_TESTS := tests/test_accuracy.py tests/test_errors.py tests/test_linear.py
 NEWEST := .venv-newest
 NEWEST_TESTS := $(OLDEST_TESTS) tests/test_kinds.py tests/test_boosting_parameters.py tests/test_operator.py tests/test_threads.py tests/test_distributed.py
 
-.PHONY: demo test test-hosts test-oldest test-newest docs lint types bench bench-linear exhaustive mutation clean
+.PHONY: demo digits test test-hosts test-oldest test-newest docs lint types bench bench-linear exhaustive mutation clean
 
 demo: $(VENV)/.installed-demo
-	$(BIN)/refocal compare --out refocal-compare
+	$(BIN)/refocal compare --out refocal-compare --force
 	$(BIN)/refocal plot --out refocal-compare/focal.svg
+
+# one positive in 8,000 under ten losses, two to three minutes; stopped, it goes on where it was
+digits: $(VENV)/.installed-demo
+	$(BIN)/python -m examples.dense_digits --out build/digits
 
 test: lint types docs
 	$(PYTEST) -n 2 $(if $(filter true,$(CI)),-p tests.ci_skips) --cov=refocal --cov-report=term:skip-covered --cov-fail-under=95

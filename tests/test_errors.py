@@ -747,8 +747,7 @@ def test_messages_end_with_a_way_out_or_the_value() -> None:
 SOURCE = ROOM.parent
 GRAMMAR = re.compile(r"[^ ]+: .+ must .+, got ", re.DOTALL)
 # these have an error of their own, or quote another's in the middle of the sentence
-OTHERS = {"comparison", "commands", "data", "digits.py", "messages.py", "overrides.py"}
-BOOSTERS = {path for path in (SOURCE / "boosting").rglob("*.py") if path.name != "arguments.py"}
+OTHERS = {"comparison", "commands", "data", "messages.py", "overrides.py"}
 
 
 def messages_beside_the_grammar(text: str) -> list[str]:
@@ -770,7 +769,7 @@ def messages_beside_the_grammar(text: str) -> list[str]:
 
 def test_refuse_alone_makes_messages_of_this_grammar() -> None:
     for path in SOURCE.rglob("*.py"):
-        if path.relative_to(SOURCE).parts[0] not in OTHERS and path not in BOOSTERS:
+        if path.relative_to(SOURCE).parts[0] not in OTHERS:
             assert messages_beside_the_grammar(path.read_text()) == [], path
     spelled_out = 'raise ValueError(f"{name}: alpha must be > 0, got {alpha}.")'
     assert messages_beside_the_grammar(spelled_out) == ["{}: alpha must be > 0, got {}."]

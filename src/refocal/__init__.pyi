@@ -6,7 +6,6 @@ from refocal import budget as budget
 from refocal import commands as commands
 from refocal import comparison as comparison
 from refocal import data as data
-from refocal import digits as digits
 from refocal import extras as extras
 from refocal import files as files
 from refocal import formula as formula
@@ -20,6 +19,7 @@ from refocal import linear as linear
 from refocal import links as links
 from refocal import losses as losses
 from refocal import messages as messages
+from refocal import metrics as metrics
 from refocal import modules as modules
 from refocal import overrides as overrides
 from refocal import parameters as parameters

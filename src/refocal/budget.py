@@ -62,7 +62,7 @@ class GradientBudget:
     gamma: str
 
     def by_class(self, loss: str) -> list[float]:
-        """The share of each class under a loss of ``shares``."""
+        """Return the share of each class under a loss of ``shares``."""
         return [math.fsum(row) for row in self.shares[loss]]
 
     def __str__(self) -> str:
@@ -85,7 +85,7 @@ class GradientBudget:
         return "\n".join([*lines, self.words()])
 
     def words(self) -> str:
-        """What the table says, in two sentences."""
+        """Return what the table says, in two sentences."""
         plain, start, fitted = (self.easy[loss] for loss in LOSSES)
         return (
             f"At the start focal gives easy examples {start:.1%} of the gradient where "
@@ -94,7 +94,7 @@ class GradientBudget:
         )
 
     def plot(self, ax: Any = None) -> Any:
-        """Shares by decile of the true class' probability, one line per loss.
+        """Return shares by decile of the true class' probability, one line per loss.
 
         Args:
             ax: a matplotlib axes, or None for a new one.
@@ -130,7 +130,7 @@ def gradient_budget(
     link: str = "sigmoid",
     trained_with: dict[str, Any] | None = None,
 ) -> GradientBudget:
-    """The share of the total gradient by class and by decile of p_t.
+    """Return the share of the total gradient by class and by decile of p_t.
 
     Args:
         logits: of a model worth asking, on data it has not seen. ``(*)`` for the sigmoid,
@@ -234,7 +234,7 @@ class Suggestion:
 def suggest(
     logits: Tensor, targets: Tensor, *, trained_with: dict[str, Any] | None = None
 ) -> Suggestion:
-    """(alpha, gamma) candidates for a binary search, with the reason for each.
+    """Return (alpha, gamma) candidates for a binary search, with the reason for each.
 
     No rule knows the best pair: at the optimum neither parameter changes the ranking, so what is
     best depends on how training goes. What data can tell is how much of the early gradient easy
@@ -316,7 +316,7 @@ def suggest(
 def _as_cross_entropy(
     name: str, logits: Tensor, targets: Tensor, link: str, trained_with: dict[str, Any]
 ) -> tuple[Tensor, Tensor]:
-    """Logits whose sigmoid or softmax is the probability, and class indices; float64, flat."""
+    """Return logits whose sigmoid or softmax is the probability, and indices; float64, flat."""
     arguments.check_outcomes(name, logits, targets, link)
     if not isinstance(trained_with, dict):
         raise refuse(
@@ -340,7 +340,9 @@ def _as_cross_entropy(
 def _binary_pulls(
     name: str, odds: Tensor, y: Tensor, alpha: Any, gamma: Any
 ) -> tuple[list[Tensor], Tensor]:
-    """Log-pulls under the three losses, and the probability of what happened; of ``y``'s shape."""
+    """Return log-pulls under the three losses, and the probability of what happened; of ``y``'s
+    shape.
+    """
     weights = arguments.alpha_pair(name, alpha, odds, torch.float64)
     gammas = arguments.gamma_pair(name, gamma, odds, torch.float64)
     arguments.check_posterior_alpha(name, alpha, multiclass=False)
@@ -358,7 +360,7 @@ def _binary_pulls(
 def _sigmoid_pull(
     z: Tensor, y: Tensor, weights: tuple[Number, Number], gammas: tuple[Number, Number]
 ) -> Tensor:
-    """The logarithm of alpha_t |F'(s)| per example."""
+    """Return the logarithm of alpha_t |F'(s)| per example."""
     positive, negative = (
         torch.log(torch.as_tensor(weight, dtype=z.dtype, device=z.device))
         + BOOK.log_slope(s, BOOK.decay(s), exponent)
@@ -370,7 +372,7 @@ def _sigmoid_pull(
 def _class_pulls(
     name: str, odds: Tensor, index: Tensor, alpha: Any, gamma: Any
 ) -> tuple[list[Tensor], Tensor]:
-    """The same of one class per row."""
+    """Return the same of one class per row."""
     weights = arguments.class_weights(name, alpha, odds, odds.shape[1], torch.float64)
     exponents = arguments.softmax_posterior_gamma(name, gamma, odds, torch.float64)
     arguments.check_posterior_alpha(name, alpha, multiclass=True)
@@ -386,7 +388,7 @@ def _class_pulls(
 
 
 def _softmax_pull(z: Tensor, index: Tensor, weights: Tensor | None, gamma: Number) -> Tensor:
-    """The logarithm of alpha_y |F'(s)| per row; the gradient's L1 norm is twice that."""
+    """Return the logarithm of alpha_y |F'(s)| per row; the gradient's L1 norm is twice that."""
     margin = links.softmax_margin(z, index.unsqueeze(1), 1)
     s, x = margin.s.squeeze(1), margin.x.squeeze(1)
     if isinstance(gamma, Tensor) and gamma.dim():
@@ -396,7 +398,9 @@ def _softmax_pull(z: Tensor, index: Tensor, weights: Tensor | None, gamma: Numbe
 
 
 def _shares(pull: Tensor) -> Tensor:
-    """Shares of the total from logarithms, of which each may underflow; 0 where nothing pulls."""
+    """Return shares of the total from logarithms, of which each may underflow; 0 where nothing
+    pulls.
+    """
     largest = pull.max()
     if not bool(torch.isfinite(largest)):
         return torch.zeros_like(pull)
@@ -404,7 +408,7 @@ def _shares(pull: Tensor) -> Tensor:
 
 
 def _softmax_logits(name: str, odds: Tensor, alpha: Tensor | None, gamma: Number) -> Tensor:
-    """Focal logits with the posterior ``softmax(odds)``, by a contraction.
+    """Return focal logits with the posterior ``softmax(odds)``, by a contraction.
 
     The posterior's log-probabilities rise by between 1 and 1 + gamma per unit of logit, so a step
     of the error over 1 + gamma never overshoots.

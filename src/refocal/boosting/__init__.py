@@ -33,13 +33,15 @@ __all__ = [
     "SoftmaxFocalObjective",
 ]
 
-# the classifiers need scikit-learn, which the objectives do not
-_ROOMS = {
-    "FocalXGBClassifier": "hosts.xgboost",
-    "FocalLGBMClassifier": "hosts.lightgbm",
-    "FocalCatBoostClassifier": "hosts.catboost",
+# By package; they need scikit-learn, which the objectives do not.
+CLASSIFIERS = {
+    "xgboost": "FocalXGBClassifier",
+    "lightgbm": "FocalLGBMClassifier",
+    "catboost": "FocalCatBoostClassifier",
 }
+_ROOMS = {name: f"hosts.{package}" for package, name in CLASSIFIERS.items()}
 
 if not TYPE_CHECKING:
-    _EXTRAS = {name: room.removeprefix("hosts.") for name, room in _ROOMS.items()}
-    __getattr__, __dir__ = lazily(__name__, _ROOMS, needs=_EXTRAS)
+    __getattr__, __dir__ = lazily(
+        __name__, _ROOMS, needs={name: package for package, name in CLASSIFIERS.items()}
+    )

@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from refocal import extras
 from refocal.boosting.numeric import HESSIANS, Array, Pair
 from refocal.inverse import inflection
 from refocal.messages import refuse
@@ -22,12 +21,12 @@ STARTS = ("constant", "zero")
 
 
 def is_number(value: Any) -> bool:
-    """A real number, and not a bool, which would be a misplaced flag."""
+    """Say whether this is a real number, and not a bool, which would be a misplaced flag."""
     return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
 
 
 def sigmoid_alpha(function: str, alpha: Any) -> Pair:
-    """Weights of a positive and a negative: (alpha, 1 - alpha), or (1, 1) for None."""
+    """Return weights of a positive and a negative: (alpha, 1 - alpha), or (1, 1) for None."""
     if alpha is None:
         return 1.0, 1.0
     if not is_number(alpha):
@@ -49,7 +48,7 @@ def sigmoid_alpha(function: str, alpha: Any) -> Pair:
 
 
 def sigmoid_gamma(function: str, gamma: Any) -> Pair:
-    """Exponents of a positive and a negative."""
+    """Return exponents of a positive and a negative."""
     if isinstance(gamma, tuple):
         if len(gamma) != 2:
             raise refuse(
@@ -64,7 +63,7 @@ def sigmoid_gamma(function: str, gamma: Any) -> Pair:
 
 
 def gamma_number(function: str, gamma: Any) -> float:
-    """A finite plain number >= 0."""
+    """Return a finite plain number >= 0."""
     if not is_number(gamma):
         hint = "For one exponent per class sign use a tuple." if isinstance(gamma, list) else ""
         raise refuse(function, "gamma", "be a number >= 0", type(gamma).__name__, hint, TypeError)
@@ -74,7 +73,9 @@ def gamma_number(function: str, gamma: Any) -> float:
 
 
 def class_values(function: str, argument: str, values: Any) -> tuple[float, ...] | float:
-    """A tuple with one finite number >= 0 per class, or one number for all (1 for no weights)."""
+    """Return a tuple with one finite number >= 0 per class, or one number for all (1 for no
+    weights).
+    """
     if values is None and argument != "gamma":
         return 1.0
     if values is None or is_number(values):
@@ -101,7 +102,7 @@ def class_values(function: str, argument: str, values: Any) -> tuple[float, ...]
 
 
 def per_class(function: str, argument: str, values: tuple[float, ...] | float, c: int) -> Array:
-    """The values as an array of C."""
+    """Return the values as an array of C."""
     if not isinstance(values, tuple):
         return np.full(c, float(values))
     if len(values) != c:
@@ -110,21 +111,21 @@ def per_class(function: str, argument: str, values: tuple[float, ...] | float, c
 
 
 def hessian(function: str, value: Any) -> str:
-    """A known stand-in for F''."""
+    """Return the name of a known stand-in for F''."""
     if value not in HESSIANS:
         fail_choice(function, "hessian", HESSIANS, value)
     return str(value)
 
 
 def flag(function: str, argument: str, value: Any) -> bool:
-    """True or False."""
+    """Return a flag that is True or False."""
     if not isinstance(value, (bool, np.bool_)):
         raise refuse(function, argument, "be True or False", type(value).__name__, kind=TypeError)
     return bool(value)
 
 
 def start(function: str, value: Any) -> str | float:
-    """A known name or a finite logit."""
+    """Return a start that is a known name or a finite logit."""
     if isinstance(value, str):
         if value not in STARTS:
             fail_choice(function, "start", STARTS, value, "or a logit")
@@ -147,7 +148,7 @@ def start(function: str, value: Any) -> str | float:
 
 
 def binary_labels(function: str, labels: Array) -> Array:
-    """Labels 0 and 1 as a mask of the positives."""
+    """Return labels 0 and 1 as a mask of the positives."""
     positive: Array = labels == 1
     if not (positive | (labels == 0)).all():
         bad = labels[~(positive | (labels == 0))][0]
@@ -163,7 +164,7 @@ def binary_labels(function: str, labels: Array) -> Array:
 
 
 def class_labels(function: str, labels: Array, classes: int) -> Array:
-    """Labels 0 to C - 1 as indices."""
+    """Return labels 0 to C - 1 as indices."""
     index = labels.astype(np.intp) if np.isfinite(labels).all() else np.full(labels.shape, -1)
     good = (index == labels) & (index >= 0) & (index < classes)
     if not good.all():
@@ -175,7 +176,7 @@ def class_labels(function: str, labels: Array, classes: int) -> Array:
 
 
 def sample_weight(function: str, weight: Any, rows: int) -> Array | None:
-    """None, or n finite numbers >= 0. A host without weights hands over an empty array."""
+    """Return n finite numbers >= 0, or None; a host without weights hands over an empty array."""
     if weight is None or np.size(weight) == 0:
         return None
     values: Array = np.asarray(weight)
@@ -190,7 +191,7 @@ def sample_weight(function: str, weight: Any, rows: int) -> Array | None:
 
 
 def margins(function: str, values: Any, rows: int, *, multiclass: bool) -> Array:
-    """Logits of the right shape in float32 or float64."""
+    """Return logits of the right shape in float32 or float64."""
     array: Array = np.asarray(values)
     if array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float64)
@@ -261,7 +262,7 @@ def check_start(function: str, logits: Array, data: Any) -> None:
 
 
 def check_alpha_has_posterior(function: str, weights: Any) -> None:
-    """No class of weight 0, which is never learned."""
+    """Refuse a class of weight 0, which is never learned."""
     low = float(np.min(weights))
     if low <= 0:
         raise refuse(
@@ -296,7 +297,7 @@ def warn_start(
 
 
 def check_every_class(function: str, counts: Array) -> None:
-    """Every class occurs: the best constant is infinite otherwise."""
+    """Refuse a class that never occurs: the best constant would be infinite."""
     if not (counts > 0).all():
         missing = int(np.flatnonzero(~(counts > 0))[0])
         raise refuse(
@@ -308,19 +309,10 @@ def check_every_class(function: str, counts: Array) -> None:
         )
 
 
-# ---------------------------------------------------------------------------------------------
-# hosts
-
-
-def host(function: str, package: str) -> Any:
-    """The module of a boosting library, in a version whose interface is known."""
-    return extras.imported(function, package)
-
-
 def fail_choice(
     function: str, argument: str, choices: tuple[str, ...], value: Any, more: str = ""
 ) -> NoReturn:
-    """One of several names."""
+    """Refuse what is none of these names."""
     names = ", ".join(f'"{choice}"' for choice in choices)
     more = f", {more}" if more else ""
     raise refuse(function, argument, f"be one of {names}{more}", repr(value))

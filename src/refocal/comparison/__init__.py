@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from refocal.comparison.diagnosis import Diagnosis, diagnose, diagnosis_json, read_logits
     from refocal.comparison.errors import CompareError
     from refocal.comparison.experiment import run
-    from refocal.comparison.folder import check_folder, workplace
+    from refocal.comparison.folder import check_folder, free_folder, workplace
     from refocal.comparison.plan import Costs, Plan
     from refocal.comparison.report.files import rebuild, summary, write
     from refocal.comparison.results import Results
-    from refocal.comparison.training.models import NAMES, by_name
+    from refocal.comparison.training.named import NAMES, by_name
 
 __all__ = [
     "NAMES",
@@ -39,6 +39,7 @@ __all__ = [
     "flights_table",
     "focal_svg",
     "frame_table",
+    "free_folder",
     "read_logits",
     "read_table",
     "rebuild",
@@ -50,14 +51,14 @@ __all__ = [
 
 # Where each name is defined, as above; a file that is refused needs no framework.
 _ROOMS = {
-    "NAMES": "training.models",
+    "NAMES": "training.named",
     "CompareError": "errors",
     "Costs": "plan",
     "Diagnosis": "diagnosis",
     "Plan": "plan",
     "Results": "results",
     "Table": "data.table",
-    "by_name": "training.models",
+    "by_name": "training.named",
     "check_folder": "folder",
     "compare": "api",
     "diagnose": "diagnosis",
@@ -65,6 +66,7 @@ _ROOMS = {
     "flights_table": "data.flights",
     "focal_svg": "curves",
     "frame_table": "data.sources",
+    "free_folder": "folder",
     "read_logits": "diagnosis",
     "read_table": "data.sources",
     "rebuild": "report.files",

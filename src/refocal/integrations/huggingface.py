@@ -96,7 +96,7 @@ class TrainerLoss:
     def __call__(
         self, outputs: Any, labels: Tensor | None, num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
-        """The loss of one micro-batch, as `Trainer.compute_loss` calls it."""
+        """Return the loss of one micro-batch, as `Trainer.compute_loss` calls it."""
         if labels is None:
             raise refuse(
                 "TrainerLoss",
@@ -122,7 +122,7 @@ class TrainerLoss:
         return loss
 
     def _layout(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Classes on axis 1, or for the sigmoid labels and logits of one shape."""
+        """Return classes on axis 1, or for the sigmoid labels and logits of one shape."""
         if isinstance(self.loss, SigmoidFocalLoss):
             one_column = logits.shape == (*labels.shape, 1)
             return (logits.squeeze(-1) if one_column else logits), labels

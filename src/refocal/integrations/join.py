@@ -73,7 +73,8 @@ class JoinedDenominator(Joinable):
         self._device = torch.device(device)
 
     def __call__(self, targets: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """This step's ``normalizer``: the count of all ranks, less the factor that DDP averages by.
+        """Return this step's ``normalizer``: the count of all ranks, less the factor that DDP
+        averages by.
 
         Args:
             targets: this rank's targets.
@@ -92,17 +93,17 @@ class JoinedDenominator(Joinable):
         return torch.as_tensor(at_least(count.result(), normalizer)) / count.world
 
     def join_hook(self, **keywords: Any) -> JoinHook:
-        """What a rank without batches does while others go on."""
+        """Return what a rank without batches does while others go on."""
         return _NothingToCount(self)
 
     @property
     def join_device(self) -> torch.device:
-        """Where the exchange runs."""
+        """The device on which the ranks exchange numbers."""
         return self._device
 
     @property
     def join_process_group(self) -> Any:
-        """Among whom."""
+        """The ranks that exchange numbers."""
         return self._group
 
 

@@ -71,7 +71,7 @@ def use_focal_loss(model: nn.Module, **settings: Any) -> nn.Module:
 
 
 def _by_class(name: str, value: Any, part: Any) -> Any:
-    """A tensor of C along the last axis of the head's logits, (images, anchors, C)."""
+    """Return a tensor of C along the last axis of the head's logits, (images, anchors, C)."""
     if isinstance(value, tuple):
         return tuple(_by_class(name, one, part) for one in value)
     if not isinstance(value, Tensor) or value.dim() == 0:
@@ -88,7 +88,7 @@ def _by_class(name: str, value: Any, part: Any) -> Any:
 
 
 def _one_hot(logits: Tensor, labels: list[Tensor], matched: list[Tensor]) -> Tensor:
-    """One-byte targets of every anchor; ``matched`` is the box of an anchor, or negative."""
+    """Return one-byte targets of every anchor; ``matched`` is the box of an anchor, or negative."""
     y = torch.zeros_like(logits, dtype=torch.uint8)
     for row, label, match in zip(y, labels, matched, strict=True):
         foreground = match >= 0
@@ -107,7 +107,8 @@ class FocalRetinaNetHead(RetinaNetClassificationHead):  # type: ignore[misc]
         head_outputs: dict[str, Tensor],
         matched_idxs: list[Tensor],
     ) -> Tensor:
-        """The mean over images of the loss per foreground anchor; anchors in between are left out.
+        """Return the mean over images of the loss per foreground anchor; anchors in between are
+        left out.
 
         All images in one call: what differs between them is a weight per anchor.
         """
@@ -115,7 +116,7 @@ class FocalRetinaNetHead(RetinaNetClassificationHead):  # type: ignore[misc]
         matched = torch.stack(matched_idxs)
         foreground = (matched >= 0).sum(1, keepdim=True).clamp(min=1)
         counted = (matched != self.BETWEEN_THRESHOLDS) / (foreground * len(matched))
-        y = _one_hot(logits, [one["labels"] for one in targets], matched_idxs)
+        y = _one_hot(logits, [target["labels"] for target in targets], matched_idxs)
         loss: Tensor = self.focal_loss(logits, y, sample_weight=counted, normalizer=1.0)
         return loss
 
@@ -132,12 +133,14 @@ class FocalFCOSHead(FCOSHead):  # type: ignore[misc]
         anchors: list[Tensor],
         matched_idxs: list[Tensor],
     ) -> dict[str, Tensor]:
-        """The box and centre losses of torchvision, and the focal loss per foreground anchor."""
+        """Return the box and centre losses of torchvision, and the focal loss per foreground
+        anchor.
+        """
         logits = head_outputs["cls_logits"]
         # torchvision's own classification loss is replaced below: spare it the autograd graph
         without_graph = {**head_outputs, "cls_logits": logits.detach()}
         losses: dict[str, Tensor] = super().compute_loss(
             targets, without_graph, anchors, matched_idxs
         )
-        y = _one_hot(logits, [one["labels"] for one in targets], matched_idxs)
+        y = _one_hot(logits, [target["labels"] for target in targets], matched_idxs)
         return {**losses, "classification": self.focal_loss(logits, y)}

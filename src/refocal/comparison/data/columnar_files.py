@@ -14,7 +14,7 @@ ARROW = (".arrow", ".feather", ".ipc")
 
 
 def read_columnar(path: Path, kind: str) -> pd.DataFrame:
-    """All rows and columns; an index that the file kept is a column like the others.
+    """Return all rows and columns; an index that the file kept is a column like the others.
 
     Args:
         path: the file.

@@ -17,7 +17,7 @@ _PREAMBLE = 30
 
 
 def read_excel(path: Path) -> tuple[pd.DataFrame, list[Any], list[Finding]]:
-    """The frame, its names as they stand in the sheet, and what a reader must know.
+    """Return the frame, its names as they stand in the sheet, and what a reader must know.
 
     Raises:
         CompareError: it is no workbook, it is encrypted, or no sheet holds a table.
@@ -53,7 +53,7 @@ def _filled(row: list[Any]) -> int:
 
 
 def _header(rows: list[list[Any]]) -> int | None:
-    """The first row that is as full as the rows below it; a title fills one cell."""
+    """Return the first row that is as full as the rows below it; a title fills one cell."""
     body = sorted(_filled(row) for row in rows if _filled(row))
     usual = body[len(body) // 2] if body else 0
     for k, row in enumerate(rows[:_PREAMBLE]):
@@ -65,7 +65,7 @@ def _header(rows: list[list[Any]]) -> int | None:
 def _notes(sheets: list[str], name: str, above: int) -> list[Finding]:
     notes = []
     if len(sheets) > 1:
-        others = ", ".join(repr(one) for one in sheets if one != name)
+        others = ", ".join(repr(sheet) for sheet in sheets if sheet != name)
         notes.append(
             Finding(
                 "sheet",

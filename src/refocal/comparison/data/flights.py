@@ -10,7 +10,7 @@ from refocal.data import flights
 
 
 def flights_table() -> Table:
-    """The packed flights: will it be cancelled?"""
+    """Return the packed flights: will it be cancelled?"""
     columns = flights()
     targets = columns.pop("cancelled")
     groups = columns.pop("day_of_year")

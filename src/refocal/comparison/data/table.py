@@ -57,7 +57,7 @@ class Table:
 
     @property
     def rows(self) -> int:
-        """How many."""
+        """How many rows there are."""
         return len(self.targets)
 
     @property
@@ -66,7 +66,7 @@ class Table:
         return int(np.prod(self.features.shape[1:]))
 
     def strata(self) -> Integers:
-        """One class index a row, to spread the classes evenly over the parts.
+        """Return one class index a row, to spread the classes evenly over the parts.
 
         A multi-label row counts for its rarest label, or for none.
         """
@@ -83,7 +83,7 @@ class Table:
         return strata
 
     def fingerprint(self) -> str:
-        """A hash of everything that training depends on."""
+        """Return a hash of everything that training depends on."""
         if "fingerprint" not in self._cache:
             digest = hashlib.sha256(f"{self.kind} {self.classes} {self.targets.shape}".encode())
             digest.update(np.packbits(self.targets).tobytes())
@@ -104,7 +104,7 @@ def _bytes(features: pd.DataFrame | Tensor) -> Sequence[bytes]:
 
 
 def one_hot(index: Integers, classes: int) -> Bools:
-    """Class indices `(N,)` as `(N, classes)` booleans."""
+    """Return class indices `(N,)` as `(N, classes)` booleans."""
     targets = np.zeros((len(index), classes), dtype=bool)
     targets[np.arange(len(index)), index] = True
     return targets

@@ -14,7 +14,7 @@ _TINY = float(np.finfo(np.float64).tiny)
 
 
 def log_odds(loss: Loss, logits: Tensor, *, closed_form: bool = True) -> Tensor:
-    """What a model says of each class, `(n, K)`: what is ranked by and calibrated.
+    """Return what a model says of each class, `(n, K)`: what is ranked by and calibrated.
 
     Args:
         loss: the loss.
@@ -35,7 +35,7 @@ def log_odds(loss: Loss, logits: Tensor, *, closed_form: bool = True) -> Tensor:
 
 
 def log_probabilities(kind: Kind, said: Tensor, *, softmax: bool) -> tuple[Tensor, Tensor]:
-    """Logarithms of the probabilities of each class and of its absence, both `(n, K)`.
+    """Return logarithms of the probabilities of each class and of its absence, both `(n, K)`.
 
     Classes that exclude each other share a total of 1; one-vs-rest probabilities are scaled to it.
     """
@@ -50,5 +50,5 @@ def log_probabilities(kind: Kind, said: Tensor, *, softmax: bool) -> tuple[Tenso
 
 
 def sigmoid(values: Floats) -> Floats:
-    """Probabilities of log-odds, without overflow."""
+    """Return probabilities of log-odds, without overflow."""
     return np.exp(-np.logaddexp(0.0, -values))
