@@ -225,6 +225,48 @@ def test_checks_that_know_no_framework(room: str) -> None:
     assert loaded_after(f"import refocal.{room}", {"torch", "numpy", *HEAVY}) == set()
 
 
+# a command line that is answered or refused at once, and what it may load of these packages
+ENTRIES: dict[str, tuple[str, set[str]]] = {
+    "help": ("--help", set()),
+    "version": ("--version", set()),
+    "compare help": ("compare --help", set()),
+    "plot help": ("plot --help", set()),
+    "wrong option": ("compare t.csv --target y --seed x", set()),
+    "no target": ("compare t.csv", set()),
+    "no such model": ("compare t.csv --target ended --model forest", {"numpy"}),
+    "no such file": ("compare missing.csv --target ended", {"numpy", "pandas"}),
+    "no such column": ("compare t.csv --target missing", {"numpy", "pandas"}),
+    "one class": ("compare t.csv --target ended", {"numpy", "pandas"}),
+}
+COMMAND = """
+import contextlib, io, sys
+from refocal.__main__ import main
+with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+    assert main({arguments!r}) == 2
+"""
+
+
+@pytest.mark.parametrize(("line", "allowed"), ENTRIES.values(), ids=ENTRIES)
+def test_what_a_command_loads(
+    line: str, allowed: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Help, and what is refused, wait for no framework."""
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"{row},no\n" for row in range(100))
+    (tmp_path / "t.csv").write_text(f"amount,ended\n{rows}")
+    loaded = loaded_after(COMMAND.format(arguments=line.split()), {"torch", "numpy", *HEAVY})
+    assert loaded <= allowed
+
+
+def test_what_the_boosters_load() -> None:
+    """NumPy; torch, Numba and the hosts only where they are used."""
+    statement = """
+import refocal.boosting
+refocal.boosting.SigmoidFocalObjective()([0, 1], [0.0, 0.0])
+"""
+    assert loaded_after(statement, {"torch", "numpy", *HEAVY}) == {"numpy"}
+
+
 def test_the_losses_are_light() -> None:
     """Nothing but torch and what torch itself brings."""
     brought = loaded_after("import torch", HEAVY)

@@ -135,9 +135,11 @@ def run(options: argparse.Namespace) -> int:
     with library() as comparison:
         out = options.out or comparison.free_folder(FOLDER, last=any(again.values()))
         try:
-            models = comparison.by_name(options.model or ["mlp"])
+            names = options.model or ["mlp"]
+            comparison.check_names(names)
             comparison.check_folder(out, **again)
             table = _table(comparison, options)
+            models = comparison.by_name(names)
             with comparison.workplace(out, **again) as folder:
                 results = comparison.run(table, models, _plan(comparison, options), folder=folder)
                 comparison.write(results, folder, seconds=time.monotonic() - started)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from refocal.comparison.plan import Costs, Plan
     from refocal.comparison.report.files import rebuild, summary, write
     from refocal.comparison.results import Results
-    from refocal.comparison.training.named import NAMES, by_name
+    from refocal.comparison.training.named import NAMES, by_name, check_names
 
 __all__ = [
     "NAMES",
@@ -33,6 +33,7 @@ __all__ = [
     "Table",
     "by_name",
     "check_folder",
+    "check_names",
     "compare",
     "diagnose",
     "diagnosis_json",
@@ -60,6 +61,7 @@ _ROOMS = {
     "Table": "data.table",
     "by_name": "training.named",
     "check_folder": "folder",
+    "check_names": "training.named",
     "compare": "api",
     "diagnose": "diagnosis",
     "diagnosis_json": "diagnosis",

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from refocal.comparison.errors import CompareError, argument
 from refocal.comparison.results import SCHEMA
-from refocal.comparison.training.store import FITS
 from refocal.files import replacing
 
 RUN = "run.json"
+FITS = "fits"
 STUDY = "search.journal"
 PLOTS = "plots"
 # focal.svg is what `refocal plot` is often told to put beside the report

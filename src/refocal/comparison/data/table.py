@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from torch import Tensor
 
 from refocal.comparison.results import Finding
+
+if TYPE_CHECKING:
+    from torch import Tensor  # a file is read, or refused, without it
 
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Bools: TypeAlias = npt.NDArray[np.bool_]
@@ -97,7 +99,7 @@ class Table:
 
 
 def _bytes(features: pd.DataFrame | Tensor) -> Sequence[bytes]:
-    if isinstance(features, Tensor):
+    if not isinstance(features, pd.DataFrame):
         return [np.ascontiguousarray(features.numpy()).tobytes()]
     hashed = pd.util.hash_pandas_object(features, index=False).to_numpy()
     return [repr(list(features.columns)).encode(), hashed.tobytes()]

@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 
 from refocal.comparison.errors import CompareError, argument
+from refocal.comparison.folder import FITS
 from refocal.comparison.training.models import Fit
 from refocal.files import replacing
-
-FITS = "fits"
 
 
 class FitStore:
