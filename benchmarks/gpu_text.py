@@ -84,7 +84,7 @@ def choices(report: dict) -> str:
             # a choice must have been tried wherever the default was, or it would pick its cases
             if choice != "default" and shared and len(shared) == len(base):
                 each = {shape: base[shape] / by_shape[shape] for shape in shared}
-                mean = math.exp(sum(math.log(one) for one in each.values()) / len(each))
+                mean = math.exp(sum(math.log(value) for value in each.values()) / len(each))
                 gains[choice] = mean, each
         best = max(gains, key=lambda choice: gains[choice][0], default=None)
         if best is None or gains[best][0] < WORTHWHILE:

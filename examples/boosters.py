@@ -20,8 +20,8 @@ def cancelled_flights():
     """Flights out of New York and whether they were cancelled; whole days are held out."""
     columns = flights()
     day, target = columns.pop("day_of_year"), columns.pop("cancelled").astype(int)
-    numbers = [np.unique(one, return_inverse=True)[1] if one.dtype.kind in "US" else one
-               for one in columns.values()]  # fmt: skip
+    numbers = [np.unique(value, return_inverse=True)[1] if value.dtype.kind in "US" else value
+               for value in columns.values()]  # fmt: skip
     table = np.column_stack(numbers).astype(np.float32)
     test = day % (3 * EVERY) == 0
     train = (day % EVERY == 0) & ~test

@@ -9,6 +9,7 @@ from __future__ import annotations
 # --8<-- [start:data]
 import numpy as np
 import torch
+from scipy.stats import t as student
 from sklearn.datasets import load_digits
 from torch import nn
 
@@ -72,7 +73,7 @@ def recall_by_class(data, seed, keywords):
 
 
 SEEDS = 5
-T = 2.776  # 97.5 % point of Student's t with SEEDS - 1 degrees of freedom
+T = student.ppf(0.975, SEEDS - 1)
 
 
 def interval(values, sign=""):

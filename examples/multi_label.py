@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from refocal import sigmoid_focal_loss, sigmoid_posterior
-from refocal.digits import average_precision
+from refocal.metrics import average_precision
 
 UNKNOWN = -1
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from refocal import sigmoid_focal_loss, sigmoid_posterior
 from refocal.data import flights
-from refocal.digits import average_precision
+from refocal.metrics import average_precision
 from refocal.parameters import initialize_bias
 
 SEEDS, CHECKS, ROWS = 3, (50, 200, 1000), 512

@@ -134,17 +134,17 @@ def verdict_of(table: comparison.Table, model: str, seed: int) -> dict[str, Any]
 def public_row(results: comparison.Results) -> dict[str, Any]:
     losses = results.losses
     chosen = results.chosen()
-    precision = [one.figures["average_precision"].value or 0.0 for one in losses]
-    log_loss = [_log_loss(one, "posterior") for one in losses]
+    precision = [loss.figures["average_precision"].value or 0.0 for loss in losses]
+    log_loss = [_log_loss(loss, "posterior") for loss in losses]
     base = results.data.base_rate_log_loss
     # Where Platt scaling gains next to nothing, a share of it is a ratio of two errors.
     shares = [
-        (base - _log_loss(one, "posterior")) / (base - _log_loss(one, "platt"))
-        for one in losses
-        if base - _log_loss(one, "platt") > 0.05 * base
+        (base - _log_loss(loss, "posterior")) / (base - _log_loss(loss, "platt"))
+        for loss in losses
+        if base - _log_loss(loss, "platt") > 0.05 * base
     ]
     # whose closed form is the one to be judged: cross-entropy's is its sigmoid
-    focal = next(one for one in losses if one.role == "focal")
+    focal = next(loss for loss in losses if loss.role == "focal")
     slope = focal.readings["posterior"].slope
     return {
         "table": results.data.name,

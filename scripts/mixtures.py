@@ -18,7 +18,7 @@ from torch import Tensor
 
 from refocal import comparison
 from refocal.comparison.training.losses import Loss, families
-from refocal.digits import average_precision
+from refocal.metrics import average_precision
 
 BASE_RATE = 0.02
 
@@ -52,8 +52,8 @@ def truth(seed: int, rows: int = 300_000) -> dict[str, float]:
     x, y = (torch.tensor(np.asarray(one)) for one in (train.features, train.targets))
     unseen = np.asarray(test.features)
     return {
-        one.name: average_precision(unseen @ trained_out(one, x, y.double()), test.targets[:, 0])
-        for one in losses()
+        loss.name: average_precision(unseen @ trained_out(loss, x, y.double()), test.targets[:, 0])
+        for loss in losses()
     }
 
 

@@ -62,11 +62,11 @@ def overfit():
                 "fitted": sigmoid_posterior(z, temperature=fit.temperature),
             }
             losses = [
-                log_loss(y_rest[half:], one[half:].double().clamp(1e-15, 1 - 1e-15))
-                for one in p.values()
+                log_loss(y_rest[half:], value[half:].double().clamp(1e-15, 1 - 1e-15))
+                for value in p.values()
             ]
             print(
-                f"| {epoch} | " + " | ".join(f"{one:.3f}" for one in losses)
+                f"| {epoch} | " + " | ".join(f"{loss:.3f}" for loss in losses)
                 + f" | {fit.temperature:.2f} | {'yes' if fit.closed_form_holds else 'no'} |"
             )  # fmt: skip
     print()
@@ -111,7 +111,7 @@ def boosted():
     objective = SigmoidFocalObjective()
     model = lgb.LGBMClassifier(objective=objective, n_estimators=100, n_jobs=1, verbose=-1)
     model.fit(X, y, eval_X=(X_test,), eval_y=(y_test,), eval_metric="binary_logloss")
-    (log,) = (one["binary_logloss"][-1] for one in model.evals_result_.values())
+    (log,) = (value["binary_logloss"][-1] for value in model.evals_result_.values())
     raw = model.predict(X_test, raw_score=True)
     print(
         f"\nLightGBM on flights: its binary_logloss reports {log:.3f}; of the sigmoid it is "

@@ -21,7 +21,6 @@ from refocal.boosting import (
     FocalCatBoostClassifier,
     FocalLGBMClassifier,
     FocalXGBClassifier,
-    arguments,
 )
 
 for package in ("xgboost", "lightgbm", "catboost"):
@@ -282,7 +281,7 @@ def test_a_missing_or_unknown_host_names_the_extra(monkeypatch):
 
     monkeypatch.setattr(lightgbm, "__version__", "5.1.0")
     with pytest.raises(ImportError, match=r"LightGBM must be >= 4\.5 and < 5\.0, got 5\.1\.0"):
-        arguments.host("f", "lightgbm")
+        FocalLGBMClassifier.HOST.load("f")
     with pytest.raises(AttributeError, match="no attribute 'FocalCat'"):
         refocal.boosting.FocalCat  # noqa: B018
 

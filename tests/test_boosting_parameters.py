@@ -174,7 +174,7 @@ def lightgbm_names():
 @pytest.mark.parametrize("name", sorted(lightgbm_names()))
 def test_lightgbm(name, table):
     aliases = set(lightgbm_names()[name]) - OWN
-    if name in FocalLGBMClassifier.refused:
+    if name in FocalLGBMClassifier.HOST.refused:
         for alias in aliases:
             assert_refused(FocalLGBMClassifier, table, alias)
     elif name in LIGHTGBM_ACTS:
@@ -521,7 +521,7 @@ CATBOOST_UNSEEN = {
     "name", sorted({*inspect.signature(catboost.CatBoostClassifier).parameters} - OWN)
 )
 def test_catboost(name, table):
-    if name in FocalCatBoostClassifier.refused:
+    if name in FocalCatBoostClassifier.HOST.refused:
         assert_refused(FocalCatBoostClassifier, table, name)
     elif name in CATBOOST_ACTS:
         value, beside = CATBOOST_ACTS[name]

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch.testing import assert_close
 
-from refocal import SigmoidFocalLoss, SoftmaxFocalLoss, sigmoid_focal_loss
+from refocal import LinearFocalLoss, SigmoidFocalLoss, SoftmaxFocalLoss, sigmoid_focal_loss
 from refocal.integrations.join import JoinedDenominator
 
 RANKS = Path(__file__).parent / "ranks"
@@ -61,11 +61,13 @@ def test_ranks_that_run_out_of_batches_join(world, tmp_path):
 
 
 def test_what_is_joined_is_a_loss(single_rank):
-    with pytest.raises(TypeError, match="loss must be a SigmoidFocalLoss or a SoftmaxFocalLoss"):
+    with pytest.raises(TypeError, match=r"loss must be a SigmoidFocalLoss, Softmax.* or Linear"):
         JoinedDenominator(sigmoid_focal_loss)
     assert_close(
         JoinedDenominator(SigmoidFocalLoss(normalizer="positives"))(torch.zeros(3)).item(), 1.0
     )
+    indices = torch.tensor([0, 1, -100])
+    assert_close(JoinedDenominator(LinearFocalLoss())(indices).item(), 2.0)
 
 
 @pytest.fixture

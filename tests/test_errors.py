@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,6 +27,8 @@ from refocal import (
     sigmoid_posterior,
     softmax_posterior,
 )
+from refocal.arguments import adapter
+from refocal.messages import refuse
 
 Z = torch.tensor([[1.0, -1.0, 0.0]] * 4)
 Y = torch.tensor([[1.0, 0.0, 0.0]] * 4)
@@ -735,6 +739,119 @@ def test_messages_end_with_a_way_out_or_the_value() -> None:
         assert " must " in text
         assert ", got " in text
         assert text.endswith(".")
+
+
+# ---------------------------------------------------------------------------------------------
+# one grammar, whatever the framework
+
+SOURCE = ROOM.parent
+GRAMMAR = re.compile(r"[^ ]+: .+ must .+, got ", re.DOTALL)
+# these have an error of their own, or quote another's in the middle of the sentence
+OTHERS = {"comparison", "commands", "data", "messages.py", "overrides.py"}
+
+
+def messages_beside_the_grammar(text: str) -> list[str]:
+    """Messages of ValueError and TypeError that are spelled out where `refuse` would make them."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in (
+            "ValueError",
+            "TypeError",
+        ):
+            message = "".join(
+                part.value if isinstance(part, ast.Constant) else "{}"
+                for argument in node.args
+                for part in getattr(argument, "values", [argument])
+            )
+            found += [message] if GRAMMAR.match(message) else []
+    return found
+
+
+def test_refuse_alone_makes_messages_of_this_grammar() -> None:
+    for path in SOURCE.rglob("*.py"):
+        if path.relative_to(SOURCE).parts[0] not in OTHERS:
+            assert messages_beside_the_grammar(path.read_text()) == [], path
+    spelled_out = 'raise ValueError(f"{name}: alpha must be > 0, got {alpha}.")'
+    assert messages_beside_the_grammar(spelled_out) == ["{}: alpha must be > 0, got {}."]
+
+
+class Foreign:
+    """A tensor of some other framework."""
+
+    def __init__(self, value: Tensor) -> None:
+        self.value = value
+
+
+class ForeignAnswers:
+    """Its adapter."""
+
+    @staticmethod
+    def facts(tensor: Foreign) -> adapter.Facts:
+        value = tensor.value
+        return adapter.Facts(
+            tuple(value.shape), str(value.dtype), value.is_floating_point(), "somewhere"
+        )
+
+    @staticmethod
+    def check_usable(function: str, argument: str, tensor: Foreign) -> None:
+        pass
+
+    @staticmethod
+    def check_real(function: str, argument: str, tensor: Foreign) -> None:
+        if tensor.value.is_complex():
+            raise refuse(function, argument, "be real", tensor.value.dtype, kind=TypeError)
+
+    @staticmethod
+    def ends(tensor: Foreign) -> tuple[float, float]:
+        low, high = torch.aminmax(tensor.value.double())
+        return low.item(), high.item()
+
+
+@pytest.fixture
+def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapter, "_ADAPTERS", list(adapter._ADAPTERS))
+    adapter.register(Foreign, ForeignAnswers())
+
+
+SETTINGS: dict[str, Any] = {
+    "alpha": None,
+    "gamma": 2.0,
+    "reduction": "mean",
+    "normalizer": "elements",
+    "ignore_index": -100,
+    "label_smoothing": 0.0,
+    "detach_modulator": False,
+}
+WRONG = [
+    ("normalizer", torch.zeros(())),
+    ("normalizer", torch.ones(4)),
+    ("normalizer", torch.tensor(math.inf)),
+    ("alpha", torch.tensor([0.5, -1.0])),
+    ("alpha", torch.tensor([0.5, math.nan])),
+    ("alpha", torch.tensor(2.0)),
+    ("gamma", torch.tensor([0.5, -1.0])),
+    ("gamma", torch.tensor(math.nan)),
+    ("gamma", torch.tensor(2j)),
+]
+
+
+@pytest.mark.usefixtures("foreign")
+@pytest.mark.parametrize("multiclass", [False, True])
+@pytest.mark.parametrize(("name", "value"), WRONG, ids=str)
+def test_tensors_of_every_framework_get_the_same_message(
+    name: str, value: Tensor, multiclass: bool
+) -> None:
+    def message(value: object) -> str:
+        settings = {**SETTINGS, name: value}
+        try:
+            arguments.check_settings("f", settings, multiclass=multiclass)
+        except (TypeError, ValueError) as error:
+            return f"{type(error).__name__}: {error}"
+        return "accepted"
+
+    assert message(Foreign(value)) == message(value)
+    assert message(value) != "accepted" or (name == "alpha" and multiclass)
+    assert message(Foreign(torch.ones(()))) == "accepted"
 
 
 # ---------------------------------------------------------------------------------------------

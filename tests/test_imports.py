@@ -1,4 +1,4 @@
-"""Imports run one way, and `import refocal` stays light."""
+"""Imports run one way, and nothing is loaded before it is needed."""
 
 from __future__ import annotations
 
@@ -17,21 +17,16 @@ SOURCE = Path(refocal.__file__).parent
 
 # The rooms of design.md; a room may look into its own tier and those above it in this list.
 TIERS = (
-    {"formula", "files", "torch_state"},
+    {"formula", "files", "extras", "lazy", "messages", "torch_state"},
     {"links", "arguments", "problem", "inverse", "overrides"},
     {"gate", "posterior", "reduction", "kernels", "ranks", "probabilities"},
     {"losses", "linear", "variants", "modules"},
-    {"boosting", "parameters", "budget"},
-    {
-        "comparison",
-        "integrations",
-        "data",
-        "digits",
-        "gpu_check",
-        "commands",
-        "__main__",
-        "__init__",
-    },
+    {"metrics", "boosting", "parameters", "budget"},
+    {"data"},
+    {"gpu_check", "integrations"},
+    {"comparison"},
+    {"commands"},
+    {"__main__", "__init__"},
 )
 TIER = {room: tier for tier, rooms in enumerate(TIERS) for room in rooms}
 
@@ -69,6 +64,8 @@ def imported_rooms(text: str, package: tuple[str, ...]) -> Iterator[tuple[str, i
         for parts in names:
             if parts[0] == "refocal":
                 room = parts[1] if len(parts) > 1 else "__init__"
+                if room == "__version__":  # a constant, which costs nothing
+                    continue
                 # a name that the package hands on, not a room
                 yield room if room in TIER else "__init__", node.lineno
 
@@ -115,6 +112,94 @@ def test_a_right_import_is_not() -> None:
     assert violations("from ..formula import FAR", "kernels", ("refocal", "kernels")) == []
 
 
+# The wings of the comparison, in the same order: one may look into its own tier and those above.
+WINGS = (
+    {"errors", "results", "progress", "drawing"},
+    {"data"},
+    {"training", "plan", "folder"},
+    {"measuring", "curves"},
+    {"report"},
+    {"experiment", "diagnosis", "api", "__init__"},
+)
+WING = {wing: tier for tier, wings in enumerate(WINGS) for wing in wings}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(("refocal", *parts)).removesuffix(".__init__")
+
+
+def imported_modules(text: str, known: set[str]) -> set[str]:
+    """The modules that a text imports, anywhere in it but where type checkers alone look."""
+
+    def visit(node: ast.AST) -> Iterator[str]:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            return
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom) and node.module in known:
+            for alias in node.names:
+                below = f"{node.module}.{alias.name}"
+                yield below if below in known else node.module
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child)
+
+    return set(visit(ast.parse(text)))
+
+
+def graph() -> dict[str, set[str]]:
+    texts = {module_name(path): path.read_text() for path in modules()}
+    return {name: imported_modules(text, set(texts)) - {name} for name, text in texts.items()}
+
+
+def circle(edges: dict[str, set[str]]) -> list[str]:
+    """Modules of which each imports the next and the last the first; none where there are none."""
+    open_: list[str] = []
+    done: set[str] = set()
+
+    def search(name: str) -> list[str]:
+        if name in open_:
+            return open_[open_.index(name) :]
+        if name in done:
+            return []
+        open_.append(name)
+        for other in sorted(edges[name]):
+            found = search(other)
+            if found:
+                return found
+        done.add(open_.pop())
+        return []
+
+    return next((found for name in sorted(edges) if (found := search(name))), [])
+
+
+def test_no_module_comes_back_to_itself() -> None:
+    """Late imports inside of functions count: what needs them is a circle all the same."""
+    assert circle(graph()) == []
+    text = "def late():\n    from refocal.b import x"
+    assert imported_modules(text, {"refocal", "refocal.b"}) == {"refocal.b"}
+    assert circle({"a": {"b"}, "b": {"c", "d"}, "c": set(), "d": {"b"}}) == ["b", "d"]
+
+
+def test_nothing_inside_climbs_back_to_the_face() -> None:
+    users = {name for name, others in graph().items() if "refocal" in others}
+    assert users == {"refocal.__main__"}
+
+
+def test_the_wings_of_the_comparison_run_one_way() -> None:
+    def wing(name: str) -> str:
+        return name.split(".")[2] if name.count(".") > 1 else "__init__"
+
+    edges = {
+        (wing(name), wing(other))
+        for name, others in graph().items()
+        for other in others
+        if name.startswith("refocal.comparison") and other.startswith("refocal.comparison")
+    }
+    assert {wing for edge in edges for wing in edge} <= set(WING), "a new wing: give it a tier"
+    assert [(one, other) for one, other in sorted(edges) if WING[other] > WING[one]] == []
+
+
 def loaded_after(statement: str, names: set[str]) -> set[str]:
     """Which of these packages a fresh interpreter holds after a statement."""
     script = f"import sys\n{statement}\nprint(*sorted({names!r} & set(sys.modules)))"
@@ -126,10 +211,66 @@ def loaded_after(statement: str, names: set[str]) -> set[str]:
     return set(run.stdout.split())
 
 
-def test_import_is_light() -> None:
+def test_the_face_loads_nothing() -> None:
+    """No framework, and of Python next to nothing: it is imported in milliseconds."""
+    assert loaded_after("import refocal", {"torch", "numpy", "typing", "re", *HEAVY}) == set()
+
+
+@pytest.mark.parametrize(
+    "room",
+    ["messages", *(f"arguments.{one}" for one in ("adapter", "values", "settings", "wording"))],
+)
+def test_checks_that_know_no_framework(room: str) -> None:
+    """Another framework takes them as they are; settings are refused without any."""
+    assert loaded_after(f"import refocal.{room}", {"torch", "numpy", *HEAVY}) == set()
+
+
+# a command line that is answered or refused at once, and what it may load of these packages
+ENTRIES: dict[str, tuple[str, set[str]]] = {
+    "help": ("--help", set()),
+    "version": ("--version", set()),
+    "compare help": ("compare --help", set()),
+    "plot help": ("plot --help", set()),
+    "wrong option": ("compare t.csv --target y --seed x", set()),
+    "no target": ("compare t.csv", set()),
+    "no such model": ("compare t.csv --target ended --model forest", {"numpy"}),
+    "no such file": ("compare missing.csv --target ended", {"numpy", "pandas"}),
+    "no such column": ("compare t.csv --target missing", {"numpy", "pandas"}),
+    "one class": ("compare t.csv --target ended", {"numpy", "pandas"}),
+}
+COMMAND = """
+import contextlib, io, sys
+from refocal.__main__ import main
+with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+    assert main({arguments!r}) == 2
+"""
+
+
+@pytest.mark.parametrize(("line", "allowed"), ENTRIES.values(), ids=ENTRIES)
+def test_what_a_command_loads(
+    line: str, allowed: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Help, and what is refused, wait for no framework."""
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"{row},no\n" for row in range(100))
+    (tmp_path / "t.csv").write_text(f"amount,ended\n{rows}")
+    loaded = loaded_after(COMMAND.format(arguments=line.split()), {"torch", "numpy", *HEAVY})
+    assert loaded <= allowed
+
+
+def test_what_the_boosters_load() -> None:
+    """NumPy; torch, Numba and the hosts only where they are used."""
+    statement = """
+import refocal.boosting
+refocal.boosting.SigmoidFocalObjective()([0, 1], [0.0, 0.0])
+"""
+    assert loaded_after(statement, {"torch", "numpy", *HEAVY}) == {"numpy"}
+
+
+def test_the_losses_are_light() -> None:
     """Nothing but torch and what torch itself brings."""
     brought = loaded_after("import torch", HEAVY)
-    assert loaded_after("import refocal", HEAVY) <= brought
+    assert loaded_after("import refocal; refocal.sigmoid_focal_loss", HEAVY) <= brought
 
 
 def test_a_heavy_import_would_be_found() -> None:

@@ -321,6 +321,37 @@ def test_the_module_is_the_function():
     assert_close(module.posterior(F.linear(hidden, weight)).sum(1), torch.ones(ROWS).double())
 
 
+@pytest.mark.parametrize("normalizer", ["elements", "weights"])
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("axes", [1, 2])
+def test_the_module_counts_and_takes_a_count(normalizer, soft, axes):
+    """Micro-batches divided by the count of the whole batch are the whole batch."""
+    _, weight, bias = factors()
+    hidden = torch.randn(10, *[4] * (axes - 1), weight.shape[1], dtype=weight.dtype)
+    positions = hidden.shape[:-1]
+    targets = torch.randint(0, CLASSES, positions)
+    targets[0] = -100
+    if soft:
+        targets = torch.rand(*positions, CLASSES).softmax(-1)
+    sample_weight = torch.rand(10) + 0.5
+    loss = LinearFocalLoss(alpha=torch.rand(CLASSES) + 0.5, normalizer=normalizer)
+    expected = loss(hidden, weight, targets, bias, sample_weight=sample_weight)
+    parts = [slice(0, 3), slice(3, 4), slice(4, 10)]
+    count = sum(loss.denominator(targets[part], sample_weight[part]) for part in parts)
+    rest = [
+        loss(
+            hidden[part],
+            weight,
+            targets[part],
+            bias,
+            sample_weight=sample_weight[part],
+            normalizer=count,
+        )
+        for part in parts
+    ]
+    assert_close(sum(rest), expected)
+
+
 H, W, T = torch.zeros(3, 4), torch.zeros(5, 4), torch.zeros(3, dtype=torch.long)
 REFUSED = {
     "hidden type": ((None, W, T), {}, TypeError, "hidden must be a floating tensor, got NoneType"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 import warnings
 from typing import Any
@@ -23,7 +24,7 @@ from cases import (
     inputs,
     sigmoid_focal_loss,
 )
-from refocal import SigmoidFocalLoss, SoftmaxFocalLoss
+from refocal import LinearFocalLoss, SigmoidFocalLoss, SoftmaxFocalLoss
 from refocal.modules import FocalModule
 
 every_loss = pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.id)
@@ -162,6 +163,33 @@ def test_posterior_uses_the_settings(link: str) -> None:
         POSTERIORS[link](logits, temperature=2.0, **settings),
         **EXACTLY,
     )
+
+
+def methods(module: type[FocalModule]) -> dict[str, list[str]]:
+    """What a module defines for its users, with the names of the parameters."""
+    return {
+        name: list(inspect.signature(getattr(module, name)).parameters)
+        for name in dir(module)
+        if not name.startswith("_") and not hasattr(torch.nn.Module, name)
+    }
+
+
+def test_all_modules_have_the_same_methods() -> None:
+    sigmoid, softmax, linear = map(methods, (SigmoidFocalLoss, SoftmaxFocalLoss, LinearFocalLoss))
+    assert {"denominator", "posterior"} <= set(sigmoid)
+    assert sigmoid == softmax == linear
+
+
+def test_all_modules_are_called_alike() -> None:
+    """With what is left to a call; the linear one has the factors of its logits before."""
+    sigmoid, softmax, linear = (
+        list(inspect.signature(module.forward).parameters)
+        for module in (SigmoidFocalLoss, SoftmaxFocalLoss, LinearFocalLoss)
+    )
+    assert sigmoid == softmax
+    assert [name for name in linear if name not in ("hidden", "weight", "bias")] == [
+        name for name in softmax if name != "logits"
+    ]
 
 
 def test_settings_are_plain_attributes() -> None:

@@ -148,6 +148,73 @@ def test_log_odds_keep_their_digits() -> None:
     assert_close(odds, 3 * z - math.log(3), rtol=1e-15, atol=0)
 
 
+SOFTMAX_SETTINGS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "cross-entropy": {"gamma": 0.0},
+    "weighted": {"alpha": torch.tensor([0.2, 1.0, 3.0]), "gamma": torch.tensor([0.0, 1.0, 3.5])},
+    "detached": {"detach_modulator": True},
+    "smoothed": {"label_smoothing": 0.05},
+    "tempered": {"temperature": 0.5},
+    "all": {"gamma": 5.0, "label_smoothing": 0.1, "temperature": torch.tensor(3.0)},
+}
+every_setting = pytest.mark.parametrize("settings", SOFTMAX_SETTINGS.values(), ids=SOFTMAX_SETTINGS)
+
+
+@every_setting
+@pytest.mark.parametrize("sizes", [(3,), (20, 3), (4, 3, 5)], ids=str)
+def test_log_probabilities_are_of_the_probabilities(
+    settings: dict[str, Any], sizes: tuple[int, ...]
+) -> None:
+    z = torch.randn(sizes, dtype=DOUBLE) * 3
+    logs = softmax_posterior(z, log_probabilities=True, **settings)
+    assert_close(torch.exp(logs), softmax_posterior(z, **settings))
+    leaf = z.clone().requires_grad_()
+    smooth = {**settings, "label_smoothing": 0.0}  # its clipping has no derivative
+
+    def function(z: Tensor) -> Tensor:
+        return softmax_posterior(z, log_probabilities=True, **smooth)
+
+    assert torch.autograd.gradcheck(function, leaf)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, DOUBLE], ids=str)
+@pytest.mark.parametrize("detached", [False, True])
+@pytest.mark.parametrize("gamma", [0, 0.5, 2.0])
+@pytest.mark.parametrize("gap", [1.0, 40.0, 900.0, 1e5, 1e37])
+def test_log_probabilities_keep_their_digits(
+    dtype: torch.dtype, detached: bool, gamma: float, gap: float
+) -> None:
+    """Two classes are one sigmoid: log P is -log(1 + exp(-odds)), however small P is."""
+    gap = float(torch.tensor(gap, dtype=dtype))
+    keywords = {"gamma": gamma, "detach_modulator": detached}
+    odds = sigmoid_posterior(tensor([gap]), alpha=None, log_odds=True, **keywords)
+    logs = softmax_posterior(
+        torch.tensor([[gap / 2, -gap / 2]], dtype=dtype), log_probabilities=True, **keywords
+    )
+    for actual, sign in zip(logs[0], (1, -1), strict=True):
+        expected = -torch.logaddexp(tensor(0.0), -sign * odds[0])
+        # the likely class' is exp(-odds), as exact as the rounding of the odds leaves it
+        bound = 8 * (float(odds) if sign == 1 else 1) + 8
+        assert_close(
+            actual, expected.to(dtype), rtol=min(bound * torch.finfo(dtype).eps, 0.1), atol=0
+        )
+
+
+@every_setting
+def test_log_probabilities_of_what_is_masked(settings: dict[str, Any]) -> None:
+    z = torch.tensor([[0.3, -torch.inf, -0.2], [-torch.inf, 1.0, -torch.inf]], requires_grad=True)
+    logs = softmax_posterior(z, log_probabilities=True, **settings)
+    assert_close(logs == -torch.inf, z == -torch.inf)
+    logs[0, 0].backward()
+    assert not z.grad.isnan().any()
+
+
+def test_log_probabilities_are_of_the_kind_of_their_flag() -> None:
+    message = r"^softmax_posterior: log_probabilities must be True or False, got int\."
+    with pytest.raises(TypeError, match=message):
+        softmax_posterior(torch.zeros(3), log_probabilities=1)
+
+
 @pytest.mark.parametrize("temperature", [0.5, 2, torch.tensor(3.0)], ids=str)
 def test_temperature_divides_the_log_odds(temperature: float | Tensor) -> None:
     z = torch.randn(10, 3, dtype=DOUBLE)
@@ -250,6 +317,10 @@ def test_extreme_logits_have_a_posterior(
         ties = torch.tensor([[big] * 3, [-big] * 3, [big, big, -big]], dtype=dtype)
         rows = torch.cat([rows, ties])
         posterior = softmax_posterior(rows, **keywords)
+        logs = softmax_posterior(rows, log_probabilities=True, **keywords)
+        assert_close(logs.isnan(), torch.zeros(11, 3, dtype=torch.bool))
+        least = torch.finfo(dtype).eps
+        assert_close(torch.exp(logs.double()), posterior.double(), rtol=4 * least, atol=4 * least)
         total = posterior.double().sum(1)
         assert_close(total, torch.ones(11, dtype=DOUBLE), rtol=0, atol=4 * torch.finfo(dtype).eps)
         certain = posterior[[2, 4, 6, 3, 5, 7], [0, 0, 0, 2, 2, 2]]

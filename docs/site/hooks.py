@@ -17,6 +17,8 @@ _FORMULA = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\[\(\[](?P<tex>.*?)\\[\)\]]</(?P=tag)>', re.DOTALL
 )
 
+_README = re.compile(r'^--8<-- "README.md:(?P<part>[\w-]+)"$', re.MULTILINE)
+
 # Title and file, in the order of reading; a page that is not written yet is left out.
 _NAVIGATION: list[tuple[str, list[tuple[str, str]]]] = [
     ("", [("refocal", "index.md"), ("Focal loss from scratch", "from-scratch.md")]),
@@ -77,6 +79,20 @@ def on_config(config: Any) -> Any:
     navigation.append({"Decisions": decisions})
     config.nav = navigation
     return config
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Parts of the README in a page; its links start at the root of the repository."""
+    return _README.sub(_of_readme, markdown)
+
+
+def _of_readme(match: re.Match[str]) -> str:
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    _, _, rest = text.partition(f"[start:{match['part']}] -->\n")
+    part, end, _ = rest.partition(f"<!-- --8<-- [end:{match['part']}]")
+    if not end:
+        raise ValueError(f"README.md has no part {match['part']}")
+    return part.replace("](docs/", "](")
 
 
 def on_page_content(html: str, **_: Any) -> str:

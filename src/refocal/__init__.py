@@ -2,49 +2,67 @@
 
 Exact at every logit and dtype, calibrated in closed form. See `sigmoid_focal_loss` for binary and
 multi-label problems and `softmax_focal_loss` for multi-class ones.
+
+Nothing but this page is imported until a name is asked for: a framework is needed where it is used.
 """
 
-from importlib import import_module
-from typing import Any
+from refocal.lazy import lazily
 
-from refocal.arguments import check_values
-from refocal.linear import LinearFocalLoss, linear_focal_loss
-from refocal.losses import (
-    SigmoidFocalLoss,
-    SoftmaxFocalLoss,
-    sigmoid_focal_loss,
-    softmax_focal_loss,
-)
-from refocal.posterior import sigmoid_posterior, softmax_posterior
-from refocal.probabilities import (
-    correct_sampling,
-    cost_threshold,
-    fit_temperature,
-    shift_prior,
-    sigmoid_logit,
+# Where each name of this page is defined; the same in __init__.pyi, for type checkers.
+_ROOMS = {
+    "LinearFocalLoss": "linear",
+    "SigmoidFocalLoss": "losses",
+    "SoftmaxFocalLoss": "losses",
+    "check_values": "arguments",
+    "compare": "comparison",
+    "correct_sampling": "probabilities",
+    "cost_threshold": "probabilities",
+    "fit_temperature": "probabilities",
+    "linear_focal_loss": "linear",
+    "shift_prior": "probabilities",
+    "sigmoid_focal_loss": "losses",
+    "sigmoid_logit": "probabilities",
+    "sigmoid_posterior": "posterior",
+    "softmax_focal_loss": "losses",
+    "softmax_posterior": "posterior",
+}
+
+# Every room is an attribute too.
+_MODULES = (
+    "arguments",
+    "boosting",
+    "budget",
+    "commands",
+    "comparison",
+    "data",
+    "extras",
+    "files",
+    "formula",
+    "gate",
+    "gpu_check",
+    "integrations",
+    "inverse",
+    "kernels",
+    "lazy",
+    "linear",
+    "links",
+    "losses",
+    "messages",
+    "metrics",
+    "modules",
+    "overrides",
+    "parameters",
+    "posterior",
+    "probabilities",
+    "problem",
+    "ranks",
+    "reduction",
+    "torch_state",
+    "variants",
 )
 
-__all__ = [
-    "LinearFocalLoss",
-    "SigmoidFocalLoss",
-    "SoftmaxFocalLoss",
-    "check_values",
-    "correct_sampling",
-    "cost_threshold",
-    "fit_temperature",
-    "linear_focal_loss",
-    "shift_prior",
-    "sigmoid_focal_loss",
-    "sigmoid_logit",
-    "sigmoid_posterior",
-    "softmax_focal_loss",
-    "softmax_posterior",
-]
+# what `from refocal import *` brings: what needs the losses' framework alone
+__all__ = [name for name in _ROOMS if name != "compare"]
 __version__ = "0.1.0"
 
-
-def __getattr__(name: str) -> Any:
-    # heavy: imported when it is asked for
-    if name == "compare":
-        return import_module("refocal.comparison").compare
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazily(__name__, _ROOMS, _MODULES, {"compare": "compare"})

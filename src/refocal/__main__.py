@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from refocal import __version__
-from refocal.commands import compare, diagnose, gpu_check, plot, refuse, report
+from refocal.commands import (
+    INTERRUPTED,
+    compare,
+    diagnose,
+    gpu_check,
+    plot,
+    refuse,
+    report,
+    stopped,
+)
+from refocal.extras import MissingExtra
 
 
 class _Parser(argparse.ArgumentParser):
@@ -28,24 +39,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
         status: int = options.run(options)
-    except ImportError as error:
-        if "pip install 'refocal[" not in str(error):
-            raise
-        return refuse(options.command, error)
+    except MissingExtra as error:
+        return refuse(options.command, error.reason)
     except KeyboardInterrupt:
-        print(f"refocal {options.command}: stopped, nothing was written.", file=sys.stderr)
-        return 130
+        return stopped(options.command, "nothing was written")
     return status
+
+
+def command() -> NoReturn:
+    """Run a command as a process of its own.
+
+    One that was interrupted ends at once: Python would wait for the threads that train, and show a
+    traceback of this wait to who interrupts again.
+    """
+    status = main()
+    if status == INTERRUPTED:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _parser() -> _Parser:
     parser = _Parser(prog="refocal", description="Focal loss: is it worth it on your data?")
     parser.add_argument("--version", action="version", version=f"refocal {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (compare, diagnose, report, plot, gpu_check):
-        command.add(commands)
+    for room in (compare, diagnose, report, plot, gpu_check):
+        room.add(commands)
     return parser
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

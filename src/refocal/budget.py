@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from refocal import arguments, links
+from refocal import arguments, extras, links
 from refocal.formula import in_torch
+from refocal.messages import refuse
 from refocal.posterior import sigmoid_posterior, softmax_posterior
 from refocal.probabilities import sigmoid_logit
 from refocal.problem import Number
@@ -61,7 +62,7 @@ class GradientBudget:
     gamma: str
 
     def by_class(self, loss: str) -> list[float]:
-        """The share of each class under a loss of ``shares``."""
+        """Return the share of each class under a loss of ``shares``."""
         return [math.fsum(row) for row in self.shares[loss]]
 
     def __str__(self) -> str:
@@ -84,7 +85,7 @@ class GradientBudget:
         return "\n".join([*lines, self.words()])
 
     def words(self) -> str:
-        """What the table says, in two sentences."""
+        """Return what the table says, in two sentences."""
         plain, start, fitted = (self.easy[loss] for loss in LOSSES)
         return (
             f"At the start focal gives easy examples {start:.1%} of the gradient where "
@@ -93,7 +94,7 @@ class GradientBudget:
         )
 
     def plot(self, ax: Any = None) -> Any:
-        """Shares by decile of the true class' probability, one line per loss.
+        """Return shares by decile of the true class' probability, one line per loss.
 
         Args:
             ax: a matplotlib axes, or None for a new one.
@@ -105,13 +106,9 @@ class GradientBudget:
             ImportError: matplotlib is not installed.
         """
         if ax is None:
-            try:
-                import matplotlib.pyplot as plt
-            except ImportError as error:
-                raise ImportError(
-                    "GradientBudget.plot: matplotlib is not installed. "
-                    "pip install 'refocal[compare]'"
-                ) from error
+            extras.imported("GradientBudget.plot", "matplotlib")
+            import matplotlib.pyplot as plt
+
             _, ax = plt.subplots()
         centres = [(d + 0.5) / DECILES for d in range(DECILES)]
         for loss, style in zip(LOSSES, ("-", ":", "--"), strict=True):
@@ -133,7 +130,7 @@ def gradient_budget(
     link: str = "sigmoid",
     trained_with: dict[str, Any] | None = None,
 ) -> GradientBudget:
-    """The share of the total gradient by class and by decile of p_t.
+    """Return the share of the total gradient by class and by decile of p_t.
 
     Args:
         logits: of a model worth asking, on data it has not seen. ``(*)`` for the sigmoid,
@@ -167,7 +164,7 @@ def gradient_budget(
         name, logits, targets, link, {} if trained_with is None else trained_with
     )
     if not y.numel():
-        _fail(name, "targets must hold at least one example, got none.")
+        raise refuse(name, "targets", "hold at least one example", "none")
     alpha = arguments.default_alpha(alpha, link)
     if link == "sigmoid":
         pulls, p_true, classes = *_binary_pulls(name, z, y, alpha, gamma), 2
@@ -237,7 +234,7 @@ class Suggestion:
 def suggest(
     logits: Tensor, targets: Tensor, *, trained_with: dict[str, Any] | None = None
 ) -> Suggestion:
-    """(alpha, gamma) candidates for a binary search, with the reason for each.
+    """Return (alpha, gamma) candidates for a binary search, with the reason for each.
 
     No rule knows the best pair: at the optimum neither parameter changes the ranking, so what is
     best depends on how training goes. What data can tell is how much of the early gradient easy
@@ -272,7 +269,7 @@ def suggest(
     odds, index = odds.flatten(), index.flatten()
     rate = index.double().mean().item() if len(index) else 0.0
     if not 0 < rate < 1:
-        _fail(name, f"targets must hold both classes, got a share of positives of {rate:g}.")
+        raise refuse(name, "targets", "hold both classes", f"a share of positives of {rate:g}")
     p_true = torch.where(index == 1, torch.sigmoid(odds), torch.sigmoid(-odds))
 
     def easy_share(gamma: float) -> float:
@@ -319,12 +316,15 @@ def suggest(
 def _as_cross_entropy(
     name: str, logits: Tensor, targets: Tensor, link: str, trained_with: dict[str, Any]
 ) -> tuple[Tensor, Tensor]:
-    """Logits whose sigmoid or softmax is the probability, and class indices; float64, flat."""
+    """Return logits whose sigmoid or softmax is the probability, and indices; float64, flat."""
     arguments.check_outcomes(name, logits, targets, link)
     if not isinstance(trained_with, dict):
-        raise TypeError(
-            f"{name}: trained_with must be None or a dict of the loss' keywords, got "
-            f"{type(trained_with).__name__}."
+        raise refuse(
+            name,
+            "trained_with",
+            "be None or a dict of the loss' keywords",
+            type(trained_with).__name__,
+            kind=TypeError,
         )
     z = logits.detach().double()
     index = targets.detach().long()
@@ -333,14 +333,16 @@ def _as_cross_entropy(
             z = sigmoid_posterior(z, log_odds=True, **trained_with)
         return z, index
     if trained_with:
-        z = torch.log(softmax_posterior(z, **trained_with).clamp(min=torch.finfo(z.dtype).tiny))
+        z = softmax_posterior(z, log_probabilities=True, **trained_with)
     return z, index
 
 
 def _binary_pulls(
     name: str, odds: Tensor, y: Tensor, alpha: Any, gamma: Any
 ) -> tuple[list[Tensor], Tensor]:
-    """Log-pulls under the three losses, and the probability of what happened; of ``y``'s shape."""
+    """Return log-pulls under the three losses, and the probability of what happened; of ``y``'s
+    shape.
+    """
     weights = arguments.alpha_pair(name, alpha, odds, torch.float64)
     gammas = arguments.gamma_pair(name, gamma, odds, torch.float64)
     arguments.check_posterior_alpha(name, alpha, multiclass=False)
@@ -358,7 +360,7 @@ def _binary_pulls(
 def _sigmoid_pull(
     z: Tensor, y: Tensor, weights: tuple[Number, Number], gammas: tuple[Number, Number]
 ) -> Tensor:
-    """The logarithm of alpha_t |F'(s)| per example."""
+    """Return the logarithm of alpha_t |F'(s)| per example."""
     positive, negative = (
         torch.log(torch.as_tensor(weight, dtype=z.dtype, device=z.device))
         + BOOK.log_slope(s, BOOK.decay(s), exponent)
@@ -370,7 +372,7 @@ def _sigmoid_pull(
 def _class_pulls(
     name: str, odds: Tensor, index: Tensor, alpha: Any, gamma: Any
 ) -> tuple[list[Tensor], Tensor]:
-    """The same of one class per row."""
+    """Return the same of one class per row."""
     weights = arguments.class_weights(name, alpha, odds, odds.shape[1], torch.float64)
     exponents = arguments.softmax_posterior_gamma(name, gamma, odds, torch.float64)
     arguments.check_posterior_alpha(name, alpha, multiclass=True)
@@ -386,7 +388,7 @@ def _class_pulls(
 
 
 def _softmax_pull(z: Tensor, index: Tensor, weights: Tensor | None, gamma: Number) -> Tensor:
-    """The logarithm of alpha_y |F'(s)| per row; the gradient's L1 norm is twice that."""
+    """Return the logarithm of alpha_y |F'(s)| per row; the gradient's L1 norm is twice that."""
     margin = links.softmax_margin(z, index.unsqueeze(1), 1)
     s, x = margin.s.squeeze(1), margin.x.squeeze(1)
     if isinstance(gamma, Tensor) and gamma.dim():
@@ -396,7 +398,9 @@ def _softmax_pull(z: Tensor, index: Tensor, weights: Tensor | None, gamma: Numbe
 
 
 def _shares(pull: Tensor) -> Tensor:
-    """Shares of the total from logarithms, of which each may underflow; 0 where nothing pulls."""
+    """Return shares of the total from logarithms, of which each may underflow; 0 where nothing
+    pulls.
+    """
     largest = pull.max()
     if not bool(torch.isfinite(largest)):
         return torch.zeros_like(pull)
@@ -404,26 +408,29 @@ def _shares(pull: Tensor) -> Tensor:
 
 
 def _softmax_logits(name: str, odds: Tensor, alpha: Tensor | None, gamma: Number) -> Tensor:
-    """Focal logits with the posterior ``softmax(odds)``, by a contraction.
+    """Return focal logits with the posterior ``softmax(odds)``, by a contraction.
 
     The posterior's log-probabilities rise by between 1 and 1 + gamma per unit of logit, so a step
     of the error over 1 + gamma never overshoots.
     """
+    # finite: no logit gives the posterior of a masked class
     tiny = torch.finfo(odds.dtype).tiny
     target = torch.log_softmax(odds, 1).clamp(min=math.log(tiny))
     largest = gamma.max().item() if isinstance(gamma, Tensor) else gamma
     exponents = gamma.flatten() if isinstance(gamma, Tensor) and gamma.dim() else gamma
     z = target.clone()
     for _ in range(STEPS):
-        got = torch.log(softmax_posterior(z, alpha=alpha, gamma=exponents).clamp(min=tiny))
+        got = softmax_posterior(z, alpha=alpha, gamma=exponents, log_probabilities=True)
         step = (target - got) / (1 + largest)
         z = z + step
         if step.abs().max() < 1e-9 / (1 + largest):
             return z
-    _fail(
+    raise refuse(
         name,
-        f'gamma must be at most about {STEPS // 25} with link="softmax", got {largest:g}. Larger '
-        "ones are not inverted.",
+        "gamma",
+        f'be at most about {STEPS // 25} with link="softmax"',
+        f"{largest:g}",
+        "Larger ones are not inverted.",
     )
 
 
@@ -431,7 +438,3 @@ def _text(value: Any) -> str:
     if isinstance(value, Tensor):
         return str([float(f"{one:.4g}") for one in value.flatten().tolist()])
     return str(value)
-
-
-def _fail(function: str, message: str) -> NoReturn:
-    raise ValueError(f"{function}: {message}")

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str], *, binary: bool = False) -> Iterator[IO[Any]]:
-    """A file to write, which takes the place of `path` when the block ends without an error.
+    """Open a file that takes the place of `path` when the block ends without an error.
 
     Until then `path` is what it was; after an error, or a power cut, it still is. What is written
     goes to a hidden ``.part`` file in the same folder, as only a move within one file system is
@@ -59,7 +59,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def _mode(path: str) -> int | None:
-    """Kind and permissions of what is there; None for nothing."""
+    """Return kind and permissions of what is there; None for nothing."""
     try:
         return os.stat(path).st_mode
     except FileNotFoundError:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from refocal import arguments
+from refocal.messages import refuse
 from refocal.problem import Problem, SigmoidProblem
 from refocal.torch_state import PLAIN, dispatches, has_memory, is_distributed, is_traced
 
@@ -87,11 +88,16 @@ def _replicated(value: Tensor, lead: Any) -> Tensor:
 def _gathered(function: str, argument: str, value: Any) -> Tensor:
     """The whole of a DTensor beside plain logits, as after `distribute_module` of a loss."""
     if value.requires_grad and not all(part.is_replicate() for part in value.placements):
-        raise TypeError(
-            f"{function}: {argument} must be a plain tensor beside plain logits if it requires "
-            f"grad, got a DTensor with placements {tuple(value.placements)}: its ranks' gradients "
-            "would not be added. Pass the logits as a DTensor on the same mesh, or "
-            f"{argument}.full_tensor()."
+        raise refuse(
+            function,
+            argument,
+            "be a plain tensor beside plain logits if it requires grad",
+            (
+                f"a DTensor with placements {tuple(value.placements)}: its ranks' gradients would "
+                "not be added"
+            ),
+            f"Pass the logits as a DTensor on the same mesh, or {argument}.full_tensor().",
+            TypeError,
         )
     whole: Tensor = value.full_tensor()
     return whole

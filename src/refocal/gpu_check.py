@@ -56,7 +56,7 @@ class Sizes(NamedTuple):
 def cases(
     sizes: Sizes, generator: torch.Generator
 ) -> Iterator[tuple[str, Loss, Tensor, Tensor, Any]]:
-    """Name, loss, float64 logits, targets and keywords of everything that is checked."""
+    """Yield name, loss, float64 logits, targets and keywords of everything that is checked."""
     count = sizes.checked
     logits = torch.empty(count, dtype=torch.float64).uniform_(-30, 30, generator=generator)
     hard = torch.rand(count, generator=generator) < 0.2
@@ -94,7 +94,7 @@ def cases(
 
 
 def check(device: torch.device, impl: str, sizes: Sizes) -> list[dict[str, Any]]:
-    """One row per case, dtype and reduction: the largest error of loss and gradient in ulps."""
+    """Return a row per case, dtype and reduction: the largest errors in ulps."""
     rows = []
     for name, loss, logits, targets, keywords in cases(sizes, torch.Generator().manual_seed(0)):
         there = {
@@ -125,7 +125,7 @@ def errors_of(
     impl: str,
     upstream: float = 1.0,
 ) -> dict[str, Any]:
-    """The largest errors of loss and gradient in ulps, and whether they are allowed."""
+    """Return the largest errors of loss and gradient in ulps, and whether they are allowed."""
     keywords = {key: value for key, value in settings.items() if key != "impl"}
     found = step(loss, logits, targets, {**keywords, "impl": impl}, upstream)
     # in float64 the plain torch text runs, on the same rounded logits
@@ -153,7 +153,7 @@ def errors_of(
 def step(
     loss: Loss, logits: Tensor, targets: Tensor, settings: dict[str, Any], upstream: float = 1.0
 ) -> list[Tensor]:
-    """Loss and gradient, in float64."""
+    """Return loss and gradient, in float64."""
     logits = logits.detach().requires_grad_()
     value = loss(logits, targets, **settings)
     (slope,) = torch.autograd.grad(value, logits, torch.full_like(value, upstream))
@@ -161,7 +161,7 @@ def step(
 
 
 def ulps(found: Tensor, true: Tensor, dtype: torch.dtype, scale: Tensor) -> float:
-    """The largest error of an element, in units in the last place of ``scale`` at it.
+    """Return the largest error of an element, in units in the last place of ``scale`` at it.
 
     Infinities must be met, and so must NaN. What a dtype holds as a subnormal number may be lost.
     """
@@ -187,7 +187,7 @@ def _terms(
     slope: Tensor,
     upstream: float,
 ) -> Tensor:
-    """How large the terms are that a gradient is the difference of, where targets are soft."""
+    """Say how large the terms are that a gradient is the difference of, where targets are soft."""
     certain = not targets.is_floating_point() and not settings.get("label_smoothing")
     if certain:
         return slope
@@ -205,7 +205,7 @@ def _terms(
 
 
 def recipe(logits: Tensor, targets: Tensor) -> Tensor:
-    """Focal loss as `torchvision.ops.sigmoid_focal_loss` computes it, with its defaults."""
+    """Return focal loss as `torchvision.ops.sigmoid_focal_loss` computes it, with its defaults."""
     p = torch.sigmoid(logits)
     ce = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     p_t = p * targets + (1 - p) * (1 - targets)
@@ -214,7 +214,7 @@ def recipe(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def contenders(impl: str, elements: int, rows: int) -> Iterator[tuple[str, str, Loss | None, Any]]:
-    """Problem, provider, what is called (None: a copy), and the shape of its logits."""
+    """List problem, provider, what is called (None: a copy), and the shape of its logits."""
 
     def ours(logits: Tensor, targets: Tensor) -> Tensor:
         return sigmoid_focal_loss(logits, targets, impl=impl)
@@ -237,7 +237,7 @@ def contenders(impl: str, elements: int, rows: int) -> Iterator[tuple[str, str, 
 
 
 def measure(device: torch.device, impl: str, sizes: Sizes) -> list[dict[str, Any]]:
-    """One row per problem, provider and dtype: a training step's median time."""
+    """Return one row per problem, provider and dtype: a training step's median time."""
     rows = []
     clock = Clock(device)
     for dtype in (torch.float32, torch.bfloat16):
@@ -263,7 +263,7 @@ def measure(device: torch.device, impl: str, sizes: Sizes) -> list[dict[str, Any
 
 
 def training_step(loss: Loss | None, logits: Tensor, targets: Tensor) -> Callable[[], object]:
-    """Forward and backward of a loss, or for None a copy."""
+    """Return forward and backward of a loss, or for None a copy."""
     if loss is None:
         source = logits.detach()
         target = torch.empty_like(source)
@@ -299,7 +299,7 @@ class Clock:
             self.cache = torch.empty(self.CACHE, dtype=torch.uint8, device=device)
 
     def time(self, run: Callable[[], object], repeats: int) -> Took:
-        """Medians of ``repeats`` steps, after three for compilers and allocators."""
+        """Return medians of ``repeats`` steps, after three for compilers and allocators."""
         for _ in range(3):
             run()
         host_ms = self._once(run, 1.0)[1]
@@ -334,7 +334,7 @@ class Clock:
 
 
 def why_not() -> str | None:
-    """Why there is nothing to check on this machine, in one line."""
+    """Say why there is nothing to check on this machine, in one line."""
     if not torch.cuda.is_available():
         return "needs a GPU, and torch sees no CUDA or ROCm device on this machine."
     if importlib.util.find_spec("triton") is None:
@@ -343,7 +343,7 @@ def why_not() -> str | None:
 
 
 def examine(device: torch.device, impl: str, sizes: Sizes) -> dict[str, Any]:
-    """Everything that the JSON file holds."""
+    """Return everything that the JSON file holds."""
     on_gpu = device.type == "cuda"
     return {
         "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
@@ -357,7 +357,7 @@ def examine(device: torch.device, impl: str, sizes: Sizes) -> dict[str, Any]:
 
 
 def table(report: dict[str, Any]) -> str:
-    """The report for people: what failed, or that nothing did, and the times."""
+    """Return the report for people: what failed, or that nothing did, and the times."""
     checks = report["checks"]
     failed = [row for row in checks if not row["passed"]]
     worst = max(checks, key=lambda row: row["gradient_error"])
@@ -382,7 +382,7 @@ def table(report: dict[str, Any]) -> str:
 
 
 def write(report: dict[str, Any], path: Path) -> None:
-    """The report for machines."""
+    """Write the report for machines."""
     import json
 
     write_text(path, json.dumps(report, indent=1) + "\n")

@@ -545,11 +545,36 @@ class LinearFocalLoss(FocalModule):
         bias: Tensor | None = None,
         *,
         sample_weight: Tensor | None = None,
+        normalizer: str | float | Tensor | None = None,
     ) -> Tensor:
-        """The loss of a batch; see `linear_focal_loss`."""
+        """The loss of a batch; see `linear_focal_loss`. ``normalizer`` replaces the module's."""
+        keywords = self.keywords(normalizer)
         return linear_focal_loss(
-            hidden, weight, targets, bias, sample_weight=sample_weight, **self.keywords()
+            hidden, weight, targets, bias, sample_weight=sample_weight, **keywords
         )
+
+    def denominator(self, targets: Tensor, sample_weight: Tensor | None = None) -> Number:
+        """What "mean" divides by for these targets, to be summed over micro-batches up front.
+
+        See `SigmoidFocalLoss.denominator`.
+
+        Args:
+            targets: the targets of one micro-batch: class indices ``(*)`` or probabilities
+                ``(*, C)``.
+            sample_weight: its weights.
+
+        Returns:
+            A number or a 0-d tensor >= 0.
+
+        Example:
+            >>> import torch
+            >>> from refocal import LinearFocalLoss
+            >>> LinearFocalLoss().denominator(torch.tensor([0, 2, -100]))
+            tensor(2)
+        """
+        if targets.dtype.is_floating_point and targets.dim() > 2:
+            targets = targets.movedim(-1, 1)  # where the other losses have their classes
+        return self._class_denominator(targets, sample_weight)
 
     def posterior(self, logits: Tensor, **keywords: Any) -> Tensor:
         """Calibrated probabilities of logits under this loss' settings; see `softmax_posterior`."""

@@ -368,13 +368,7 @@ class SoftmaxFocalLoss(FocalModule):
             >>> SoftmaxFocalLoss().denominator(torch.tensor([0, 2, -100]))
             tensor(2)
         """
-        zero = torch.zeros((), device=targets.device)
-        if targets.dtype.is_floating_point:
-            logits = zero.expand(targets.shape)
-        else:
-            classes = len(self.alpha) if isinstance(self.alpha, Tensor) else 2
-            logits = zero.expand(*targets.shape[:1], classes, *targets.shape[1:])
-        return self._denominator(arguments.softmax_problem, logits, targets, sample_weight)
+        return self._class_denominator(targets, sample_weight)
 
     def posterior(self, logits: Tensor, **keywords: Any) -> Tensor:
         """Calibrated probabilities under this loss' settings; see `softmax_posterior`."""

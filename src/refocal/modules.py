@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from refocal import arguments
+from refocal.arguments import tensors  # noqa: F401 - by which the settings know a tensor
 from refocal.problem import Number, Problem
 from refocal.reduction import denominator
 
@@ -95,6 +96,17 @@ class FocalModule(nn.Module):
             detach_modulator=False,
         )
         return denominator(problem, settings["normalizer"])
+
+    def _class_denominator(self, targets: Tensor, sample_weight: Tensor | None) -> Number:
+        """`_denominator` of class indices ``(N, *)`` or probabilities ``(N, C, *)``."""
+        zero = torch.zeros((), device=targets.device)
+        if targets.dtype.is_floating_point:
+            logits = zero.expand(targets.shape)
+        else:
+            alpha = self._setting("alpha")
+            classes = len(alpha) if isinstance(alpha, Tensor) else 2
+            logits = zero.expand(*targets.shape[:1], classes, *targets.shape[1:])
+        return self._denominator(arguments.softmax_problem, logits, targets, sample_weight)
 
     def posterior_keywords(self) -> dict[str, Any]:
         """The settings that the posterior depends on."""

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from torch import Tensor, nn
 
 from refocal import arguments, inverse
 from refocal.inverse import BinaryLink, SoftmaxLink, bisect
+from refocal.messages import refuse
 
 # ---------------------------------------------------------------------------------------------
 # class weights
 
 
 def effective_number_weights(class_counts: Sequence[float], beta: float = 0.999) -> list[float]:
-    r"""Class weights by the effective number of samples, of mean 1.
+    r"""Return class weights by the effective number of samples, of mean 1.
 
     $$ w_c \propto \frac{1 - \beta}{1 - \beta^{n_c}} $$
 
@@ -58,7 +59,9 @@ def effective_number_weights(class_counts: Sequence[float], beta: float = 0.999)
     log_base = math.log(base)
     exponents = [n * log_base for n in counts]
     if max(exponents) < -1e-290:
-        return _inverse([-math.expm1(one) for one in exponents])  # 1 - beta**n, no cancellation
+        return _inverse(
+            [-math.expm1(exponent) for exponent in exponents]
+        )  # 1 - beta**n, no cancellation
     # divided by -log(beta), because 1 - beta**n of a tiny n underflows
     return _inverse(
         [
@@ -69,7 +72,7 @@ def effective_number_weights(class_counts: Sequence[float], beta: float = 0.999)
 
 
 def inverse_frequency_weights(class_counts: Sequence[float]) -> list[float]:
-    """Class weights proportional to 1 / count, of mean 1.
+    """Return class weights proportional to 1 / count, of mean 1.
 
     The limit of `effective_number_weights` at beta = 1. At the optimum of a weighted loss they
     move every class to the same prior, which the posterior takes back.
@@ -93,12 +96,12 @@ def inverse_frequency_weights(class_counts: Sequence[float]) -> list[float]:
 
 
 def _inverse(sizes: list[float]) -> list[float]:
-    """Weights of mean 1 proportional to 1 / size."""
+    """Return weights of mean 1 proportional to 1 / size."""
     # by a power of two, which rounds nothing: the inverse of a subnormal number overflows
     scale = 2.0 ** (math.frexp(min(sizes))[1] - 1)
     weights = [1 / (size / scale) for size in sizes]
     mean = math.fsum(weights) / len(weights)
-    return [one / mean for one in weights]
+    return [weight / mean for weight in weights]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -112,7 +115,7 @@ def prior_bias(
     gamma: float | tuple[float, float] = 2.0,
     detach_modulator: bool = False,
 ) -> float:
-    """The bias with which an untrained sigmoid layer predicts this probability.
+    """Return the bias with which an untrained sigmoid layer predicts this probability.
 
     RetinaNet sets the bias to ``logit(0.01) = -4.595``. Under its own loss (alpha 0.25, gamma 2)
     that logit means a posterior of 8.5e-6, not 0.01; the bias that means 0.01 is -2.107. Both
@@ -168,7 +171,8 @@ def prior_biases(
     gamma: float | Sequence[float] = 2.0,
     detach_modulator: bool = False,
 ) -> list[float]:
-    """The biases, one per class, with which an untrained softmax layer predicts the frequencies.
+    """Return the biases, one per class, with which an untrained softmax layer predicts the
+    frequencies.
 
     The focal-optimal constants of `softmax_focal_loss`, of mean 0.
 
@@ -197,7 +201,7 @@ def prior_biases(
         name, "gamma", [gamma] * len(counts) if arguments.is_number(gamma) else gamma, counts
     )
     link = SoftmaxLink(
-        tuple(_class_weight(name, one) for one in weights),
+        tuple(_class_weight(name, weight) for weight in weights),
         tuple(arguments.gamma_number(name, one, multiclass=True) for one in gammas),
         arguments.flag(name, "detach_modulator", detach_modulator),
     )
@@ -205,7 +209,7 @@ def prior_biases(
 
 
 def _log_shares(counts: list[float]) -> list[float]:
-    """Logarithms of the shares of a total, which may be beyond the largest float."""
+    """Return logarithms of the shares of a total, which may be beyond the largest float."""
     scale = 2.0 ** (math.frexp(max(counts))[1] - 1)
     total = math.fsum(n / scale for n in counts)
     shares = [n / scale / total for n in counts]
@@ -238,14 +242,18 @@ def initialize_bias(layer: nn.Module, probability: float, **loss: Any) -> None:
     """
     bias = getattr(layer, "bias", None)
     if bias is None:
-        _fail(
+        raise refuse(
             "initialize_bias",
-            f"layer must have a bias, got {type(layer).__name__} without one. Create it with "
-            "bias=True.",
+            "layer",
+            "have a bias",
+            f"{type(layer).__name__} without one",
+            "Create it with bias=True.",
         )
     if not isinstance(bias, Tensor) or not bias.dtype.is_floating_point:
         got = bias.dtype if isinstance(bias, Tensor) else type(bias).__name__
-        raise TypeError(f"initialize_bias: the bias of layer must be a floating tensor, got {got}.")
+        raise refuse(
+            "initialize_bias", "the bias of layer", "be a floating tensor", got, kind=TypeError
+        )
     # the messages are of the function that was called
     nn.init.constant_(bias, _prior_bias("initialize_bias", probability, **loss))
 
@@ -256,7 +264,7 @@ def _binary_link(
     gamma: float | tuple[float, float],
     detach_modulator: bool = False,
 ) -> BinaryLink:
-    """The link of a sigmoid focal loss, checked."""
+    """Return the link of a sigmoid focal loss, checked."""
     log_weight = 0.0
     if alpha is not None:
         weight = arguments.alpha_number(function, alpha)
@@ -275,7 +283,8 @@ def _binary_link(
 
 
 def mukhoti_gamma(probability: float) -> float:
-    """The gamma at which focal and cross-entropy pull equally hard on an example of this p_t.
+    """Return the gamma at which focal and cross-entropy pull equally hard on an example of this
+    p_t.
 
     Below this p_t focal's gradient is larger than cross-entropy's, above it smaller. Proposed as a
     rule to choose gamma from the confidence that one accepts. For p_t > 0.5 no gamma > 0 does it
@@ -324,7 +333,7 @@ def mukhoti_gamma(probability: float) -> float:
 
 
 def _lambert_w_lower(log_argument: float) -> float:
-    """W of the branch W <= -1 at ``-exp(log_argument)``, ``log_argument <= -1``.
+    """Return w of the branch W <= -1 at ``-exp(log_argument)``, ``log_argument <= -1``.
 
     By Newton on ``w + log(-w)`` form: with v = -w, ``v - log v = -log_argument``, v >= 1.
     """
@@ -341,7 +350,7 @@ def _lambert_w_lower(log_argument: float) -> float:
 
 
 def loss_reduction(probability: float, gamma: float = 2.0) -> float:
-    """How many times less than cross-entropy an example of this p_t costs: ``(1 - p)**-gamma``.
+    """Say how many times less than cross-entropy an example of this p_t costs: ``(1 - p)**-gamma``.
 
     Args:
         probability: p_t, strictly between 0 and 1.
@@ -373,7 +382,7 @@ def loss_reduction(probability: float, gamma: float = 2.0) -> float:
 
 
 def gradient_ratio(easy: float, hard: float, gamma: float = 2.0) -> float:
-    """How many times harder an example of p_t = ``hard`` pulls than one of p_t = ``easy``.
+    """Say how many times harder an example of p_t = ``hard`` pulls than one of p_t = ``easy``.
 
     The ratio of |F'|, the gradients with respect to the logit. Cross-entropy: ``(1 - hard) /
     (1 - easy)``.
@@ -411,7 +420,7 @@ def gradient_ratio(easy: float, hard: float, gamma: float = 2.0) -> float:
 
 
 def half_weight_probability(gamma: float) -> float:
-    """The p_t at which focal costs half of cross-entropy: ``1 - 2**(-1 / gamma)``.
+    """Return the p_t at which focal costs half of cross-entropy: ``1 - 2**(-1 / gamma)``.
 
     As gamma tends to infinity it tends to ``log(2) / gamma``: the loss becomes a soft cut-off,
     cross-entropy for p_t far below 1 / gamma and nothing far above. In that limit only examples
@@ -444,7 +453,7 @@ def half_weight_probability(gamma: float) -> float:
 
 
 def inflection_probability(gamma: float) -> float:
-    """The p_t below which the focal loss is concave in the logit; 0 for gamma = 0.
+    """Return the p_t below which the focal loss is concave in the logit; 0 for gamma = 0.
 
     An example below it pulls less the worse it gets. A start that puts a whole class there trains
     slowly, and breaks second-order methods such as boosting with the exact Hessian.
@@ -474,7 +483,7 @@ def inflection_probability(gamma: float) -> float:
 def _counts(function: str, class_counts: Sequence[float]) -> list[float]:
     listed = arguments.per_class(function, "class_counts", class_counts)
     if not listed:
-        _fail(function, "class_counts must hold at least one class, got none.")
+        raise refuse(function, "class_counts", "hold at least one class", "none")
     hint = "A class without examples has no weight; leave it out."
     return [
         arguments.real(
@@ -485,14 +494,13 @@ def _counts(function: str, class_counts: Sequence[float]) -> list[float]:
 
 
 def _per_class(function: str, argument: str, values: Any, counts: list[float]) -> list[Any]:
-    """One value for each class; a 0-d tensor is one for all."""
+    """Return one value for each class; a 0-d tensor is one for all."""
     if isinstance(values, Tensor) and values.dim() == 0 and argument == "gamma":
         values = values.expand(len(counts))
     listed = arguments.per_class(function, argument, values)
     if len(listed) != len(counts):
-        _fail(
-            function,
-            f"{argument} must have one value for each of {len(counts)} classes, got {len(listed)}.",
+        raise refuse(
+            function, argument, f"have one value for each of {len(counts)} classes", len(listed)
         )
     return listed
 
@@ -509,7 +517,3 @@ def _finite_positive(value: float) -> bool:
 
 def _probability(function: str, argument: str, value: Any) -> float:
     return arguments.strictly_between_0_and_1(function, argument, value)
-
-
-def _fail(function: str, message: str) -> NoReturn:
-    raise ValueError(f"{function}: {message}")

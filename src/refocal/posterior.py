@@ -157,6 +157,7 @@ def softmax_posterior(
     label_smoothing: float = 0.0,
     detach_modulator: bool = False,
     temperature: float = 1.0,
+    log_probabilities: bool = False,
 ) -> Tensor:
     r"""Class probabilities, from the logits of a model trained with `softmax_focal_loss`.
 
@@ -174,9 +175,12 @@ def softmax_posterior(
         label_smoothing: as in training; it is undone, clipped at 0 and normalised again.
         detach_modulator: as in training.
         temperature: > 0; divides the posterior's log-probabilities before they are normalised.
+        log_probabilities: return ``log P``, which keeps its digits where P rounds to 0 or 1. It is
+            -inf for a class that is masked or that smoothing leaves nothing.
 
     Returns:
-        Probabilities that sum to 1 over the class axis, shape and dtype of ``logits``.
+        Probabilities that sum to 1 over the class axis (or their logarithms), shape and dtype of
+        ``logits``.
 
     Raises:
         ValueError: an alpha of 0, a gamma per example, temperature <= 0.
@@ -206,6 +210,7 @@ def softmax_posterior(
     divisor = gate.together(name, "temperature", divisor, logits)
     smoothing = arguments.smoothing(name, label_smoothing)
     arguments.check_posterior_smoothing(name, smoothing)
+    wanted = arguments.flag(name, "log_probabilities", log_probabilities)
     z = logits.to(dtype)
     margins = links.softmax_margins(z, axis)
     book = in_torch.for_dtype(dtype)
@@ -217,11 +222,10 @@ def softmax_posterior(
         )
     # at logits of 3e38 the scores overflow: held apart, so that no inf - inf is formed
     masked = score == -torch.inf
-    largest = torch.finfo(dtype).max / 4
+    largest = torch.finfo(dtype).max / (1 if wanted else 4)
     score = score.clamp(-largest, largest)
-    probabilities = torch.softmax(score, axis)
     if smoothing:
-        left = (probabilities - smoothing / classes).clamp(min=0)
+        left = (torch.softmax(score, axis) - smoothing / classes).clamp(min=0)
         masked = left == 0
         score = torch.log(torch.where(masked, 1.0, left))
     if smoothing or isinstance(divisor, Tensor) or divisor != 1:
@@ -229,8 +233,12 @@ def softmax_posterior(
         score = torch.where(masked, -torch.inf, score)
         score = score - score.detach().amax(axis, keepdim=True)
         score = torch.where(masked, -torch.inf, torch.where(masked, 0.0, score) / divisor)
-        probabilities = torch.softmax(score, axis)
-    return probabilities.to(logits.dtype)
+    if wanted:
+        # by margins, because the log-softmax of a likely class rounds to 0 where P rounds to 1
+        margins = links.softmax_margins(torch.where(masked, -torch.inf, score), axis)
+        logs = torch.where(margins.s >= 0, 0.0, margins.s) - torch.log1p(margins.x)
+        return logs.to(logits.dtype)
+    return torch.softmax(score, axis).to(logits.dtype)
 
 
 def _log(value: Number, dtype: torch.dtype) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from refocal import arguments
 from refocal.inverse import bisect
+from refocal.messages import refuse
 from refocal.overrides import overridable
 from refocal.posterior import (
     BOOK,
@@ -49,7 +50,7 @@ def sigmoid_logit(
     temperature: float = 1.0,
     log_odds: bool = False,
 ) -> Tensor:
-    r"""The logit that means this probability: the inverse of `sigmoid_posterior`.
+    r"""Return the logit that means this probability: the inverse of `sigmoid_posterior`.
 
     For the initial bias of a last layer, and for a threshold on logits. Found by Newton's
     method in a bracket, in float64, because the posterior has no inverse in closed form.
@@ -86,9 +87,13 @@ def sigmoid_logit(
     name = "sigmoid_logit"
     if not isinstance(probability, Tensor) or not probability.dtype.is_floating_point:
         got = getattr(probability, "dtype", type(probability).__name__)
-        raise TypeError(
-            f"{name}: probability must be a floating tensor, got {got}. For a plain number use "
-            "refocal.parameters.prior_bias."
+        raise refuse(
+            name,
+            "probability",
+            "be a floating tensor",
+            got,
+            "For a plain number use refocal.parameters.prior_bias.",
+            TypeError,
         )
     target = probability.double()
     link = binary_link(name, target, torch.float64, alpha, gamma, detach_modulator)
@@ -115,7 +120,7 @@ def sigmoid_logit(
 
 
 def _constant(link: BinaryTensorLink) -> BinaryTensorLink:
-    """The link without derivatives."""
+    """Holds the link, without derivatives."""
 
     def held(value: Number) -> Number:
         return value.detach() if isinstance(value, Tensor) else value
@@ -126,7 +131,7 @@ def _constant(link: BinaryTensorLink) -> BinaryTensorLink:
 
 @untraced
 def _root(link: BinaryTensorLink, target: Tensor) -> Tensor:
-    """The logit of these log-odds: Newton's method, held in a bracket."""
+    """Return the logit of these log-odds: Newton's method, held in a bracket."""
     with torch.no_grad():
         # log-odds rise at least as fast as logits
         gap = target - link.log_odds(torch.zeros_like(target))
@@ -278,10 +283,10 @@ def fit_temperature(
 def _binary_scores(
     name: str, z: Tensor, targets: Tensor, settings: dict[str, Any]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Two-column log scores of the posterior and of the raw sigmoid, and class indices."""
+    """Return two-column log scores of the posterior and of the raw sigmoid, and class indices."""
     odds = sigmoid_posterior(z, log_odds=True, **settings).flatten()
     index = targets.detach().flatten().long()
-    _check_count(name, index, 2)
+    _check_count(name, index)
     scores, raw = (
         torch.stack([-one / 2, one / 2], 1).clamp(-1e300, 1e300) for one in (odds, z.flatten())
     )
@@ -291,19 +296,23 @@ def _binary_scores(
 def _class_scores(
     name: str, z: Tensor, targets: Tensor, settings: dict[str, Any]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Log scores ``(N, C)`` of the posterior and of the raw softmax, and class indices."""
+    """Return log scores ``(N, C)`` of the posterior and of the raw softmax, and class indices."""
     index = targets.detach().long()
-    _check_count(name, index, z.shape[1])
-    posterior = softmax_posterior(z, **settings)
-    return torch.log(posterior.clamp(min=torch.finfo(z.dtype).tiny)), z, index
+    _check_count(name, index)
+    # finite: a temperature has nothing to say of a class that a mask or smoothing leaves at 0
+    tiny = math.log(torch.finfo(z.dtype).tiny)
+    scores = softmax_posterior(z, log_probabilities=True, **settings).clamp(min=tiny)
+    return scores, z, index
 
 
-def _check_count(name: str, index: Tensor, classes: int) -> None:
+def _check_count(name: str, index: Tensor) -> None:
     if len(index) < 10 or len(torch.unique(index)) < 2:
-        _fail(
+        raise refuse(
             name,
-            "targets must hold at least 10 examples and two classes, got "
-            f"{len(index)} of {len(torch.unique(index))}. One parameter needs held-out data.",
+            "targets",
+            "hold at least 10 examples and two classes",
+            f"{len(index)} of {len(torch.unique(index))}",
+            "One parameter needs held-out data.",
         )
 
 
@@ -313,7 +322,7 @@ def _check_count(name: str, index: Tensor, classes: int) -> None:
 
 @overridable
 def shift_prior(log_odds: Tensor, train_prior: float, deploy_prior: float) -> Tensor:
-    """Posterior log-odds for a base rate other than that of the training data.
+    """Return posterior log-odds for a base rate other than that of the training data.
 
     ``logit P += logit(deploy_prior) - logit(train_prior)``: Bayes' rule where the classes look the
     same and only their proportions change.
@@ -348,7 +357,8 @@ def shift_prior(log_odds: Tensor, train_prior: float, deploy_prior: float) -> Te
 
 @overridable
 def correct_sampling(log_odds: Tensor, negative_rate: float) -> Tensor:
-    """Posterior log-odds of the full data, from a model trained on a subsample of the negatives.
+    """Return posterior log-odds of the full data, from a model trained on a subsample of the
+    negatives.
 
     ``logit P += log(negative_rate)``. A rate of 0.01 moves log-odds by -4.6.
 
@@ -383,7 +393,7 @@ def correct_sampling(log_odds: Tensor, negative_rate: float) -> Tensor:
 
 
 class CostThreshold(NamedTuple):
-    """Decide "positive" above it.
+    """The threshold above which to decide "positive".
 
     Attributes:
         probability: of the positive class, between 0 and 1.
@@ -404,7 +414,7 @@ def cost_threshold(
     gamma: float | tuple[float, float] = 2.0,
     detach_modulator: bool = False,
 ) -> CostThreshold:
-    """The threshold of least expected cost, in three currencies.
+    """Return the threshold of least expected cost, in three currencies.
 
     Deciding "positive" costs ``(1 - P) cost_fp`` on average, "negative" ``P cost_fn``: positive
     pays where ``P > cost_fp / (cost_fp + cost_fn)``. The logit is the same threshold before the
@@ -452,7 +462,7 @@ def cost_threshold(
 def normalizer_shift(
     normalizer: str, batch_size: int, base_rate: float, *, alpha: float | None = 0.25
 ) -> float:
-    """By how much a label-dependent denominator of "mean" moves the posterior's log-odds.
+    """Says by how much a label-dependent denominator of "mean" moves the posterior's log-odds.
 
     The posterior assumes that every example weighs the same. Divided by the batch's positives (or
     by the sum of its class weights) a positive weighs less than a negative, because it raises its
@@ -481,10 +491,11 @@ def normalizer_shift(
     name = "normalizer_shift"
     log_rate, log_rest = _log_shares(name, base_rate)
     if not 1 <= arguments.integer(name, "batch_size", batch_size) <= LARGEST_BATCH:
-        _fail(
+        raise refuse(
             name,
-            f"batch_size must be >= 1, and at most {LARGEST_BATCH:,}, got "
-            f"{arguments.shown(batch_size)}.",
+            "batch_size",
+            f"be >= 1, and at most {LARGEST_BATCH:,}",
+            arguments.shown(batch_size),
         )
     weight = 0.5 if alpha is None else arguments.alpha_number(name, alpha)
     if normalizer not in arguments.NORMALIZERS:
@@ -516,7 +527,7 @@ def normalizer_shift(
 
 def _log_of_sum(logarithms: list[float]) -> float:
     largest = max(logarithms)
-    return largest + math.log(math.fsum(math.exp(one - largest) for one in logarithms))
+    return largest + math.log(math.fsum(math.exp(logarithm - largest) for logarithm in logarithms))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -526,9 +537,13 @@ def _log_of_sum(logarithms: list[float]) -> float:
 def _check_log_odds(function: str, log_odds: Any) -> None:
     if not isinstance(log_odds, Tensor) or not log_odds.dtype.is_floating_point:
         got = getattr(log_odds, "dtype", type(log_odds).__name__)
-        raise TypeError(
-            f"{function}: log_odds must be a floating tensor, got {got}. Pass "
-            "sigmoid_posterior(logits, ..., log_odds=True)."
+        raise refuse(
+            function,
+            "log_odds",
+            "be a floating tensor",
+            got,
+            "Pass sigmoid_posterior(logits, ..., log_odds=True).",
+            TypeError,
         )
 
 
@@ -537,9 +552,7 @@ def _check_probabilities(function: str, argument: str, values: Tensor) -> None:
         low, high = torch.aminmax(values.detach())
         if low < 0 or high > 1:
             bad = (low if low < 0 else high).item()
-            _fail(
-                function, f"{argument} must be in [0, 1], got {bad}. For log-odds, log_odds=True."
-            )
+            raise refuse(function, argument, "be in [0, 1]", bad, "For log-odds, log_odds=True.")
 
 
 def _logit(function: str, argument: str, value: Any) -> float:
@@ -548,10 +561,6 @@ def _logit(function: str, argument: str, value: Any) -> float:
 
 
 def _log_shares(function: str, value: Any, argument: str = "base_rate") -> tuple[float, float]:
-    """Logarithms of a prior P and of 1 - P."""
+    """Return logarithms of a prior P and of 1 - P."""
     probability = arguments.strictly_between_0_and_1(function, argument, value)
     return math.log(probability), math.log1p(-probability)
-
-
-def _fail(function: str, message: str) -> NoReturn:
-    raise ValueError(f"{function}: {message}")

@@ -70,7 +70,7 @@ class RankSum:
         self.world = dist.get_world_size(group)
 
     def result(self) -> Tensor:
-        """The sum over ranks, once it is there."""
+        """Return the sum over ranks, once it is there."""
         if self._work is not None:
             self._work.wait()
         return self._total

@@ -16,6 +16,11 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from refocal import extras
+
+if reason := extras.lack("torch"):  # asked once, by the module that all others reach first
+    raise extras.MissingExtra("refocal", reason)
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 # most tensors are of these, and asking for the class spares them every other question

@@ -9,7 +9,7 @@ import pandas as pd
 
 from refocal.comparison import Table
 from refocal.comparison.data.table import one_hot
-from refocal.comparison.links import sigmoid
+from refocal.comparison.training.scores import sigmoid
 
 
 def customers(rows: int = 1500, seed: int = 0) -> pd.DataFrame:

@@ -83,8 +83,9 @@ def test_a_user_s_table_from_file_to_report(
     assert results["recommendation"]["headline"] in out
     assert results["data"]["classes"] == ["yes"]
     assert json.loads((written / "run.json").read_text())["refocal"] == refocal.__version__
-    # A second run replaces the first and finds the same.
-    assert main(arguments) == 0
+    # A second run is told to replace the first, and finds the same.
+    assert "holds a comparison that is finished" in refused(capsys, *arguments)
+    assert main([*arguments, "--force"]) == 0
     assert json.loads((written / "results.json").read_text()) == results
     assert [path.name for path in (folder / "out").iterdir()] == ["first"]
     # nothing beside it
@@ -219,6 +220,93 @@ def test_an_interrupt_writes_nothing(
     assert list(folder.iterdir()) == []
 
 
+def test_each_run_has_a_folder_of_its_own(
+    table: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And one that was stopped or is to be replaced is the last of them."""
+    command = ["compare", table.name, "--target", "fault", "--quick", "--model", "logistic"]
+    for name in ("refocal-compare", "refocal-compare-2", "refocal-compare-3"):
+        assert main(command) == 0
+        assert f"Report: {name}{os.sep}report.html\n" in capsys.readouterr().out
+    first, *_, last = sorted(folder.glob("refocal-compare*"))
+    before = (first / "run.json").stat().st_mtime_ns, (last / "run.json").stat().st_mtime_ns
+    assert main([*command, "--force"]) == 0
+    assert main([*command, "--resume"]) == 0
+    assert "taken from the earlier run" in capsys.readouterr().err
+    after = (first / "run.json").stat().st_mtime_ns, (last / "run.json").stat().st_mtime_ns
+    assert before[0] == after[0]
+    assert before[1] < after[1]
+    assert "not allowed with argument --resume" in refused(capsys, *command, "--resume", "--force")
+
+
+def test_what_must_be_known_stands_before_the_answer(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generator = np.random.default_rng(0)
+    fault = generator.random(1500) < 0.1
+    frame = pd.DataFrame({"x": generator.normal(size=1500), "one": 1, "after": 2 * fault})
+    frame.assign(fault=np.where(fault, "yes", "no")).to_csv("leak.csv", index=False)
+    command = ["compare", "leak.csv", "--target", "fault", "--quick", "--model", "logistic"]
+    assert main(command) == 0
+    told, _, answer = capsys.readouterr().out.partition("average precision  ")
+    assert "Problem: Column 'after' alone tells 'yes'" in told
+    assert "leave it out with --drop.\n\n" in told
+    assert "Warning: The test part has" in told
+    assert told.index("Problem") < told.index("Warning")
+    assert "the same in every row" not in told + answer  # a note is for the report
+
+
+# Interrupts from where the work is; a thread sends another one while the first is dealt with.
+INTERRUPTED = """
+import os, signal, sys, time
+from refocal import comparison
+from refocal.__main__ import command
+from refocal.comparison.training.store import FitStore
+
+where, name = {"put": (FitStore, "put")}.get(sys.argv[1], (comparison, sys.argv[1]))
+whole = getattr(where, name)
+
+def interrupted(*arguments, **keywords):
+    result = whole(*arguments, **keywords)
+    for _ in range(3 if name == "put" else 1):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.3)
+    return result
+
+setattr(where, name, interrupted)
+sys.argv[1:2] = ["compare"]
+command()
+"""
+
+
+@pytest.mark.parametrize(
+    ("step", "left"),
+    [
+        ("by_name", "nothing was written"),
+        ("read_table", "nothing was written"),
+        ("put", "continue it with --resume --out refocal-compare"),
+        ("run", "continue it with --resume --out refocal-compare"),
+        ("write", "continue it with --resume --out refocal-compare"),
+        ("summary", "continue it with --resume --out refocal-compare"),
+    ],
+)
+def test_an_interrupt_is_one_line_wherever_it_comes(
+    table: Path, folder: Path, step: str, left: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, step, table.name, "--target", "fault", "--quick"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1800,
+    )
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[-1] == f"refocal compare: stopped, {left}."
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+    assert (folder / "refocal-compare").exists() == ("continue" in left)
+
+
 def test_a_missing_extra_is_named(folder: Path) -> None:
     code = (
         "import sys; sys.modules['pandas'] = None\n"
@@ -227,7 +315,7 @@ def test_a_missing_extra_is_named(folder: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     way_out = "pip install 'refocal[compare]'"
-    assert done.stderr == f"refocal compare: pandas is not installed. Install it with: {way_out}\n"
+    assert done.stderr == f"refocal compare: pandas is not installed. {way_out}\n"
 
 
 def test_another_import_error_is_a_bug_and_shows_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,9 +18,11 @@ from torch import Tensor, nn
 import refocal
 from refocal import comparison
 from refocal.__main__ import main
+from refocal.commands import option
 from refocal.comparison import CompareError
-from refocal.comparison.links import sigmoid
+from refocal.comparison.errors import argument, spelled
 from refocal.comparison.measuring import likelihood
+from refocal.comparison.training.scores import sigmoid
 from refocal.probabilities import sigmoid_logit
 
 OPTIONS: dict[str, Any] = {"quick": True, "epochs": 2}
@@ -42,6 +44,11 @@ def arrays(rows: int = 300) -> tuple[Tensor, Tensor]:
 def test_the_package_is_the_function_and_what_the_command_calls(tmp_path: Path) -> None:
     path = csv_file(tmp_path, customers(400))
     results = refocal.compare("logistic", path, target="churn", quick=True)  # type: ignore[operator]
+    plain = json.dumps(results.to_dict())
+    assert "without quick=True" in plain
+    assert " --" not in plain
+    with spelled(option):  # from the command the same words, but for the names of arguments
+        results = comparison.compare("logistic", path, target="churn", quick=True)
     arguments = ["compare", str(path), "--target", "churn", "--quick", "--model", "logistic"]
     assert main([*arguments, "--out", str(tmp_path / "out")]) == 0
     written = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -308,37 +315,6 @@ def test_bad_files_are_one_clear_line(
     assert err.startswith(f"refocal diagnose: {message}")
 
 
-# --- digits --------------------------------------------------------------------------------------
-
-
-def test_digits_prints_its_ablation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from refocal import digits
-
-    def few(**options: Any) -> digits.Ablation:
-        assert list(options.pop("seeds")) == [3, 4]
-        assert options.pop("steps") == 30
-        outcomes = tuple(
-            digits.Outcome(one, ((0.1,), (0.2 + one.gamma / 10,))) for one in digits.SETTINGS
-        )
-        options["progress"](2, 20)
-        return digits.Ablation(outcomes, (3, 4), (30,), 1.5)
-
-    monkeypatch.setattr(digits, "run", few)
-    out = tmp_path / "out"
-    command = ["compare", "digits", "--quick", "--seed", "3", "--out", str(out)]
-    assert main(command) == 0
-    text = capsys.readouterr().out
-    assert "focal gamma 2, alpha 0.25" in text
-    assert "±" in text
-    found = json.loads((out / "results.json").read_text())
-    assert found["schema"] == "refocal.compare/4-digits"
-    assert "seconds" not in found
-    assert len(found["outcomes"]) == len(digits.SETTINGS)
-    assert main(command) == 0  # the folder is known as ours
-
-
 # --- targets and features as they are in memory --------------------------------------------------
 
 
@@ -491,6 +467,30 @@ def test_errors_name_arguments_here_and_options_there(
     err = capsys.readouterr().err
     assert command in err
     assert "=" not in err
+
+
+def test_findings_name_arguments_here_and_options_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = customers(400).assign(one=1, spaced=np.repeat(np.arange(200), 2))
+    path = csv_file(tmp_path, frame.rename(columns={"spaced": "the id"}))
+    found = comparison.compare("logistic", path, target="churn", repeats=1, quick=True)
+    said = " ".join(finding.advice for finding in found.data.findings)
+    assert "Leave it out with drop=." in said
+    assert "Use repeats=10 or more" in said
+    assert "--" not in said
+    command = ["compare", str(path), "--target", "churn", "--model", "logistic", "--quick"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    plain = (tmp_path / "out" / "results.json").read_text()
+    assert "Leave it out with --drop." in plain
+    assert "Use --repeats 10 or more" in plain
+    assert "drop=" not in plain
+    capsys.readouterr()
+    # afterwards as before
+    assert argument("time_order") == "time_order="
+    # a value of several words is one word of the shell
+    assert option("groups", "the id") == "--group 'the id'"
+    assert option("resume", True) == "--resume"
 
 
 def test_arrays_have_no_columns_to_name() -> None:

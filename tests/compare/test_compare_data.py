@@ -15,7 +15,7 @@ from tables import csv_file, customers, made_table
 from refocal import comparison
 from refocal.comparison import CompareError
 from refocal.comparison.data.prepare import Prepared
-from refocal.comparison.splits import protocol, splits
+from refocal.comparison.data.splits import splits, splitting
 
 PARTS = ("train", "valid", "test")
 
@@ -78,7 +78,7 @@ def test_groups_stay_together() -> None:
     table = made_table(rows=1500)
     groups = np.random.default_rng(0).integers(0, 100, table.rows)
     grouped = dataclasses.replace(table, groups=groups)
-    assert protocol(grouped) == "grouped"
+    assert splitting(grouped) == "grouped"
     for split in splits(grouped, repeats=3, seed=0):
         parts = [set(groups[rows]) for rows in split.parts().values()]
         assert not parts[0] & parts[1]
@@ -90,7 +90,7 @@ def test_no_split_by_time_trains_on_the_future() -> None:
     table = made_table(rows=1500)
     time = np.random.default_rng(0).integers(0, 200, table.rows).astype(float)  # with many ties
     timed = dataclasses.replace(table, time=time)
-    assert protocol(timed) == "time"
+    assert splitting(timed) == "time"
     found = splits(timed, repeats=3, seed=0)
     for split in found:
         assert time[split.train].max() < time[split.valid].min()

@@ -21,23 +21,22 @@ from tables import made_table
 
 from refocal.comparison.curves import _curve
 from refocal.comparison.data.prepare import Prepared
-from refocal.comparison.gradient import gradient_shares
-from refocal.comparison.links import sigmoid
+from refocal.comparison.data.splits import splits
 from refocal.comparison.measuring import calibrate
 from refocal.comparison.measuring.figures import figures_of
+from refocal.comparison.measuring.gradient import gradient_shares
 from refocal.comparison.measuring.scored import (
     Scored,
-    cost_threshold,
+    least_cost_threshold,
     precision_threshold,
     readings_of,
     recall_threshold,
 )
 from refocal.comparison.measuring.summarise import _precision_recall, confusion, decisions
 from refocal.comparison.plan import Costs
-from refocal.comparison.ranking import Ranking
-from refocal.comparison.splits import splits
 from refocal.comparison.training.losses import Loss, focal
 from refocal.comparison.training.models import Fit
+from refocal.comparison.training.scores import sigmoid
 
 PLAIN = Loss("ce", None, 0.0)
 
@@ -49,39 +48,6 @@ def ranked() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     labels = generator.random(2000) < 0.05
     scores = np.round(generator.normal(size=2000) + labels, 1)
     return labels, scores, generator.integers(0, 40, 2000)
-
-
-# --- ranking under weights -----------------------------------------------------------------------
-
-
-def test_weighted_ranking_equals_scikit_learn_on_the_drawn_rows(
-    ranked: tuple[np.ndarray, np.ndarray, np.ndarray],
-) -> None:
-    labels, scores, _ = ranked
-    ranking = Ranking(scores, labels)
-    generator = np.random.default_rng(1)
-    draws = [np.bincount(generator.integers(0, 2000, 2000), minlength=2000) for _ in range(4)]
-    for weights in [np.ones(len(labels)), *(1.0 * drawn for drawn in draws)]:
-        rows = np.repeat(np.arange(len(labels)), weights.astype(int))
-        precision, area = ranking.average_precision_and_auc(weights)
-        assert_allclose(precision, average_precision_score(labels[rows], scores[rows]))
-        assert_allclose(area, roc_auc_score(labels[rows], scores[rows]))
-
-
-def test_a_class_without_weight_has_no_ranking(
-    ranked: tuple[np.ndarray, np.ndarray, np.ndarray],
-) -> None:
-    labels, scores, _ = ranked
-    assert np.isnan(Ranking(scores, labels).average_precision_and_auc(1.0 * ~labels)).all()
-
-
-def test_precision_at_the_top() -> None:
-    scores = np.array([5.0, 4.0, 3.0, 2.0, 1.0])
-    ranking = Ranking(scores, np.array([True, False, True, False, False]))
-    assert ranking.precision_at(2, np.ones(5)) == 0.5
-    assert_allclose(ranking.precision_at(3, np.ones(5)), 2 / 3)
-    # the first row drawn twice fills two places
-    assert ranking.precision_at(2, np.array([2.0, 1, 1, 1, 1])) == 1.0
 
 
 # --- probabilities -------------------------------------------------------------------------------
@@ -187,8 +153,8 @@ def test_operating_points_by_brute_force(
     assert_allclose(
         precision_threshold(scores, labels, 0.8), max(at for at in cuts if recall(at) >= 0.8)
     )
-    assert_allclose(cost(cost_threshold(scores, labels, 7)), min(map(cost, cuts)))
-    assert cost_threshold(scores, labels, 1e-3) == np.inf
+    assert_allclose(cost(least_cost_threshold(scores, labels, 7)), min(map(cost, cuts)))
+    assert least_cost_threshold(scores, labels, 1e-3) == np.inf
 
 
 @pytest.fixture(scope="module")

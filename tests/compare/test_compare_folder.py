@@ -14,7 +14,14 @@ from tables import csv_file, customers
 
 from refocal import comparison
 from refocal.__main__ import main
-from refocal.comparison import CompareError, Plan, by_name, check_folder, workplace
+from refocal.comparison import (
+    CompareError,
+    Plan,
+    by_name,
+    check_folder,
+    free_folder,
+    workplace,
+)
 from refocal.comparison.folder import write_files
 from refocal.comparison.training.networks import Network
 
@@ -104,6 +111,27 @@ def test_two_runs_in_one_folder_the_second_refuses(tmp_path: Path) -> None:
         pass
 
 
+def test_a_run_at_work_is_not_taken_for_a_stopped_one(tmp_path: Path) -> None:
+    """With trainings in its folder it looks like one, but for the lock."""
+    with workplace(tmp_path / "out") as folder:
+        make(folder, {"fits/0.npz": ""})
+        for again in ({}, {"resume": True}, {"force": True}):
+            for enter in (check_folder, lambda *a, **k: workplace(*a, **k).__enter__()):
+                with pytest.raises(CompareError, match=r"another comparison is at work .* out="):
+                    enter(folder, **again)
+        assert names(folder) == ["fits/0.npz", "run.json"]
+
+
+def test_folders_are_numbered(tmp_path: Path) -> None:
+    name = tmp_path / "out"
+    assert free_folder(name) == free_folder(name, last=True) == name
+    name.mkdir()
+    assert free_folder(name) == tmp_path / "out-2"
+    assert free_folder(name, last=True) == name
+    (tmp_path / "out-2").write_text("a file is in the way as well")
+    assert free_folder(name) == tmp_path / "out-3"
+
+
 def test_a_stopped_run_is_not_thrown_away(tmp_path: Path) -> None:
     make(tmp_path, {"run.json": '{"schema": "refocal.compare/4", "finished": null}'})
     make(tmp_path, {"fits/0.npz": "", "fits/.x.part": "cut off"})
@@ -113,11 +141,26 @@ def test_a_stopped_run_is_not_thrown_away(tmp_path: Path) -> None:
         assert names(folder) == ["fits/0.npz", "run.json"]
 
 
+@pytest.mark.parametrize("fits", [{}, {"fits/0.npz": ""}])
+def test_a_finished_run_is_not_overwritten_unasked(tmp_path: Path, fits: dict[str, str]) -> None:
+    make(tmp_path, {**OURS, **fits})
+    for enter in (check_folder, lambda folder: workplace(folder).__enter__()):
+        with pytest.raises(
+            CompareError,
+            match=r"is finished\. Extend it with resume=True, replace it with force=True",
+        ):
+            enter(tmp_path)
+    assert names(tmp_path) == sorted({**OURS, **fits})
+
+
 def test_a_finished_run_s_trainings_are_kept_for_resume_alone(tmp_path: Path) -> None:
     make(tmp_path, {**OURS, "fits/0.npz": ""})
     with workplace(tmp_path, resume=True):
         assert (tmp_path / "fits" / "0.npz").exists()
-    with workplace(tmp_path):
+    with pytest.raises(KeyboardInterrupt), workplace(tmp_path, resume=True):
+        raise KeyboardInterrupt
+    assert (tmp_path / "fits" / "0.npz").exists()
+    with workplace(tmp_path, force=True):
         assert not (tmp_path / "fits").exists()
         assert (tmp_path / "results.json").exists()
 

@@ -22,7 +22,7 @@ from refocal.__main__ import main
 from refocal.comparison import CompareError
 from refocal.comparison.data.columns import clean
 from refocal.comparison.data.prepare import Prepared
-from refocal.comparison.splits import splits
+from refocal.comparison.data.splits import splits
 
 ENOUGH = "as far as the training."
 
@@ -104,7 +104,7 @@ values = {
 options = st.lists(
     st.one_of(
         *(st.tuples(st.just(name), value) for name, value in values.items()),
-        st.sampled_from([("--resume",), ("--quick",), ("--group",), ("--unknown",)]),
+        st.sampled_from([("--resume",), ("--force",), ("--quick",), ("--group",), ("--unknown",)]),
     ),
     max_size=3,
 ).map(lambda chosen: [word for option in chosen for word in option])

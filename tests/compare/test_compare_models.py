@@ -22,9 +22,9 @@ from torch import nn
 from refocal import comparison
 from refocal.comparison import CompareError, Plan, by_name
 from refocal.comparison.data.prepare import Prepared
-from refocal.comparison.splits import splits
+from refocal.comparison.data.splits import splits
 from refocal.comparison.training.losses import Loss, families, focal
-from refocal.comparison.training.models import Effort, Fit
+from refocal.comparison.training.models import Effort, Fit, Work
 from refocal.comparison.training.networks import (
     Network,
     _Average,
@@ -115,13 +115,13 @@ def test_training_learns_and_ends_with_the_mean_of_its_last_weights(data: Prepar
     setting = central(model.axes).with_value("epochs", 6)
     effort = Effort(scored=True)
     found = model.fit(
-        focal(0.25, 2.0), setting, data, effort, seed=0, watch=lambda _, score: seen.append(score)
+        Work(focal(0.25, 2.0), setting, data, effort, watch=lambda _, score: seen.append(score))
     )
     assert list(found.curve) == [one for one in seen if one is not None]
     assert (found.steps, len(found.curve)) == (6, 6)
     assert_allclose(average_precision_score(labels, found.valid_logits), found.score)
     assert roc_auc_score(data.labels("test"), found.test_logits) > 0.7
-    unseen = model.fit(focal(0.25, 2.0), setting, data, Effort(), seed=0, watch=lambda *_: None)
+    unseen = model.fit(Work(focal(0.25, 2.0), setting, data, Effort()))
     assert_array_equal(unseen.test_logits, found.test_logits)  # looking changes nothing
 
 
@@ -153,7 +153,7 @@ def test_batch_statistics_are_those_of_the_averaged_weights(data: Prepared) -> N
 
     network = Network("normed", build)
     setting = central(network.axes).with_value("epochs", 2)
-    network.fit(focal(0.25, 2.0), setting, data, Effort(), seed=0, watch=lambda *_: None)
+    network.fit(Work(focal(0.25, 2.0), setting, data, Effort()))
     first, norm, _ = built[-1]
     assert isinstance(norm, nn.BatchNorm1d)
     with torch.no_grad():
@@ -182,9 +182,7 @@ def test_dropout_draws_the_same_whatever_trains_beside_it(data: Prepared) -> Non
 
     def fit(rate: float) -> Any:
         setting = central(network.axes).with_value("epochs", 2).with_value("rate", rate)
-        done = network.fit(
-            focal(0.25, 2.0), setting, data, Effort(), seed=3, watch=lambda step, score: None
-        )
+        done = network.fit(Work(focal(0.25, 2.0), setting, data, Effort(), seed=3))
         return done.test_logits
 
     rates = [0.01, 0.02, 0.03, 0.04] * 2
@@ -267,16 +265,16 @@ def test_trees_learn_under_every_loss(name: str, kind: str) -> None:
             continue
         effort = Effort(rounds=12, patience=2)
         setting = central(model.axes).with_value("rate", 0.3)
-        fit = model.fit(loss, setting, data, effort, seed=0, watch=lambda *_: None)
+        fit = model.fit(Work(loss, setting, data, effort))
         assert fit.test_logits.shape == data.labels("test").shape
         assert fit.test_logits.dtype == np.float32
         assert 1 <= fit.steps <= 12
         labels = data.labels("valid")
         areas = [roc_auc_score(y, z) for y, z in zip(labels.T, fit.valid_logits.T, strict=True)]
         assert min(areas) > 0.65
-        again = model.fit(loss, setting, data, effort, seed=0, watch=lambda *_: None)
+        again = model.fit(Work(loss, setting, data, effort))
         assert_array_equal(again.test_logits, fit.test_logits)
-        other = model.fit(loss, setting, data, effort, seed=1, watch=lambda *_: None)
+        other = model.fit(Work(loss, setting, data, effort, seed=1))
         assert (other.test_logits != fit.test_logits).any()  # bagging
 
 
@@ -346,21 +344,24 @@ def test_a_custom_network_is_known_by_its_weights(data: Prepared) -> None:
     one, same, other = (net.identity(data, 0) for net in nets)
     assert one == same != other
     assert nets[0].identity(data, 1) != one
+    # also one that is called as one of ours is
+    (ours,) = by_name(["mlp"])
+    assert Network("mlp", hidden_layers(3)).identity(data, 0) == one != ours.identity(data, 0)
 
 
 def test_a_training_that_fails_stops_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     stopped: list[str] = []
 
-    def fake(self: Network, loss: Loss, *_: Any, watch: Any, **__: Any) -> None:
-        if loss.gamma == 2.0:
+    def fake(self: Network, work: Work) -> None:
+        if work.loss.gamma == 2.0:
             time.sleep(0.3)  # until the others are at work
             raise RuntimeError("out of memory")
         try:
             for epoch in range(180_000):  # half an hour, were it not stopped
-                watch(epoch, 0.1)
+                work.watch(epoch, 0.1)
                 time.sleep(0.01)
         except BaseException:
-            stopped.append(loss.name)
+            stopped.append(work.loss.name)
             raise
 
     monkeypatch.setattr(Network, "fit", fake)

@@ -18,7 +18,7 @@ from refocal.comparison import CompareError
 from refocal.comparison.data import memory
 from refocal.comparison.data.columns import clean
 from refocal.comparison.data.findings import check
-from refocal.comparison.splits import splits
+from refocal.comparison.data.splits import splits
 
 # --- files ---------------------------------------------------------------------------------------
 
@@ -164,11 +164,11 @@ def test_groups_and_time_are_no_features(tmp_path: Path) -> None:
     frame["who"] = np.arange(300) // 3
     frame["at"] = pd.date_range("2013-01-01", periods=300).astype(str)
     path = csv_file(tmp_path, frame)
-    grouped = comparison.read_table(path, target="churn", group="who")
+    grouped = comparison.read_table(path, target="churn", groups="who")
     assert "who" not in grouped.features
     assert grouped.groups is not None
     assert len(np.unique(grouped.groups)) == 100
-    timed = comparison.read_table(path, target="churn", time="at")
+    timed = comparison.read_table(path, target="churn", time_order="at")
     assert "at" not in timed.features
     assert timed.time is not None
     assert np.all(np.diff(timed.time) == 86_400)

@@ -17,9 +17,9 @@ from tables import csv_file, customers, made_table
 from refocal import comparison
 from refocal.comparison import CompareError, Plan, by_name, workplace
 from refocal.comparison.data.prepare import Prepared
+from refocal.comparison.data.splits import splits
 from refocal.comparison.folder import STUDY
 from refocal.comparison.progress import Progress
-from refocal.comparison.splits import splits
 from refocal.comparison.training import search
 from refocal.comparison.training.networks import Network
 from refocal.comparison.training.store import FitStore

@@ -584,8 +584,8 @@ def test_ids_that_come_again_point_to_groups(tmp_path: Path, name: str) -> None:
     frame[name] = np.arange(len(frame)) // 3
     table = read(tmp_path, text(frame))
     assert codes(table) == ["repeated-id"]
-    assert table.findings[0].advice == f"If they belong together, use --group {name}."
-    assert codes(read(tmp_path, text(frame), group=name)) == []
+    assert table.findings[0].advice == f"If they belong together, use groups={name!r}."
+    assert codes(read(tmp_path, text(frame), groups=name)) == []
 
 
 def test_words_that_end_like_ids_are_no_ids(tmp_path: Path) -> None:
@@ -868,16 +868,16 @@ def test_what_only_looks_like_numbers_or_dates_stays_text(tmp_path: Path, cell: 
 
 def test_groups_are_one_whatever_spaces_stand_around_them(tmp_path: Path) -> None:
     body = "".join(f"{k * k},G{k % 7}{' ' * (k % 2)},{k % 3 == 0}\n" for k in range(60))
-    table = read(tmp_path, "x,g,y\n" + body, target="y", group="g")
+    table = read(tmp_path, "x,g,y\n" + body, target="y", groups="g")
     assert table.groups is not None
     assert len(np.unique(table.groups)) == 7
-    with pytest.raises(CompareError, match=r"group='g': 9 rows have no value"):
-        read(tmp_path, ("x,g,y\n" + body).replace("G3", "?"), target="y", group="g")
+    with pytest.raises(CompareError, match=r"groups='g': 9 rows have no value"):
+        read(tmp_path, ("x,g,y\n" + body).replace("G3", "?"), target="y", groups="g")
 
 
 def test_how_times_were_read_is_said(tmp_path: Path) -> None:
     body = "".join(f"{k * k},{k % 28 + 1:02}.02.2024,{k % 3 == 0}\n" for k in range(60))
-    table = read(tmp_path, "x,t,y\n" + body, target="y", time="t")
+    table = read(tmp_path, "x,t,y\n" + body, target="y", time_order="t")
     assert "'t' was read as dates: day first" in told(table, "dates")
     assert table.time is not None
     assert_allclose(table.time[:2], [0, 86_400])
@@ -886,7 +886,7 @@ def test_how_times_were_read_is_said(tmp_path: Path) -> None:
 def test_lists_in_a_named_column_are_one_clear_line() -> None:
     frame = plain_frame()
     frame["lists"] = [[1]] * len(frame)
-    for named in ({"target": "lists"}, {"group": "lists"}, {"time": "lists"}):
+    for named in ({"target": "lists"}, {"groups": "lists"}, {"time_order": "lists"}):
         with pytest.raises(CompareError, match="lists or records in the column 'lists'"):
             comparison.frame_table(frame, name=Path("f"), **({"target": "ended"} | named))
 

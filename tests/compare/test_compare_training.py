@@ -16,12 +16,12 @@ from tables import made_table
 from refocal import comparison
 from refocal.comparison import Plan, by_name, experiment
 from refocal.comparison.data.prepare import Prepared
-from refocal.comparison.splits import splits
+from refocal.comparison.data.splits import splits
 from refocal.comparison.training.forecast import forecast
 from refocal.comparison.training.logistic import minimise
 from refocal.comparison.training.losses import Loss, families, focal
-from refocal.comparison.training.models import Effort, Fit
-from refocal.comparison.training.settings import Axis, Setting, central, spread
+from refocal.comparison.training.models import Effort, Fit, Work
+from refocal.comparison.training.settings import Axis, Setting, central, grid_points
 from refocal.comparison.training.trees import scale_of
 from refocal.comparison.training.tuning import (
     OPENING,
@@ -122,7 +122,7 @@ def test_equal_losses_give_equal_models(kind: Any) -> None:
     link: Any = "softmax" if kind == "multiclass" else "sigmoid"
     losses = [Loss("cross-entropy", None, 0.0, link), focal(None, 0.0, link=link)]
     fits = [
-        model.fit(one, central(model.axes), data, Effort(), seed=seed, watch=lambda *_: None)
+        model.fit(Work(one, central(model.axes), data, Effort(), seed=seed))
         for seed, one in enumerate(losses)
     ]
     assert_array_equal(fits[0].test_logits, fits[1].test_logits)
@@ -192,10 +192,10 @@ def test_less_than_no_ridge_is_not_asked_for() -> None:
 def test_points_of_a_grid_begin_in_its_middle_and_differ(count: int) -> None:
     for name in ("mlp", "logistic"):
         axes = by_name([name])[0].axes
-        found = spread(axes, count)
+        found = grid_points(axes, count)
         assert found[0] == central(axes)
         assert len(found) == len(set(found)) == count
-    single = spread({"rate": Axis((1.0,), 1.0, "rate")}, 2)
+    single = grid_points({"rate": Axis((1.0,), 1.0, "rate")}, 2)
     assert single == [Setting((("rate", 1.0),)), Setting((("rate", 1.0),), 1)]
 
 

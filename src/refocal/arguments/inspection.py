@@ -1,8 +1,7 @@
-"""What a value is, and whether the values inside a tensor may be read."""
+"""Whether the values inside a tensor may be read, and which are the smallest and the largest."""
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any
 
 import torch
@@ -54,9 +53,3 @@ def extremes(tensor: Tensor) -> tuple[Any, Any]:
             values = values.double()  # torch finds no extremes of unsigned integers and of float8
         low, high = torch.aminmax(values)
         return low.item(), high.item()
-
-
-def is_number(value: Any) -> bool:
-    """A real number, and not a bool, which would be a misplaced flag."""
-    kind = type(value)
-    return kind is float or kind is int or (isinstance(value, Real) and kind is not bool)

@@ -9,23 +9,24 @@ import torch
 from torch import Tensor
 
 from refocal.arguments.inspection import extremes, readable
-from refocal.arguments.numbers import round_to
-from refocal.arguments.reals import real, shown
 from refocal.arguments.tensors import (
     check_device,
     check_logits,
     check_targets_type,
     class_axis,
+    facts,
+    round_to,
+    shape,
     softmax_gamma,
 )
+from refocal.arguments.values import fail_choice, real, shown
 from refocal.arguments.wording import (
-    fail_choice,
     fail_class_index,
     fail_gamma_per_example,
     fail_one_class,
     fail_sigmoid_shape,
-    shape,
 )
+from refocal.messages import refuse
 from refocal.problem import Number
 
 LINKS = ("sigmoid", "softmax")
@@ -52,9 +53,12 @@ def check_posterior_alpha(
             continue
         exact = rounded == end
         becomes = "" if exact else f", which {str(dtype)[6:]} rounds to {rounded:g}"
-        raise ValueError(
-            f"{function}: alpha must be {domain}, got {shown(end)}{becomes}. A class of weight 0 "
-            "is not learned, so it has no posterior."
+        raise refuse(
+            function,
+            "alpha",
+            f"be {domain}",
+            f"{shown(end)}{becomes}",
+            "A class of weight 0 is not learned, so it has no posterior.",
         )
 
 
@@ -102,9 +106,12 @@ def posterior_temperature(
 def check_posterior_smoothing(function: str, label_smoothing: float) -> None:
     """Below 1: at 1 the targets carry no information."""
     if label_smoothing == 1:
-        raise ValueError(
-            f"{function}: label_smoothing must be below 1, got 1.0. Targets smoothed completely "
-            "carry no class."
+        raise refuse(
+            function,
+            "label_smoothing",
+            "be below 1",
+            "1.0",
+            "Targets smoothed completely carry no class.",
         )
 
 
@@ -122,30 +129,33 @@ def check_outcomes(function: str, logits: Any, targets: Any, link: Any) -> None:
     check_logits(function, logits)
     check_targets_type(function, logits, targets)
     if logits.is_meta:
-        raise ValueError(
-            f"{function}: logits must have values, got a meta tensor. Move the model off meta."
-        )
+        raise refuse(function, "logits", "have values", "a meta tensor", "Move the model off meta.")
     z = logits.detach()
     if link == "sigmoid":
         if targets.shape != z.shape:
-            fail_sigmoid_shape(function, z, targets)
+            fail_sigmoid_shape(function, facts(z), facts(targets))
         y = targets.detach()
         wrong = (y != 0) & (y != 1)
         if bool(wrong.any()):
-            raise ValueError(
-                f"{function}: targets must be 0 or 1, got {y[wrong][0].item()}. Soft targets are "
-                "no outcomes."
+            raise refuse(
+                function,
+                "targets",
+                "be 0 or 1",
+                y[wrong][0].item(),
+                "Soft targets are no outcomes.",
             )
         if not bool(torch.isfinite(z).all()):
             fail_not_finite(function, z[~torch.isfinite(z)][0].item())
         return
     if z.dim() != 2 or targets.shape != z.shape[:1] or targets.dtype.is_floating_point:
-        raise ValueError(
-            f"{function}: logits must be (N, C) and targets class indices (N,) with "
-            f'link="softmax", got {shape(z)} and {targets.dtype} {shape(targets)}.'
+        raise refuse(
+            function,
+            "logits",
+            'be (N, C) and targets class indices (N,) with link="softmax"',
+            f"{shape(z)} and {targets.dtype} {shape(targets)}",
         )
     if z.shape[1] < 2:
-        fail_one_class(function, z, targets)
+        fail_one_class(function, facts(z), facts(targets))
     index = targets.detach().long()
     if len(index) and not 0 <= int(index.min()) <= int(index.max()) < z.shape[1]:
         bad = int(index.min()) if int(index.min()) < 0 else int(index.max())
@@ -158,7 +168,13 @@ def check_outcomes(function: str, logits: Any, targets: Any, link: Any) -> None:
 
 
 def fail_not_finite(function: str, value: float) -> NoReturn:
-    raise ValueError(
-        f"{function}: logits must be finite, got {value}. Drop such rows with their targets, "
-        "logits[keep] and targets[keep], and find out where they come from."
+    raise refuse(
+        function,
+        "logits",
+        "be finite",
+        value,
+        (
+            "Drop such rows with their targets, logits[keep] and targets[keep], and find out where "
+            "they come from."
+        ),
     )

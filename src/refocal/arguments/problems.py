@@ -10,26 +10,23 @@ import torch
 from torch import Tensor
 
 from refocal.arguments.inspection import extremes, readable
-from refocal.arguments.numbers import (
-    alpha_number,
-    flag,
-    gamma_number,
-    ignored_target,
-    integer,
-    round_to,
-    smoothing,
-)
 from refocal.arguments.tensors import (
     aligned_weight,
     alpha_pair,
+    check_device,
     check_kind,
     check_logits,
     check_targets_type,
     class_axis,
     class_weights,
+    facts,
     gamma_pair,
+    ignored_target,
+    round_to,
+    shape,
     softmax_gamma,
 )
+from refocal.arguments.values import alpha_number, flag, gamma_number, integer, smoothing
 from refocal.arguments.wording import (
     fail_class_index,
     fail_one_class,
@@ -37,9 +34,10 @@ from refocal.arguments.wording import (
     fail_sigmoid_shape,
     fail_softmax_shape,
     fail_target_range,
-    shape,
 )
+from refocal.messages import refuse
 from refocal.problem import (
+    Number,
     Problem,
     SigmoidProblem,
     SoftmaxProblem,
@@ -70,7 +68,7 @@ def sigmoid_problem(
     dtype = check_logits(function, logits)
     targets = check_targets_type(function, logits, targets)
     if targets.shape != logits.shape:
-        fail_sigmoid_shape(function, logits, targets)
+        fail_sigmoid_shape(function, facts(logits), facts(targets))
     settings = (alpha, gamma, label_smoothing, detach_modulator)
     if (
         sample_weight is None
@@ -140,22 +138,29 @@ def softmax_problem(
     targets = check_targets_type(function, logits, targets)
     axis, classes = class_axis(function, logits)
     if classes == 1:
-        fail_one_class(function, logits, targets)
+        fail_one_class(function, facts(logits), facts(targets))
     positions = tuple(logits.shape[:axis]) + tuple(logits.shape[axis + 1 :])
     by_index = not targets.dtype.is_floating_point
     if targets.shape != (positions if by_index else tuple(logits.shape)):
-        fail_softmax_shape(function, logits, targets, positions)
+        fail_softmax_shape(function, facts(logits), facts(targets), positions)
     if targets.dtype == torch.bool:
-        raise TypeError(
-            f"{function}: targets must be class indices or probabilities, got torch.bool. "
-            "Use .long() for indices, .float() for a one-hot encoding."
+        raise refuse(
+            function,
+            "targets",
+            "be class indices or probabilities",
+            "torch.bool",
+            "Use .long() for indices, .float() for a one-hot encoding.",
+            TypeError,
         )
     ignored = integer(function, "ignore_index", ignore_index)
     if not by_index:
         if ignored != -100:
-            raise ValueError(
-                f"{function}: ignore_index must be left at -100 with probability targets, got "
-                f"{ignored}. Mask positions with sample_weight=0."
+            raise refuse(
+                function,
+                "ignore_index",
+                "be left at -100 with probability targets",
+                ignored,
+                "Mask positions with sample_weight=0.",
             )
     elif ignored_target(function, ignored, targets.dtype) is None:
         targets = targets.long()  # torch reads -100 as 156 beside uint8 targets
@@ -191,37 +196,50 @@ def linear_problem(
             continue
         if not isinstance(tensor, Tensor) or not tensor.dtype.is_floating_point:
             got = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
-            raise TypeError(f"{function}: {argument} must be a floating tensor, got {got}.")
+            raise refuse(function, argument, "be a floating tensor", got, kind=TypeError)
         check_kind(function, argument, tensor)
         if dtype is None and tensor.dtype != hidden.dtype:
-            raise TypeError(
-                f"{function}: {argument} must have the dtype of hidden, {hidden.dtype}, got "
-                f"{tensor.dtype}. Convert one of them, or use torch.autocast."
+            raise refuse(
+                function,
+                argument,
+                f"have the dtype of hidden, {hidden.dtype}",
+                tensor.dtype,
+                "Convert one of them, or use torch.autocast.",
+                TypeError,
             )
         if tensor.device != hidden.device:
-            raise ValueError(
-                f"{function}: {argument} must be on the device of hidden, {hidden.device}, got "
-                f"{tensor.device}. Move it with .to(hidden.device)."
+            raise refuse(
+                function,
+                argument,
+                f"be on the device of hidden, {hidden.device}",
+                tensor.device,
+                "Move it with .to(hidden.device).",
             )
     if weight.dim() != 2 or hidden.dim() == 0 or weight.shape[1] != hidden.shape[-1]:
         swapped = weight.dim() == 2 and hidden.dim() and weight.shape[0] == hidden.shape[-1]
-        hint = " Pass weight.T: torch.nn.Linear's weight has this order." if swapped else ""
-        raise ValueError(
-            f"{function}: weight must have shape (classes, features) with the features of hidden, "
-            f"got {shape(weight)} and hidden {shape(hidden)}.{hint}"
+        hint = "Pass weight.T: torch.nn.Linear's weight has this order." if swapped else ""
+        raise refuse(
+            function,
+            "weight",
+            "have shape (classes, features) with the features of hidden",
+            f"{shape(weight)} and hidden {shape(hidden)}",
+            hint,
         )
     classes = weight.shape[0]
     if bias is not None and tuple(bias.shape) != (classes,):
-        raise ValueError(
-            f"{function}: bias must have shape ({classes},), one per class, got {shape(bias)}."
-        )
+        raise refuse(function, "bias", f"have shape ({classes},), one per class", shape(bias))
     positions = tuple(hidden.shape[:-1])
     targets = check_targets_type(function, hidden, targets)
     by_index = not targets.dtype.is_floating_point
     if tuple(targets.shape) != (positions if by_index else (*positions, classes)):
-        raise ValueError(
-            f"{function}: targets must be class indices of shape {positions} or probabilities of "
-            f"shape {(*positions, classes)}, got {targets.dtype} of shape {shape(targets)}."
+        raise refuse(
+            function,
+            "targets",
+            (
+                f"be class indices of shape {positions} or probabilities of shape "
+                f"{(*positions, classes)}"
+            ),
+            f"{targets.dtype} of shape {shape(targets)}",
         )
     stand_in = torch.empty((), dtype=dtype or hidden.dtype, device=hidden.device)
     stand_in = stand_in.expand(*positions, classes)
@@ -259,4 +277,91 @@ def check_values_of(function: str, problem: Problem) -> None:
     slack = rounding_of(targets.dtype)
     if not (low >= -slack and high <= 1 + slack):
         link = "sigmoid" if isinstance(problem, SigmoidProblem) else "softmax"
-        fail_target_range(function, low if not low >= -slack else high, link, targets)
+        value = low if not low >= -slack else high
+        others = targets[targets != value]
+        ends = extremes(others) if others.numel() else None
+        fail_target_range(function, value, link, ends)
+
+
+# ---------------------------------------------------------------------------------------------
+# beyond one call's tensors
+
+
+def check_normalizer_device(function: str, normalizer: Any, logits: Tensor) -> None:
+    """Where the logits are, or on the CPU."""
+    if isinstance(normalizer, Tensor):
+        check_device(function, "normalizer", normalizer, logits)
+
+
+def check_process_group(function: str, group: Any, reduction: str) -> None:
+    """A process group, and a reduction that has a denominator."""
+    if not isinstance(group, torch.distributed.ProcessGroup):
+        raise refuse(
+            function,
+            "process_group",
+            "be None or a ProcessGroup",
+            type(group).__name__,
+            "For all ranks use torch.distributed.group.WORLD after init_process_group.",
+            TypeError,
+        )
+    if reduction != "mean":
+        raise refuse(
+            function,
+            "process_group",
+            'be None unless reduction is "mean"',
+            f"reduction={reduction!r}, which has no denominator to sum over ranks",
+        )
+
+
+def check_constant_denominator(function: str, count: Number) -> None:
+    """No gradient through a denominator that other ranks contribute to."""
+    if isinstance(count, Tensor) and count.requires_grad:
+        raise refuse(
+            function,
+            "normalizer",
+            "not require grad with a process_group",
+            "one that does (through alpha or sample_weight)",
+            'Detach them or use normalizer="elements".',
+        )
+
+
+def check_class_sharded(
+    function: str, problem: SoftmaxProblem, mesh_axes: int, *, differentiated: bool
+) -> None:
+    """What a softmax over classes that are split over ranks can do."""
+    gathered = "Or gather the logits with .full_tensor()."
+    if mesh_axes != 1:
+        raise refuse(
+            function,
+            "logits",
+            "be on a one-dimensional device mesh if their classes are sharded",
+            f"{mesh_axes} dimensions",
+            (
+                'Pass the local rows on the mesh that shards the classes, as in mesh["tp"], and '
+                "the other ranks as process_group."
+            ),
+        )
+    if not has_index_targets(problem):
+        raise refuse(
+            function,
+            "targets",
+            "be class indices if the classes of logits are sharded",
+            problem.targets.dtype,
+            gathered,
+        )
+    if problem.label_smoothing:
+        raise refuse(
+            function,
+            "label_smoothing",
+            "be 0 if the classes of logits are sharded",
+            problem.label_smoothing,
+            gathered,
+        )
+    if differentiated:
+        raise refuse(
+            function,
+            "alpha, gamma, sample_weight and normalizer",
+            "not require grad if the classes of logits are sharded",
+            "one that does",
+            f"Detach them. {gathered}",
+        )

@@ -1,38 +1,29 @@
-"""Settings that need no logits: reduction, normalizer, process group, implementation."""
+"""Settings that need no logits: reduction, normalizer, implementation. No framework."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
-import torch
-from torch import Tensor
-
-from refocal.arguments.inspection import extremes, is_number, readable
-from refocal.arguments.numbers import (
+from refocal.arguments.adapter import adapter_of
+from refocal.arguments.values import (
     alpha_number,
+    check_alpha_range,
+    check_gamma_range,
     check_ignore_index,
-    flag,
-    gamma_number,
-    integer,
-    smoothing,
-)
-from refocal.arguments.tensors import (
-    check_alpha_values,
-    check_device,
-    check_gamma_values,
-    check_usable,
-)
-from refocal.arguments.wording import (
     fail_choice,
     fail_class_weights_type,
     fail_gamma_count,
-    fail_normalizer,
     fail_softmax_gamma_tuple,
+    flag,
+    gamma_number,
+    integer,
+    is_number,
     quoted,
-    shape,
+    shown,
+    smoothing,
 )
-from refocal.problem import Number, SoftmaxProblem, has_index_targets
+from refocal.messages import refuse
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -53,72 +44,69 @@ def check_reduction(
         if normalizer not in NORMALIZERS:
             fail_choice(function, "normalizer", NORMALIZERS, normalizer, "or a positive number")
         if normalizer == "positives" and multiclass:
-            raise ValueError(
-                f'{function}: normalizer must be "elements", "weights" or a positive number, got '
-                '"positives". A softmax has no negatives; pass the count of foreground targets '
-                "as a number."
+            raise refuse(
+                function,
+                "normalizer",
+                'be "elements", "weights" or a positive number',
+                '"positives"',
+                "A softmax has no negatives; pass the count of foreground targets as a number.",
             )
-    elif isinstance(normalizer, Tensor):
-        check_usable(function, "normalizer", normalizer)
-        if normalizer.dim() != 0:
-            raise ValueError(
-                f"{function}: normalizer must be a number or a 0-d tensor, got a tensor of shape "
-                f"{shape(normalizer)}. Sum it first."
+    elif is_number(normalizer):
+        if not _counts(normalizer, shared):
+            fail_normalizer(function, normalizer)
+    elif adapter := adapter_of(normalizer):
+        adapter.check_usable(function, "normalizer", normalizer)
+        if shape := adapter.facts(normalizer).shape:
+            raise refuse(
+                function,
+                "normalizer",
+                "be a number or a 0-d tensor",
+                f"a tensor of shape {shape}",
+                "Sum it first.",
             )
-        if readable(normalizer) and not _counts(value := extremes(normalizer)[0], shared):
-            fail_normalizer(function, value)
-    elif not is_number(normalizer):
-        raise TypeError(
-            f"{function}: normalizer must be one of {quoted(NORMALIZERS)}, or a positive number, "
-            f"got {type(normalizer).__name__}."
+        ends = adapter.ends(normalizer)
+        if ends is not None and not _counts(ends[0], shared):
+            fail_normalizer(function, ends[0])
+    else:
+        raise refuse(
+            function,
+            "normalizer",
+            f"be one of {quoted(NORMALIZERS)}, or a positive number",
+            type(normalizer).__name__,
+            kind=TypeError,
         )
-    elif not _counts(normalizer, shared):
-        fail_normalizer(function, normalizer)
     if reduction != "mean":
-        raise ValueError(
-            f'{function}: normalizer must be "elements" unless reduction is "mean", got '
-            f"{normalizer!r} with reduction={reduction!r}. Divide the result yourself."
+        raise refuse(
+            function,
+            "normalizer",
+            'be "elements" unless reduction is "mean"',
+            f"{normalizer!r} with reduction={reduction!r}",
+            "Divide the result yourself.",
         )
-
-
-def check_normalizer_device(function: str, normalizer: Any, logits: Tensor) -> None:
-    """Where the logits are, or on the CPU."""
-    if isinstance(normalizer, Tensor):
-        check_device(function, "normalizer", normalizer, logits)
 
 
 def _counts(number: float, shared: bool) -> bool:
     return 0 < number <= sys.float_info.max or (shared and number == 0)
 
 
-def check_process_group(function: str, group: Any, reduction: str) -> None:
-    """A process group, and a reduction that has a denominator."""
-    if not isinstance(group, torch.distributed.ProcessGroup):
-        raise TypeError(
-            f"{function}: process_group must be None or a ProcessGroup, got "
-            f"{type(group).__name__}. For all ranks use torch.distributed.group.WORLD after "
-            "init_process_group."
-        )
-    if reduction != "mean":
-        raise ValueError(
-            f'{function}: process_group must be None unless reduction is "mean", got '
-            f"reduction={reduction!r}, which has no denominator to sum over ranks."
-        )
-
-
-def check_constant_denominator(function: str, count: Number) -> None:
-    """No gradient through a denominator that other ranks contribute to."""
-    if isinstance(count, Tensor) and count.requires_grad:
-        raise ValueError(
-            f"{function}: normalizer must not require grad with a process_group, got one that does "
-            '(through alpha or sample_weight). Detach them or use normalizer="elements".'
-        )
+def fail_normalizer(function: str, value: float) -> NoReturn:
+    raise refuse(
+        function,
+        "normalizer",
+        "be > 0 and finite",
+        shown(value),
+        "For a count that may be zero pass max(1, count).",
+    )
 
 
 def check_implementation(function: str, impl: Any) -> None:
     """A known name."""
     if impl not in IMPLEMENTATIONS:
         fail_choice(function, "impl", IMPLEMENTATIONS, impl)
+
+
+def fail_implementation(function: str, impl: str, reason: str) -> NoReturn:
+    raise ValueError(f'{function}: impl="{impl}" {reason} Use impl="auto".')
 
 
 def check_settings(function: str, settings: dict[str, Any], *, multiclass: bool) -> None:
@@ -142,8 +130,9 @@ def check_loss_parameters(
 ) -> None:
     """alpha, gamma and label_smoothing on their own, without logits to align them with."""
     smoothing(function, label_smoothing)
-    if isinstance(alpha, Tensor):
-        check_alpha_values(function, alpha, multiclass=multiclass)
+    if adapter := adapter_of(alpha):
+        if ends := adapter.ends(alpha):
+            check_alpha_range(function, *ends, multiclass=multiclass)
     elif alpha is not None:
         if multiclass:
             fail_class_weights_type(function, alpha, "C")
@@ -154,8 +143,10 @@ def check_loss_parameters(
     if pair and len(gamma) != 2:
         fail_gamma_count(function, len(gamma))
     for one in gamma if pair else (gamma,):
-        if isinstance(one, Tensor):
-            check_gamma_values(function, one)
+        if adapter := adapter_of(one):
+            adapter.check_real(function, "gamma", one)
+            if ends := adapter.ends(one):
+                check_gamma_range(function, *ends)
         else:
             gamma_number(function, one, multiclass=multiclass)
 
@@ -163,34 +154,4 @@ def check_loss_parameters(
 def check_chunk_size(function: str, chunk_size: Any) -> None:
     """None, or how many rows of logits are held at a time."""
     if chunk_size is not None and integer(function, "chunk_size", chunk_size) < 1:
-        raise ValueError(
-            f"{function}: chunk_size must be None or at least 1 row, got {chunk_size}."
-        )
-
-
-def check_class_sharded(
-    function: str, problem: SoftmaxProblem, mesh_axes: int, *, differentiated: bool
-) -> None:
-    """What a softmax over classes that are split over ranks can do."""
-    gathered = "Or gather the logits with .full_tensor()."
-    if mesh_axes != 1:
-        raise ValueError(
-            f"{function}: logits must be on a one-dimensional device mesh if their classes are "
-            f"sharded, got {mesh_axes} dimensions. Pass the local rows on the mesh that shards the "
-            'classes, as in mesh["tp"], and the other ranks as process_group.'
-        )
-    if not has_index_targets(problem):
-        raise ValueError(
-            f"{function}: targets must be class indices if the classes of logits are sharded, got "
-            f"{problem.targets.dtype}. {gathered}"
-        )
-    if problem.label_smoothing:
-        raise ValueError(
-            f"{function}: label_smoothing must be 0 if the classes of logits are sharded, got "
-            f"{problem.label_smoothing}. {gathered}"
-        )
-    if differentiated:
-        raise ValueError(
-            f"{function}: alpha, gamma, sample_weight and normalizer must not require grad if the "
-            f"classes of logits are sharded, got one that does. Detach them. {gathered}"
-        )
+        raise refuse(function, "chunk_size", "be None or at least 1 row", chunk_size)

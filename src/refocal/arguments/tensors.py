@@ -8,18 +8,38 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from refocal.arguments.adapter import Facts, register
 from refocal.arguments.inspection import UNSIGNED, extremes, readable
-from refocal.arguments.numbers import alpha_number, gamma_number, round_to
-from refocal.arguments.wording import (
-    fail_alpha,
+from refocal.arguments.values import (
+    alpha_number,
+    check_alpha_range,
+    check_gamma_range,
     fail_class_weights_type,
-    fail_gamma,
     fail_gamma_count,
     fail_softmax_gamma_tuple,
-    shape,
+    gamma_number,
+    integer,
+    is_nan,
 )
+from refocal.messages import refuse
 from refocal.problem import Number
 from refocal.torch_state import is_freed, is_traced
+
+
+def facts(tensor: Tensor) -> Facts:
+    """What messages say of a tensor."""
+    return Facts(
+        tuple(tensor.shape),
+        str(tensor.dtype),
+        tensor.dtype.is_floating_point,
+        str(tensor.device),
+    )
+
+
+def shape(tensor: Tensor) -> tuple[int, ...]:
+    """Sizes as they are written."""
+    return tuple(tensor.shape)
+
 
 TARGETS = frozenset(
     (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, *UNSIGNED)
@@ -29,14 +49,22 @@ TARGETS = frozenset(
 def check_logits(function: str, logits: Any) -> torch.dtype:
     """Floating logits; returns the dtype in which alpha and gamma are rounded and used."""
     if not isinstance(logits, Tensor):
-        raise TypeError(
-            f"{function}: logits must be a tensor, got {type(logits).__name__}. "
-            "Use torch.as_tensor."
+        raise refuse(
+            function,
+            "logits",
+            "be a tensor",
+            type(logits).__name__,
+            "Use torch.as_tensor.",
+            TypeError,
         )
     if not logits.dtype.is_floating_point:
-        raise TypeError(
-            f"{function}: logits must be floating, got {logits.dtype}. Pass the network's raw "
-            "output; if these are the labels, the arguments are swapped."
+        raise refuse(
+            function,
+            "logits",
+            "be floating",
+            logits.dtype,
+            "Pass the network's raw output; if these are the labels, the arguments are swapped.",
+            TypeError,
         )
     check_kind(function, "logits", logits)
     return torch.float64 if logits.dtype == torch.float64 else torch.float32
@@ -45,22 +73,29 @@ def check_logits(function: str, logits: Any) -> torch.dtype:
 def class_axis(function: str, logits: Tensor) -> tuple[int, int]:
     """The class axis of softmax logits and its length."""
     if logits.dim() == 0:
-        raise ValueError(
-            f"{function}: logits must have a class axis, (C,) or (N, C, *), got shape (). "
-            "For one binary decision use the sigmoid form."
+        raise refuse(
+            function,
+            "logits",
+            "have a class axis, (C,) or (N, C, *)",
+            "shape ()",
+            "For one binary decision use the sigmoid form.",
         )
     axis = 0 if logits.dim() == 1 else 1
     if logits.shape[axis] == 0:
-        raise ValueError(f"{function}: logits must have at least one class, got {shape(logits)}.")
+        raise refuse(function, "logits", "have at least one class", shape(logits))
     return axis, logits.shape[axis]
 
 
 def check_targets_type(function: str, logits: Tensor, targets: Any) -> Tensor:
     """A real tensor on the logits' device; returned in a dtype that torch computes with."""
     if not isinstance(targets, Tensor):
-        raise TypeError(
-            f"{function}: targets must be a tensor, got {type(targets).__name__}. "
-            "Use torch.as_tensor."
+        raise refuse(
+            function,
+            "targets",
+            "be a tensor",
+            type(targets).__name__,
+            "Use torch.as_tensor.",
+            TypeError,
         )
     check_kind(function, "targets", targets)
     if targets.device != logits.device:
@@ -69,7 +104,7 @@ def check_targets_type(function: str, logits: Tensor, targets: Any) -> Tensor:
     if dtype.is_floating_point:
         return targets
     if dtype not in TARGETS:
-        raise TypeError(f"{function}: targets must be bool, integer or floating, got {dtype}.")
+        raise refuse(function, "targets", "be bool, integer or floating", dtype, kind=TypeError)
     return targets.long() if dtype in UNSIGNED else targets
 
 
@@ -87,18 +122,22 @@ def check_kind(function: str, argument: str, tensor: Tensor) -> None:
     if tensor.layout is torch.strided and not tensor.is_nested:
         return
     kind = "nested" if tensor.is_nested else "mkldnn" if tensor.is_mkldnn else "sparse"
-    raise TypeError(
-        f"{function}: {argument} must be a dense tensor, got a {kind} one. {UNUSUAL_LAYOUTS[kind]}"
+    raise refuse(
+        function, argument, "be a dense tensor", f"a {kind} one", UNUSUAL_LAYOUTS[kind], TypeError
     )
 
 
 def check_memory(function: str, argument: str, tensor: Tensor) -> None:
     """Values that are there: torch reads at address 0 where a storage has been freed."""
     if type(tensor) is Tensor and is_freed(tensor):
-        raise ValueError(
-            f"{function}: {argument} must have its values in memory, got a tensor of shape "
-            f"{shape(tensor)} whose storage has been freed, as FSDP frees parameters between "
-            "their uses."
+        raise refuse(
+            function,
+            argument,
+            "have its values in memory",
+            (
+                f"a tensor of shape {shape(tensor)} whose storage has been freed, as FSDP frees "
+                "parameters between their uses"
+            ),
         )
 
 
@@ -106,19 +145,28 @@ def check_usable(function: str, argument: str, tensor: Tensor) -> None:
     """Dense, real numbers that are there."""
     check_kind(function, argument, tensor)
     if tensor.is_quantized or tensor.dtype.is_complex:
-        way_out = " Use .dequantize()." if tensor.is_quantized else ""
-        raise TypeError(f"{function}: {argument} must be real, got {tensor.dtype}.{way_out}")
+        way_out = "Use .dequantize()." if tensor.is_quantized else ""
+        raise refuse(function, argument, "be real", tensor.dtype, way_out, TypeError)
     if not is_traced():
         check_memory(function, argument, tensor)
+
+
+def check_real(function: str, argument: str, tensor: Tensor) -> None:
+    """Not complex."""
+    if tensor.dtype.is_complex:
+        raise refuse(function, argument, "be real", tensor.dtype, kind=TypeError)
 
 
 def check_device(function: str, argument: str, tensor: Tensor, logits: Tensor) -> None:
     """Usable, on the logits' device; 0-d tensors may live on the CPU, as everywhere in torch."""
     check_usable(function, argument, tensor)
     if tensor.device != logits.device and not (tensor.dim() == 0 and tensor.device.type == "cpu"):
-        raise ValueError(
-            f"{function}: {argument} must be on the device of logits, {logits.device}, got "
-            f"{tensor.device}. Move it with .to(logits.device)."
+        raise refuse(
+            function,
+            argument,
+            f"be on the device of logits, {logits.device}",
+            tensor.device,
+            "Move it with .to(logits.device).",
         )
 
 
@@ -146,9 +194,11 @@ def class_weights(
         fail_class_weights_type(function, alpha, str(classes))
     check_device(function, "alpha", alpha, logits)
     if tuple(alpha.shape) != (classes,):
-        raise ValueError(
-            f"{function}: alpha must have shape ({classes},), one weight per class of logits "
-            f"{shape(logits)}, got {shape(alpha)}."
+        raise refuse(
+            function,
+            "alpha",
+            f"have shape ({classes},), one weight per class of logits {shape(logits)}",
+            shape(alpha),
         )
     weights = alpha.to(dtype)
     check_alpha_values(function, weights, multiclass=True)  # 1e300 is infinite in float32
@@ -157,27 +207,15 @@ def class_weights(
 
 def check_alpha_values(function: str, alpha: Tensor, *, multiclass: bool) -> None:
     """In [0, 1], or for a softmax finite and >= 0, where the values may be read."""
-    if not readable(alpha):
-        return
-    low, high = extremes(alpha)
-    if multiclass:
-        if not (low >= 0 and high < math.inf):
-            raise ValueError(
-                f"{function}: alpha must be finite and >= 0 for every class, got "
-                f"{low if not low >= 0 else high}."
-            )
-    elif not (low >= 0 and high <= 1):
-        fail_alpha(function, low if not low >= 0 else high)
+    if readable(alpha):
+        check_alpha_range(function, *extremes(alpha), multiclass=multiclass)
 
 
 def check_gamma_values(function: str, gamma: Tensor) -> None:
     """Finite and >= 0, where the values may be read."""
-    if gamma.dtype.is_complex:
-        raise TypeError(f"{function}: gamma must be real, got {gamma.dtype}.")
+    check_real(function, "gamma", gamma)
     if readable(gamma):
-        low, high = extremes(gamma)
-        if not (low >= 0 and high < math.inf):
-            fail_gamma(function, low if not low >= 0 else high)
+        check_gamma_range(function, *extremes(gamma))
 
 
 def gamma_pair(
@@ -228,9 +266,11 @@ def softmax_gamma(
         return exponent.unsqueeze(axis)
     if exponent.shape == logits.shape and targets.dtype.is_floating_point:
         return exponent
-    raise ValueError(
-        f"{function}: gamma must be 0-d, ({classes},) per class or {tuple(targets.shape)} like "
-        f"targets, got {shape(gamma)}."
+    raise refuse(
+        function,
+        "gamma",
+        f"be 0-d, ({classes},) per class or {tuple(targets.shape)} like targets",
+        shape(gamma),
     )
 
 
@@ -238,8 +278,7 @@ def aligned_parameter(
     function: str, argument: str, value: Tensor, logits: Tensor, dtype: torch.dtype
 ) -> Tensor:
     """A sigmoid alpha or gamma: 0-d, (C,) along the class axis, or full ndim that broadcasts."""
-    if value.dtype.is_complex:
-        raise TypeError(f"{function}: {argument} must be real, got {value.dtype}.")
+    check_real(function, argument, value)
     check_device(function, argument, value, logits)
     value = value.to(dtype)
     if value.dim() == 0:
@@ -261,11 +300,8 @@ def aligned_parameter(
         view = ", ".join("-1" if one == axis else "1" for one in range(logits.dim()))
         if axis == logits.dim() - 1:
             view = ", ".join(["1"] * axis + [str(value.shape[0])])
-        hint = f" If the classes of these logits are on axis {axis}, use {argument}.view({view})."
-    raise ValueError(
-        f"{function}: {argument} must be {layouts} for logits {shape(logits)}, got {shape(value)}."
-        f"{hint}"
-    )
+        hint = f"If the classes of these logits are on axis {axis}, use {argument}.view({view})."
+    raise refuse(function, argument, f"be {layouts} for logits {shape(logits)}", shape(value), hint)
 
 
 def aligned_weight(
@@ -275,14 +311,96 @@ def aligned_weight(
     if weight is None:
         return None
     if not isinstance(weight, Tensor):
-        raise TypeError(
-            f"{function}: sample_weight must be None or a tensor, got {type(weight).__name__}. "
-            "Use torch.as_tensor."
+        raise refuse(
+            function,
+            "sample_weight",
+            "be None or a tensor",
+            type(weight).__name__,
+            "Use torch.as_tensor.",
+            TypeError,
         )
     check_device(function, "sample_weight", weight, logits)
     if tuple(weight.shape) != positions[: weight.dim()]:
-        raise ValueError(
-            f"{function}: sample_weight must have the shape {positions} of the loss or of its "
-            f"leading axes, got {shape(weight)}. For one weight per class use alpha."
+        raise refuse(
+            function,
+            "sample_weight",
+            f"have the shape {positions} of the loss or of its leading axes",
+            shape(weight),
+            "For one weight per class use alpha.",
         )
     return weight.to(dtype)[(...,) + (None,) * (len(positions) - weight.dim())]
+
+
+# ---------------------------------------------------------------------------------------------
+# what a dtype holds
+
+
+def ignored_target(function: str, ignore_index: Any, dtype: torch.dtype) -> float | None:
+    """The target value that is ignored as targets of a dtype hold it, or None where none can be.
+
+    One rule for every comparison: floating targets hold the nearest number of their dtype (-9984
+    for -9999 in bfloat16), and an integer that an integer dtype cannot hold equals no target (-100
+    beside uint8 is not the class 156).
+    """
+    if ignore_index is None:
+        return None
+    if dtype.is_floating_point:
+        if is_nan(ignore_index):
+            return math.nan
+        return round_to(float(integer(function, "ignore_index", ignore_index)), dtype)
+    value = integer(function, "ignore_index", ignore_index)
+    if dtype == torch.bool:
+        return value if value in (0, 1) else None
+    return value if holds(dtype, value) else None
+
+
+def holds(dtype: torch.dtype, value: int) -> bool:
+    """Whether an integer dtype can represent a value."""
+    if dtype == torch.int64:  # the usual one, and asking takes longer than comparing
+        return -(2**63) <= value < 2**63
+    limits = torch.iinfo(dtype)
+    return limits.min <= value <= limits.max
+
+
+def round_to(value: float, dtype: torch.dtype) -> float:
+    """The nearest number of a floating dtype: gamma 2.1 kept in double costs 25 ulp.
+
+    By arithmetic, because torch.compile of older versions breaks the graph at `struct`.
+    """
+    if dtype == torch.float64:
+        return value
+    bits, lowest, largest = SHAPES.get(dtype) or shape_of(dtype)
+    # as many bits as the dtype has, or fewer among its subnormal numbers
+    exponent = max(math.frexp(value)[1], lowest) - bits
+    rounded = math.ldexp(round(math.ldexp(value, -exponent)), exponent)
+    return rounded if -largest <= rounded <= largest else math.copysign(math.inf, rounded)
+
+
+def shape_of(dtype: torch.dtype) -> tuple[int, int, float]:
+    """Bits of a floating dtype, the exponent of its smallest normal number, its largest number."""
+    limits = torch.finfo(dtype)
+    return 2 - math.frexp(limits.eps)[1], math.frexp(limits.tiny)[1], limits.max
+
+
+# asking torch each time takes as long as the rounding
+SHAPES = {dtype: shape_of(dtype) for dtype in (torch.float32, torch.bfloat16, torch.float16)}
+
+
+# ---------------------------------------------------------------------------------------------
+# for checks that know no framework
+
+
+class Torch:
+    """torch's answers."""
+
+    facts = staticmethod(facts)
+    check_usable = staticmethod(check_usable)
+    check_real = staticmethod(check_real)
+
+    @staticmethod
+    def ends(tensor: Tensor) -> tuple[Any, Any] | None:
+        """The smallest and the largest value, where they may be read."""
+        return extremes(tensor) if readable(tensor) else None
+
+
+register(Tensor, Torch())

@@ -11,12 +11,11 @@ Needs NumPy. A boosting library is imported when one of its classifiers is asked
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from refocal.boosting import arguments
 from refocal.boosting.metrics import AveragePrecision, FocalLoss, PosteriorLogLoss
 from refocal.boosting.objectives import SigmoidFocalObjective, SoftmaxFocalObjective
+from refocal.lazy import lazily
 
 if TYPE_CHECKING:
     from refocal.boosting.hosts.catboost import FocalCatBoostClassifier
@@ -34,17 +33,15 @@ __all__ = [
     "SoftmaxFocalObjective",
 ]
 
-# the classifiers need scikit-learn, which the objectives do not
-_CLASSIFIERS = {
-    "FocalXGBClassifier": "xgboost",
-    "FocalLGBMClassifier": "lightgbm",
-    "FocalCatBoostClassifier": "catboost",
+# By package; they need scikit-learn, which the objectives do not.
+CLASSIFIERS = {
+    "xgboost": "FocalXGBClassifier",
+    "lightgbm": "FocalLGBMClassifier",
+    "catboost": "FocalCatBoostClassifier",
 }
+_ROOMS = {name: f"hosts.{package}" for package, name in CLASSIFIERS.items()}
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _CLASSIFIERS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    host = _CLASSIFIERS[name]
-    arguments.host(name, host)
-    return getattr(import_module(f"{__name__}.hosts.{host}"), name)
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazily(
+        __name__, _ROOMS, needs={name: package for package, name in CLASSIFIERS.items()}
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import warnings
 from numbers import Real
@@ -12,6 +11,7 @@ import numpy as np
 
 from refocal.boosting.numeric import HESSIANS, Array, Pair
 from refocal.inverse import inflection
+from refocal.messages import refuse
 
 STARTS = ("constant", "zero")
 
@@ -21,35 +21,41 @@ STARTS = ("constant", "zero")
 
 
 def is_number(value: Any) -> bool:
-    """A real number, and not a bool, which would be a misplaced flag."""
+    """Say whether this is a real number, and not a bool, which would be a misplaced flag."""
     return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
 
 
 def sigmoid_alpha(function: str, alpha: Any) -> Pair:
-    """Weights of a positive and a negative: (alpha, 1 - alpha), or (1, 1) for None."""
+    """Return weights of a positive and a negative: (alpha, 1 - alpha), or (1, 1) for None."""
     if alpha is None:
         return 1.0, 1.0
     if not is_number(alpha):
         hint = ""
         if isinstance(alpha, (list, tuple)) or hasattr(alpha, "shape"):
-            hint = " For one weight per class use class_weight, or SoftmaxFocalObjective."
-        raise TypeError(
-            f"{function}: alpha must be None or a number in [0, 1], got "
-            f"{type(alpha).__name__}.{hint}"
+            hint = "For one weight per class use class_weight, or SoftmaxFocalObjective."
+        raise refuse(
+            function,
+            "alpha",
+            "be None or a number in [0, 1]",
+            type(alpha).__name__,
+            hint,
+            TypeError,
         )
     if not 0 <= alpha <= 1:
-        hint = " To switch the weighting off use alpha=None." if alpha < 0 else ""
-        raise ValueError(f"{function}: alpha must be in [0, 1], got {alpha}.{hint}")
+        hint = "To switch the weighting off use alpha=None." if alpha < 0 else ""
+        raise refuse(function, "alpha", "be in [0, 1]", alpha, hint)
     return float(alpha), 1 - float(alpha)
 
 
 def sigmoid_gamma(function: str, gamma: Any) -> Pair:
-    """Exponents of a positive and a negative."""
+    """Return exponents of a positive and a negative."""
     if isinstance(gamma, tuple):
         if len(gamma) != 2:
-            raise ValueError(
-                f"{function}: gamma must be a number or a tuple of exactly two, (gamma_pos, "
-                f"gamma_neg), got {len(gamma)} values."
+            raise refuse(
+                function,
+                "gamma",
+                "be a number or a tuple of exactly two, (gamma_pos, gamma_neg)",
+                f"{len(gamma)} values",
             )
         return gamma_number(function, gamma[0]), gamma_number(function, gamma[1])
     one = gamma_number(function, gamma)
@@ -57,82 +63,83 @@ def sigmoid_gamma(function: str, gamma: Any) -> Pair:
 
 
 def gamma_number(function: str, gamma: Any) -> float:
-    """A finite plain number >= 0."""
+    """Return a finite plain number >= 0."""
     if not is_number(gamma):
-        hint = " For one exponent per class sign use a tuple." if isinstance(gamma, list) else ""
-        raise TypeError(
-            f"{function}: gamma must be a number >= 0, got {type(gamma).__name__}.{hint}"
-        )
+        hint = "For one exponent per class sign use a tuple." if isinstance(gamma, list) else ""
+        raise refuse(function, "gamma", "be a number >= 0", type(gamma).__name__, hint, TypeError)
     if not 0 <= gamma < math.inf:
-        raise ValueError(f"{function}: gamma must be finite and >= 0, got {gamma}.")
+        raise refuse(function, "gamma", "be finite and >= 0", gamma)
     return float(gamma)
 
 
 def class_values(function: str, argument: str, values: Any) -> tuple[float, ...] | float:
-    """A tuple with one finite number >= 0 per class, or one number for all (1 for no weights)."""
+    """Return a tuple with one finite number >= 0 per class, or one number for all (1 for no
+    weights).
+    """
     if values is None and argument != "gamma":
         return 1.0
     if values is None or is_number(values):
         if argument != "gamma":
-            raise TypeError(
-                f"{function}: {argument} must be None or one weight per class, got the "
-                f"{type(values).__name__} {values!r}. One number has no agreed meaning for "
-                "several classes; to scale the whole loss use the learning rate."
+            raise refuse(
+                function,
+                argument,
+                "be None or one weight per class",
+                f"the {type(values).__name__} {values!r}",
+                (
+                    "One number has no agreed meaning for several classes; to scale the whole "
+                    "loss use the learning rate."
+                ),
+                TypeError,
             )
         return gamma_number(function, values)
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.ndim != 1 or not len(numbers):
-        raise ValueError(
-            f"{function}: {argument} must have one value per class, got shape {numbers.shape}."
-        )
+        raise refuse(function, argument, "have one value per class", f"shape {numbers.shape}")
     if not (np.isfinite(numbers).all() and (numbers >= 0).all()):
         bad = numbers[~(np.isfinite(numbers) & (numbers >= 0))][0]
-        raise ValueError(
-            f"{function}: {argument} must be finite and >= 0 for every class, got {bad}."
-        )
+        raise refuse(function, argument, "be finite and >= 0 for every class", bad)
     return tuple(numbers.tolist())
 
 
 def per_class(function: str, argument: str, values: tuple[float, ...] | float, c: int) -> Array:
-    """The values as an array of C."""
+    """Return the values as an array of C."""
     if not isinstance(values, tuple):
         return np.full(c, float(values))
     if len(values) != c:
-        raise ValueError(
-            f"{function}: {argument} must have one value for each of {c} classes, got "
-            f"{len(values)}."
-        )
+        raise refuse(function, argument, f"have one value for each of {c} classes", len(values))
     return np.array(values)
 
 
 def hessian(function: str, value: Any) -> str:
-    """A known stand-in for F''."""
+    """Return the name of a known stand-in for F''."""
     if value not in HESSIANS:
         fail_choice(function, "hessian", HESSIANS, value)
     return str(value)
 
 
 def flag(function: str, argument: str, value: Any) -> bool:
-    """True or False."""
+    """Return a flag that is True or False."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(
-            f"{function}: {argument} must be True or False, got {type(value).__name__}."
-        )
+        raise refuse(function, argument, "be True or False", type(value).__name__, kind=TypeError)
     return bool(value)
 
 
 def start(function: str, value: Any) -> str | float:
-    """A known name or a finite logit."""
+    """Return a start that is a known name or a finite logit."""
     if isinstance(value, str):
         if value not in STARTS:
             fail_choice(function, "start", STARTS, value, "or a logit")
         return value
     if not is_number(value):
-        raise TypeError(
-            f'{function}: start must be "constant", "zero" or a logit, got {type(value).__name__}.'
+        raise refuse(
+            function,
+            "start",
+            'be "constant", "zero" or a logit',
+            type(value).__name__,
+            kind=TypeError,
         )
     if not math.isfinite(value):
-        raise ValueError(f"{function}: start must be finite, got {value}.")
+        raise refuse(function, "start", "be finite", value)
     return float(value)
 
 
@@ -141,54 +148,50 @@ def start(function: str, value: Any) -> str | float:
 
 
 def binary_labels(function: str, labels: Array) -> Array:
-    """Labels 0 and 1 as a mask of the positives."""
+    """Return labels 0 and 1 as a mask of the positives."""
     positive: Array = labels == 1
     if not (positive | (labels == 0)).all():
         bad = labels[~(positive | (labels == 0))][0]
         hint = ""
         if bad == -1:
-            hint = " For labels -1 and 1 use (y + 1) / 2."
+            hint = "For labels -1 and 1 use (y + 1) / 2."
         elif float(bad).is_integer() and bad > 1:
-            hint = " For several classes use SoftmaxFocalObjective."
+            hint = "For several classes use SoftmaxFocalObjective."
         elif 0 < bad < 1:
-            hint = " For a label between, pass the row twice, with weights y and 1 - y."
-        raise ValueError(f"{function}: labels must be 0 or 1, got {bad}.{hint}")
+            hint = "For a label between, pass the row twice, with weights y and 1 - y."
+        raise refuse(function, "labels", "be 0 or 1", bad, hint)
     return positive
 
 
 def class_labels(function: str, labels: Array, classes: int) -> Array:
-    """Labels 0 to C - 1 as indices."""
+    """Return labels 0 to C - 1 as indices."""
     index = labels.astype(np.intp) if np.isfinite(labels).all() else np.full(labels.shape, -1)
     good = (index == labels) & (index >= 0) & (index < classes)
     if not good.all():
-        hint = f" Set num_class to the number of classes; it is {classes}." if classes == 1 else ""
-        raise ValueError(
-            f"{function}: labels must be class indices from 0 to {classes - 1}, got "
-            f"{labels[~good][0]}.{hint}"
+        hint = f"Set num_class to the number of classes; it is {classes}." if classes == 1 else ""
+        raise refuse(
+            function, "labels", f"be class indices from 0 to {classes - 1}", labels[~good][0], hint
         )
     return index
 
 
 def sample_weight(function: str, weight: Any, rows: int) -> Array | None:
-    """None, or n finite numbers >= 0. A host without weights hands over an empty array."""
+    """Return n finite numbers >= 0, or None; a host without weights hands over an empty array."""
     if weight is None or np.size(weight) == 0:
         return None
     values: Array = np.asarray(weight)
     if values.shape != (rows,):
-        raise ValueError(
-            f"{function}: sample_weight must have shape ({rows},), one weight per row, got "
-            f"{values.shape}."
+        raise refuse(
+            function, "sample_weight", f"have shape ({rows},), one weight per row", values.shape
         )
     if not (np.isfinite(values).all() and (values >= 0).all()):
         bad = values[~(np.isfinite(values) & (values >= 0))][0]
-        raise ValueError(
-            f"{function}: sample_weight must be finite and >= 0, got {bad}. To drop a row use 0."
-        )
+        raise refuse(function, "sample_weight", "be finite and >= 0", bad, "To drop a row use 0.")
     return values
 
 
 def margins(function: str, values: Any, rows: int, *, multiclass: bool) -> Array:
-    """Logits of the right shape in float32 or float64."""
+    """Return logits of the right shape in float32 or float64."""
     array: Array = np.asarray(values)
     if array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float64)
@@ -197,17 +200,19 @@ def margins(function: str, values: Any, rows: int, *, multiclass: bool) -> Array
             # the flat order of LightGBM before 4.0: class after class
             array = array.reshape((rows, -1), order="F")
         if array.ndim != 2 or len(array) != rows:
-            raise ValueError(
-                f"{function}: predictions must have shape ({rows}, C), got {array.shape}. "
-                "Set num_class."
+            raise refuse(
+                function, "predictions", f"have shape ({rows}, C)", array.shape, "Set num_class."
             )
         return array
     if array.shape == (rows, 1):
         array = array[:, 0]
     if array.shape != (rows,):
-        raise ValueError(
-            f"{function}: predictions must have shape ({rows},), got {array.shape}. "
-            "For several classes use SoftmaxFocalObjective."
+        raise refuse(
+            function,
+            "predictions",
+            f"have shape ({rows},)",
+            array.shape,
+            "For several classes use SoftmaxFocalObjective.",
         )
     return array
 
@@ -228,17 +233,27 @@ def check_start(function: str, logits: Array, data: Any) -> None:
         return
     first = float(logits.flat[0])
     if hasattr(data, "num_row") and first == 0.5 and (logits == 0.5).all():
-        raise ValueError(
-            f"{function}: the start must be chosen, got margin 0.5 in every row. With a custom "
-            "objective XGBoost starts from its squared error's base_score, 0.5. Pass "
-            "base_score=0 in the parameters, or objective.start(y)."
+        raise refuse(
+            function,
+            "the start",
+            "be chosen",
+            "margin 0.5 in every row",
+            (
+                "With a custom objective XGBoost starts from its squared error's base_score, 0.5. "
+                "Pass base_score=0 in the parameters, or objective.start(y)."
+            ),
         )
     if any(abs(first - one) < 1e-4 for one in CLIPPED) and (logits == logits.flat[0]).all():
-        raise ValueError(
-            f"{function}: the start must be a margin that can be trained from, got {first:.5g} in "
-            f"every row. Where XGBoost has the objective binary:logistic, as in XGBClassifier, "
-            f"base_score is a probability, and {int(first > 0)} is clipped to this. Use "
-            "base_score=0.5, which is margin 0."
+        raise refuse(
+            function,
+            "the start",
+            "be a margin that can be trained from",
+            f"{first:.5g} in every row",
+            (
+                "Where XGBoost has the objective binary:logistic, as in XGBClassifier, base_score "
+                f"is a probability, and {int(first > 0)} is clipped to this. Use base_score=0.5, "
+                "which is margin 0."
+            ),
         )
 
 
@@ -247,12 +262,15 @@ def check_start(function: str, logits: Array, data: Any) -> None:
 
 
 def check_alpha_has_posterior(function: str, weights: Any) -> None:
-    """No class of weight 0, which is never learned."""
+    """Refuse a class of weight 0, which is never learned."""
     low = float(np.min(weights))
     if low <= 0:
-        raise ValueError(
-            f"{function}: alpha must give every class a weight > 0 where a probability is asked, "
-            f"got a weight of {low:g}. A class of weight 0 is not learned, so it has no posterior."
+        raise refuse(
+            function,
+            "alpha",
+            "give every class a weight > 0 where a probability is asked",
+            f"a weight of {low:g}",
+            "A class of weight 0 is not learned, so it has no posterior.",
         )
 
 
@@ -279,51 +297,22 @@ def warn_start(
 
 
 def check_every_class(function: str, counts: Array) -> None:
-    """Every class occurs: the best constant is infinite otherwise."""
+    """Refuse a class that never occurs: the best constant would be infinite."""
     if not (counts > 0).all():
         missing = int(np.flatnonzero(~(counts > 0))[0])
-        raise ValueError(
-            f"{function}: every class must occur in the labels with a weight > 0, got none of "
-            f'class {missing}. Use start="zero".'
+        raise refuse(
+            function,
+            "every class",
+            "occur in the labels with a weight > 0",
+            f"none of class {missing}",
+            'Use start="zero".',
         )
-
-
-# ---------------------------------------------------------------------------------------------
-# hosts
-
-# Versions that the tests have run with. A newer major version may have changed its interface.
-TESTED = {
-    "xgboost": ("XGBoost", (3, 1), (4, 0)),
-    "lightgbm": ("LightGBM", (4, 5), (5, 0)),
-    "catboost": ("CatBoost", (1, 2), (2, 0)),
-}
-
-
-def host(function: str, package: str) -> Any:
-    """The module of a boosting library, in a version whose interface is known."""
-    name, lowest, end = TESTED[package]
-    try:
-        module = importlib.import_module(package)
-        importlib.import_module("sklearn")
-    except ImportError as error:
-        missing = "scikit-learn" if (error.name or "").startswith("sklearn") else name
-        raise ImportError(
-            f"{function}: {missing} is not installed. pip install 'refocal[{package}]'"
-        ) from error
-    version = tuple(int(part) for part in module.__version__.split(".")[:2])
-    if not lowest <= version < end:
-        raise ImportError(
-            f"{function}: {name} must be >= {lowest[0]}.{lowest[1]} and < {end[0]}.0, got "
-            f"{module.__version__}. Its interface for custom objectives is not known to work: "
-            f"pip install '{package}>={lowest[0]}.{lowest[1]},<{end[0]}'"
-        )
-    return module
 
 
 def fail_choice(
     function: str, argument: str, choices: tuple[str, ...], value: Any, more: str = ""
 ) -> NoReturn:
-    """One of several names."""
+    """Refuse what is none of these names."""
     names = ", ".join(f'"{choice}"' for choice in choices)
     more = f", {more}" if more else ""
-    raise ValueError(f"{function}: {argument} must be one of {names}{more}, got {value!r}.")
+    raise refuse(function, argument, f"be one of {names}{more}", repr(value))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
@@ -23,18 +23,17 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from refocal.boosting import arguments
+from refocal.boosting import arguments, saved
+from refocal.boosting.hosts import Host
 from refocal.boosting.metrics import METRICS, Metric, Objective
 from refocal.boosting.numeric import Array
 from refocal.boosting.objectives import SigmoidFocalObjective, SoftmaxFocalObjective
-from refocal.boosting.saved import as_json, from_json, python_number
 from refocal.files import write_text
+from refocal.messages import refuse
 
 # checked when fitting, by the number of classes: the objectives' own domains
 Alpha: TypeAlias = Any
 Gamma: TypeAlias = Any
-
-FORMAT = "refocal-boosting-1"
 
 
 class Rows(NamedTuple):
@@ -45,13 +44,28 @@ class Rows(NamedTuple):
     weight: Array | None
 
 
+class Task(NamedTuple):
+    """What a host is asked to train.
+
+    Attributes:
+        host: its module.
+        settings: its parameters, by their first names.
+        rows: to train on.
+        evals: to log the metrics on, and to stop by.
+        metrics: the first is what is stopped by.
+    """
+
+    host: Any
+    settings: dict[str, Any]
+    rows: Rows
+    evals: list[Rows]
+    metrics: list[Metric]
+
+
 class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Base of the three classifiers; a subclass trains and predicts logits with its host."""
 
-    package: ClassVar[str] = ""
-    large_sparse: ClassVar[bool] = True  # sparse tables with 64-bit indices
-    # parameters that are decided here, with the way out
-    refused: ClassVar[dict[str, str]] = {}
+    HOST: ClassVar[Host]
 
     def __init__(
         self,
@@ -83,7 +97,7 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     # parameters: our own by signature, the host's by whatever was passed
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Own parameters and those of the host that were set."""
+        """Return own parameters and those of the host that were set."""
         own: dict[str, Any] = super().get_params(deep=deep)
         return own | self._host_params()
 
@@ -119,7 +133,7 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         eval_set: Any = None,
         eval_sample_weight: Any = None,
     ) -> FocalClassifier:
-        """Trains.
+        """Trains the model.
 
         Args:
             X: features ``(n, d)``: array, sparse matrix or data frame, NaN for what is missing.
@@ -138,7 +152,7 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ImportError: the host is not installed.
         """
         name = type(self).__name__
-        host = arguments.host(name, self.package)
+        host = self.HOST.load(name)
         settings = self._settings(host)
         arguments.start(name, self.start)
         X, y = self._validated(X, reset=True, y=y)
@@ -146,8 +160,8 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         y = column_or_1d(y, warn=True)
         self.classes_, index = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(
-                f"{name}: y must contain at least two classes, got one class, {self.classes_[0]}."
+            raise refuse(
+                name, "y", "contain at least two classes", f"one class, {self.classes_[0]}"
             )
         self._check_supported()
         rows = Rows(X, index, self._weights(sample_weight, X, y))
@@ -155,47 +169,48 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.start_ = self._start(rows)
         evals = self._evals(eval_set, eval_sample_weight)
         if self.early_stopping_rounds is not None and not evals:
-            raise ValueError(
-                f"{name}: early_stopping_rounds must be None without an eval_set, got "
-                f"{self.early_stopping_rounds}. Pass fit(X, y, eval_set=(X_valid, y_valid))."
+            raise refuse(
+                name,
+                "early_stopping_rounds",
+                "be None without an eval_set",
+                self.early_stopping_rounds,
+                "Pass fit(X, y, eval_set=(X_valid, y_valid)).",
             )
         self.evals_result_: dict[str, dict[str, list[float]]] = {}
-        self.booster_ = self._train(host, settings, rows, evals, self._metrics())
+        self.booster_ = self._train(Task(host, settings, rows, evals, self._metrics()))
         return self
 
     def _settings(self, host: Any) -> dict[str, Any]:
-        """The host's parameters, each by its first name, none of which would do nothing."""
+        """Return the host's parameters, each by its first name, none of which would do nothing."""
         settings: dict[str, Any] = {}
-        first_names = self._first_names(host)
-        for given, value in self._host_params().items():
+        params = self._host_params()
+        # a host without a list refuses unknown parameters itself
+        names = self.HOST.first_names
+        first_names = {name: name for name in params} if names is None else names(host)
+        for given, value in params.items():
             if value is None:  # as good as not given, to scikit-learn and to every host
                 continue
             parameter = first_names.get(given, given)
             if parameter in settings:
                 way_out = f"It is another name for {parameter}, which is given as well."
-            elif parameter in self.refused:
-                way_out = self.refused[parameter]
+            elif parameter in self.HOST.refused:
+                way_out = self.HOST.refused[parameter]
             elif given not in first_names:
                 close = difflib.get_close_matches(given, [*first_names, *self._get_param_names()])
                 meant = f" Did you mean {close[0]}?" if close else ""
-                way_out = f"{self.package} would ignore it.{meant}"
+                way_out = f"{self.HOST.package} would ignore it.{meant}"
             else:
-                settings[parameter] = python_number(value)
+                settings[parameter] = saved.python_number(value)
                 continue
-            raise ValueError(
-                f"{type(self).__name__}: {given} must be left out, got {value!r}. {way_out}"
-            )
+            raise refuse(type(self).__name__, given, "be left out", repr(value), way_out)
         return settings
 
+    @property
+    def _kind(self) -> type[Objective]:
+        return SigmoidFocalObjective if len(self.classes_) == 2 else SoftmaxFocalObjective
+
     def _objective(self) -> Objective:
-        if len(self.classes_) == 2:
-            return SigmoidFocalObjective(
-                alpha=self.alpha,
-                gamma=self.gamma,
-                hessian=self.hessian,
-                detach_modulator=self.detach_modulator,
-            )
-        return SoftmaxFocalObjective(
+        return self._kind(
             alpha=self.alpha,
             gamma=self.gamma,
             hessian=self.hessian,
@@ -203,7 +218,7 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
 
     def _start(self, rows: Rows) -> float | list[float]:
-        """The logit, or one per class, from which training starts."""
+        """Return the logit, or one per class, from which training starts."""
         name, c = type(self).__name__, len(self.classes_)
         if self.start == "zero":
             return 0.0 if c == 2 else [0.0] * c
@@ -213,9 +228,12 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if c > 2 or self.hessian != "exact":
                 return start  # type: ignore[no-any-return]
         elif c > 2:
-            raise ValueError(
-                f'{name}: start must be "constant" or "zero" for {c} classes, got {start}. '
-                "One logit for all classes changes no softmax."
+            raise refuse(
+                name,
+                "start",
+                f'be "constant" or "zero" for {c} classes',
+                start,
+                "One logit for all classes changes no softmax.",
             )
         gammas = arguments.sigmoid_gamma(name, self.gamma)
         arguments.warn_start(name, float(start), gammas, self.detach_modulator, stacklevel=4)
@@ -224,22 +242,28 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _metrics(self) -> list[Metric]:
         given = self.eval_metric
         if not isinstance(given, (str, list, tuple)):
-            raise TypeError(
-                f"{type(self).__name__}: eval_metric must be a name or several, got "
-                f"{type(given).__name__}. For a metric of your own use SigmoidFocalObjective or "
-                f"SoftmaxFocalObjective with the train function of {self.package}."
+            raise refuse(
+                type(self).__name__,
+                "eval_metric",
+                "be a name or several",
+                type(given).__name__,
+                (
+                    "For a metric of your own use SigmoidFocalObjective or SoftmaxFocalObjective "
+                    f"with the train function of {self.HOST.package}."
+                ),
+                TypeError,
             )
         names = [given] if isinstance(given, str) else list(given)
-        for one in names:
-            if one not in METRICS:
-                arguments.fail_choice(type(self).__name__, "eval_metric", tuple(METRICS), one)
-        return [METRICS[one](self.objective_) for one in names]
+        for name in names:
+            if name not in METRICS:
+                arguments.fail_choice(type(self).__name__, "eval_metric", tuple(METRICS), name)
+        return [METRICS[name](self.objective_) for name in names]
 
     # -----------------------------------------------------------------------------------------
     # tables
 
     def _validated(self, X: Any, *, reset: bool, **y: Any) -> Any:
-        """Checked features; the hosts read data frames themselves, with their categories."""
+        """Return checked features; the hosts read data frames themselves, with their categories."""
         if hasattr(X, "iloc"):
             return validate_data(self, X, **y, reset=reset, skip_check_array=True)
         return validate_data(
@@ -248,12 +272,12 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             **y,
             reset=reset,
             accept_sparse="csr",
-            accept_large_sparse=self.large_sparse,
+            accept_large_sparse=self.HOST.large_sparse,
             ensure_all_finite="allow-nan",
         )
 
     def _weights(self, weight: Any, X: Any, y: Any = None) -> Array | None:
-        """Sample weights times class weights; None where there are neither."""
+        """Return sample weights times class weights; None where there are neither."""
         checked = None
         if weight is not None:
             checked = _check_sample_weight(weight, X, dtype=np.float64)
@@ -278,9 +302,7 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             index = np.searchsorted(self.classes_, labels).clip(max=len(self.classes_) - 1)
             if (self.classes_[index] != labels).any():
                 unknown = labels[self.classes_[index] != labels][0]
-                raise ValueError(
-                    f"{type(self).__name__}: eval_set must have the classes of y, got {unknown}."
-                )
+                raise refuse(type(self).__name__, "eval_set", "have the classes of y", unknown)
             rows.append(Rows(X, index, self._weights(weight, X)))
         return rows
 
@@ -288,12 +310,14 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     # predicting
 
     def logits(self, X: Any) -> Array:
-        """The host's raw predictions with the start: ``(n,)`` for two classes, else ``(n, C)``."""
+        """Return the host's raw predictions with the start: ``(n,)`` for two classes, else ``(n,
+        C)``.
+        """
         check_is_fitted(self, "booster_")
         return self._logits(self._validated(X, reset=False))
 
     def predict_proba(self, X: Any) -> Array:
-        """Class probabilities ``(n, C)``: the closed-form posterior of the logits.
+        """Return class probabilities ``(n, C)``: the closed-form posterior of the logits.
 
         Valid where the model is near the optimum of the loss and every row weighed the same;
         alpha is taken back, class_weight and sample weights are not. See `sigmoid_posterior`.
@@ -302,7 +326,7 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.objective_.posterior(logits)
 
     def decision_function(self, X: Any) -> Array:
-        """Posterior log-odds ``(n,)`` of the second class, or log-probabilities ``(n, C)``."""
+        """Return posterior log-odds ``(n,)`` of the second class, or log-scores ``(n, C)``."""
         logits = self.logits(X)
         if isinstance(self.objective_, SigmoidFocalObjective):
             return self.objective_.log_odds(logits)
@@ -311,10 +335,16 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return scores
 
     def predict(self, X: Any) -> Array:
-        """The most probable class ``(n,)``, of the type of y."""
+        """Return the most probable class ``(n,)``, of the type of y."""
         probabilities = self.predict_proba(X)
         predicted: Array = self.classes_[probabilities.argmax(1)]
         return predicted
+
+    @property
+    def feature_importances_(self) -> Array:
+        """What each feature gained, as its host counts it, summing to 1."""
+        values = np.asarray(self._importances())
+        return np.asarray(values / max(values.sum(), np.finfo(float).tiny))
 
     # -----------------------------------------------------------------------------------------
     # saving
@@ -329,83 +359,31 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             TypeError: a parameter or a class is nothing that JSON can hold.
         """
         check_is_fitted(self, "booster_")
-        if not all(isinstance(one, (str, int, float, bool)) for one in self.classes_.tolist()):
-            raise TypeError(
-                f"{type(self).__name__}: classes must be strings, numbers or booleans to be saved, "
-                f"got {type(self.classes_.tolist()[0]).__name__}. Pickle the classifier instead."
-            )
-        name = type(self).__name__
-        content = {
-            "format": FORMAT,
-            "classifier": name,
-            "parameters": {
-                key: as_json(f"{name}: {key}", value) for key, value in self.get_params().items()
-            },
-            "objective": self.objective_.settings,
-            "start": self.start_,
-            "classes": self.classes_.tolist(),
-            "classes_dtype": self.classes_.dtype.str,
-            "n_features_in": self.n_features_in_,
-            "feature_names_in": [str(one) for one in getattr(self, "feature_names_in_", [])],
-            "model": self._model_text(),
-        }
-        write_text(path, json.dumps(content))
+        write_text(path, saved.as_text(self))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Any:
-        """Reads what `save` wrote.
+        """Makes a fitted classifier of a file that `save` wrote.
 
         Raises:
             ValueError: the file is not one that this class wrote.
         """
         with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-        if content.get("format") != FORMAT or content.get("classifier") != cls.__name__:
-            raise ValueError(
-                f"{cls.__name__}: the file must have been written by {cls.__name__}.save, got "
-                f"{content.get('classifier', 'something else')}. Use the class that saved it."
-            )
-        host = arguments.host(cls.__name__, cls.package)
-        parameters: dict[str, Any] = {
-            # files of before 0.2 have tuples as lists
-            key: tuple(value) if key in ("alpha", "gamma") and isinstance(value, list) else value
-            for key, value in from_json(content["parameters"]).items()
-        }
-        self = cls(**parameters)
-        self.classes_ = np.array(content["classes"], dtype=content["classes_dtype"])
-        kind = SigmoidFocalObjective if len(self.classes_) == 2 else SoftmaxFocalObjective
-        settings = content["objective"]
-        if isinstance(settings["gamma"], list):
-            settings["gamma"] = tuple(settings["gamma"])
-        self.objective_ = kind(**settings)
-        self.start_ = content["start"]
-        self.n_features_in_ = content["n_features_in"]
-        if content["feature_names_in"]:
-            self.feature_names_in_ = np.array(content["feature_names_in"], dtype=object)
-        self.booster_ = self._model_of(host, content["model"])
-        return self
+            return saved.restored(cls, json.load(file))
 
     # -----------------------------------------------------------------------------------------
     # what a host does
 
-    def _first_names(self, host: Any) -> Mapping[str, str]:
-        """What the host reads beside a custom objective: every name, and the first for the same."""
-        raise NotImplementedError
-
     def _check_supported(self) -> None:
         """Refuses what the host cannot do."""
 
-    def _train(
-        self,
-        host: Any,
-        settings: dict[str, Any],
-        rows: Rows,
-        evals: list[Rows],
-        metrics: list[Metric],
-    ) -> Any:
+    def _train(self, task: Task) -> Any:
         raise NotImplementedError
 
     def _logits(self, X: Any) -> Array:
+        raise NotImplementedError
+
+    def _importances(self) -> Any:
         raise NotImplementedError
 
     def _model_text(self) -> str:

@@ -20,12 +20,12 @@ WORTHWHILE = 200_000  # rows; below, NumPy's hundred rounds cost less than compi
 
 @cache
 def is_available() -> bool:
-    """Whether Numba is installed."""
+    """Whether Numba is installed, and torch, with whose kernels its share of the formula stands."""
     try:
-        import numba
+        from refocal.kernels.cpu.compiled import math
     except ImportError:
         return False
-    return bool(numba.__version__)
+    return callable(math.bound_formula)
 
 
 if TYPE_CHECKING:  # bound by `_loop`

@@ -19,6 +19,8 @@ from refocal.boosting.objectives import (
     SoftmaxFocalObjective,
     labels_and_weights,
 )
+from refocal.messages import refuse
+from refocal.metrics import average_precision
 
 Objective = SigmoidFocalObjective | SoftmaxFocalObjective
 
@@ -48,7 +50,7 @@ class Metric:
     def value(
         self, labels: npt.ArrayLike, margins: npt.ArrayLike, weight: npt.ArrayLike | None = None
     ) -> float:
-        """The metric of logits ``(n,)`` or ``(n, C)`` against labels ``(n,)``."""
+        """Return the metric of logits ``(n,)`` or ``(n, C)`` against labels ``(n,)``."""
         name = type(self).__name__
         y: Array = np.asarray(labels)
         w = arguments.sample_weight(name, weight, len(y))
@@ -58,7 +60,8 @@ class Metric:
         raise NotImplementedError
 
     def __call__(self, first: Any, second: Any, *more: Any, sample_weight: Any = None) -> Any:
-        """What the calling host wants: a number, (name, number) or (name, number, direction).
+        """Return what the calling host wants: a number, (name, number) or (name, number,
+        direction).
 
         Of the scikit-learn wrappers XGBoost's gives the weights by name; LightGBM's gives whatever
         the signature has room for, without names.
@@ -76,23 +79,23 @@ class Metric:
     def lightgbm(
         self, labels: npt.ArrayLike, margins: npt.ArrayLike, weight: npt.ArrayLike | None
     ) -> tuple[str, float, bool]:
-        """The form that LightGBM's scikit-learn wrapper takes."""
+        """Return the form that LightGBM's scikit-learn wrapper takes."""
         return self.name, self.value(labels, margins, weight), self.higher_is_better
 
     def is_max_optimal(self) -> bool:
-        """The direction, as CatBoost asks for it."""
+        """Return the direction, as CatBoost asks for it."""
         return self.higher_is_better
 
     def evaluate(self, approxes: Any, target: Any, weight: Any) -> tuple[float, float]:
-        """Value times weight, and the weight, as CatBoost adds them up."""
-        columns = [np.asarray(one) for one in approxes]
+        """Return value times weight, and the weight, as CatBoost adds them up."""
+        columns = [np.asarray(approx) for approx in approxes]
         margins = columns[0] if len(columns) == 1 else np.column_stack(columns)
         weight = None if weight is None else np.asarray(weight)
         total = float(len(target) if weight is None else weight.sum())
         return self.value(np.asarray(target), margins, weight) * total, total
 
     def get_final_error(self, error: float, weight: float) -> float:
-        """The value of what `evaluate` returned, as CatBoost asks for it."""
+        """Return the value of what `evaluate` returned, as CatBoost asks for it."""
         return error / weight if weight else 0.0
 
 
@@ -157,20 +160,17 @@ class AveragePrecision(Metric):
     def _value(self, labels: Array, margins: Array, weight: Array) -> float:
         name = type(self).__name__
         if not isinstance(self.objective, SigmoidFocalObjective):
-            raise ValueError(
-                f"{name}: objective must be binary, got {type(self.objective).__name__}. "
-                "For several classes use PosteriorLogLoss or FocalLoss."
+            raise refuse(
+                name,
+                "objective",
+                "be binary",
+                type(self.objective).__name__,
+                "For several classes use PosteriorLogLoss or FocalLoss.",
             )
         positive = arguments.binary_labels(name, labels)
         z = margins.reshape(len(labels))
-        order = np.argsort(-z, kind="stable")
-        last = np.append(np.diff(z[order]) != 0, True)  # ties are one threshold
-        hits = np.cumsum((weight * positive)[order])[last]
-        total = np.cumsum(weight[order])[last]
-        if hits[-1] == 0:
-            return 0.0
-        precision = np.divide(hits, total, out=np.zeros_like(hits), where=total > 0)
-        return float(np.sum(np.diff(hits, prepend=0.0) * precision) / hits[-1])
+        value = average_precision(z, positive, weight)
+        return 0.0 if np.isnan(value) else value  # a host's early stopping compares numbers
 
 
 METRICS: dict[str, type[Metric]] = {

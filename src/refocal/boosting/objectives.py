@@ -13,6 +13,7 @@ from refocal import inverse
 from refocal.boosting import arguments, compiled, numeric
 from refocal.boosting.numeric import Array, Pair
 from refocal.boosting.saved import python_number
+from refocal.messages import refuse
 
 Derivatives = tuple[Array, Array]
 
@@ -275,9 +276,12 @@ class SoftmaxFocalObjective:
 
     def calc_ders_multi(self, approxes: Any, target: Any, weight: Any) -> NoReturn:
         """Refuses CatBoost, which would call it once for every row."""
-        raise ValueError(
-            f"{type(self).__name__}: the host must be XGBoost or LightGBM, got CatBoost, which "
-            "calls Python once per row. Use FocalXGBClassifier or FocalLGBMClassifier."
+        raise refuse(
+            type(self).__name__,
+            "the host",
+            "be XGBoost or LightGBM",
+            "CatBoost, which calls Python once per row",
+            "Use FocalXGBClassifier or FocalLGBMClassifier.",
         )
 
     calc_ders_range = calc_ders_multi  # asked for where the eval_metric is not CatBoost's own

@@ -1,23 +1,28 @@
-"""Settings as JSON and back. A grid search chooses NumPy scalars, and a class may be a number."""
+"""Classifiers as JSON and back. A grid search chooses NumPy scalars, a class may be a number."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 
+from refocal.messages import refuse
+
+FORMAT = "refocal-boosting-1"
 TUPLE, PAIRS = "refocal.tuple", "refocal.pairs"
 
 
 def python_number(value: Any) -> Any:
-    """A NumPy scalar as Python's own; a tuple of them likewise; anything else as it is."""
+    """Return a NumPy scalar as Python's own; a tuple of them likewise; anything else as it is."""
     if isinstance(value, tuple):
         return tuple(python_number(one) for one in value)
     return value.item() if isinstance(value, np.generic) else value
 
 
 def as_json(name: str, value: Any) -> Any:
-    """What JSON has for a setting, without losing that it was a tuple or had keys of other types.
+    """Return what JSON has for a setting, without losing that it was a tuple or had keys of other
+    types.
 
     Raises:
         TypeError: it is, or holds, what no JSON can give back.
@@ -43,7 +48,7 @@ def as_json(name: str, value: Any) -> Any:
 
 
 def from_json(value: Any) -> Any:
-    """The setting that `as_json` was given."""
+    """Return the setting that `as_json` was given."""
     if isinstance(value, list):
         return [from_json(one) for one in value]
     if not isinstance(value, dict):
@@ -53,3 +58,72 @@ def from_json(value: Any) -> Any:
     if value.keys() == {PAIRS}:
         return {from_json(key): from_json(one) for key, one in value[PAIRS]}
     return {key: from_json(one) for key, one in value.items()}
+
+
+def as_text(model: Any) -> str:
+    """Write a fitted `FocalClassifier` as JSON: the host's model with link, start and classes.
+
+    Raises:
+        TypeError: a parameter or a class is nothing that JSON can hold.
+    """
+    name = type(model).__name__
+    classes = model.classes_.tolist()
+    if not all(isinstance(label, (str, int, float, bool)) for label in classes):
+        raise refuse(
+            name,
+            "classes",
+            "be strings, numbers or booleans to be saved",
+            type(classes[0]).__name__,
+            "Pickle the classifier instead.",
+            TypeError,
+        )
+    content = {
+        "format": FORMAT,
+        "classifier": name,
+        "parameters": {
+            key: as_json(f"{name}: {key}", value) for key, value in model.get_params().items()
+        },
+        "objective": model.objective_.settings,
+        "start": model.start_,
+        "classes": classes,
+        "classes_dtype": model.classes_.dtype.str,
+        "n_features_in": model.n_features_in_,
+        "feature_names_in": list(map(str, getattr(model, "feature_names_in_", []))),
+        "model": model._model_text(),
+    }
+    return json.dumps(content)
+
+
+def restored(kind: Any, content: dict[str, Any]) -> Any:
+    """Make a classifier of this kind of what `as_text` wrote.
+
+    Raises:
+        ValueError: the text is not one that this kind wrote.
+    """
+    name = kind.__name__
+    if content.get("format") != FORMAT or content.get("classifier") != name:
+        raise refuse(
+            name,
+            "the file",
+            f"have been written by {name}.save",
+            content.get("classifier", "something else"),
+            "Use the class that saved it.",
+        )
+    host = kind.HOST.load(name)
+    # files of before 0.2 have tuples as lists
+    parameters = {
+        key: tuple(value) if key in ("alpha", "gamma") and isinstance(value, list) else value
+        for key, value in from_json(content["parameters"]).items()
+    }
+    model = kind(**parameters)
+    model.classes_ = np.array(content["classes"], dtype=content["classes_dtype"])
+    settings = content["objective"]
+    if isinstance(settings["gamma"], list):
+        settings["gamma"] = tuple(settings["gamma"])
+    model.objective_ = model._kind(**settings)
+    model.start_ = content["start"]
+    model.n_features_in_ = content["n_features_in"]
+    if content["feature_names_in"]:
+        model.feature_names_in_ = np.array(content["feature_names_in"], dtype=object)
+    model.booster_ = model._model_of(host, content["model"])
+    return model

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import shlex
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from refocal.commands import digits, refuse, types
+from refocal.commands import library, refuse, stopped, types
+
+FOLDER = Path("refocal-compare")
 
 
 def add(commands: Any) -> None:
@@ -18,8 +21,7 @@ def add(commands: Any) -> None:
         help="train with cross-entropy and with focal losses, and say which to use",
         description="Train models with cross-entropy, balanced cross-entropy and focal losses on a"
         " table, and write a report that recommends one. Without FILE: 336,776 flights, 2.45 % of"
-        " them cancelled, in about a minute and a half. With the word digits: the dense detection"
-        " task, one positive in 8,000.",
+        " them cancelled, in about a minute and a half.",
     )
     data = parser.add_argument_group("data")
     data.add_argument(
@@ -27,7 +29,7 @@ def add(commands: Any) -> None:
         nargs="?",
         type=Path,
         metavar="FILE",
-        help="CSV (any separator and encoding), Excel, Parquet or Arrow; or: digits",
+        help="CSV (any separator and encoding), Excel, Parquet or Arrow",
     )
     data.add_argument(
         "--target", metavar="COLUMN", help="column of FILE to predict; several by commas"
@@ -110,78 +112,84 @@ def add(commands: Any) -> None:
     out.add_argument(
         "--out",
         type=Path,
-        default=Path("refocal-compare"),
         metavar="DIR",
-        help="folder of the report (default: refocal-compare)",
+        help=f"folder of the report (default: {FOLDER}, {FOLDER}-2, ...: a new one for each run;"
+        " with --resume or --force the last)",
     )
-    out.add_argument(
+    again = out.add_mutually_exclusive_group()
+    again.add_argument(
         "--resume", action="store_true", help="continue or extend what is in the folder"
     )
+    again.add_argument("--force", action="store_true", help="replace what is in the folder")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run it."""
+    """Compare, print the summary and return the exit status."""
     wrong = _misused(options)
     if wrong is not None:
         return refuse("compare", wrong)
 
-    if options.file == Path("digits") and options.target is None:
-        return digits.run(options)
-
-    from refocal import comparison
-
     started = time.monotonic()
-    try:
-        models = comparison.by_name(options.model or ["mlp"])
-        comparison.check_folder(options.out, resume=options.resume)
-        table = _table(options)
-        with comparison.workplace(options.out, resume=options.resume) as folder:
-            results = comparison.run(table, models, _plan(options), folder=folder)
-            comparison.write(results, folder, seconds=time.monotonic() - started)
-    except comparison.CompareError as error:
-        return refuse("compare", error)
-    except KeyboardInterrupt:
-        kept = (options.out / "fits").is_dir()
-        what = f"continue it with --resume --out {options.out}" if kept else "nothing was written"
-        print(f"refocal compare: stopped, {what}.", file=sys.stderr)
-        return 130
-    print(comparison.summary(results))
-    print(f"\nReport: {options.out / 'report.html'}")
+    again = {"resume": options.resume, "force": options.force}
+    with library() as comparison:
+        out = options.out or comparison.free_folder(FOLDER, last=any(again.values()))
+        try:
+            names = options.model or ["mlp"]
+            comparison.check_names(names)
+            comparison.check_folder(out, **again)
+            table = _table(comparison, options)
+            models = comparison.by_name(names)
+            with comparison.workplace(out, **again) as folder:
+                results = comparison.run(table, models, _plan(comparison, options), folder=folder)
+                comparison.write(results, folder, seconds=time.monotonic() - started)
+            print(_warnings(results) + comparison.summary(results))
+        except comparison.CompareError as error:
+            return refuse("compare", error)
+        except KeyboardInterrupt:
+            kept = (out / "fits").is_dir()
+            way_on = f"continue it with --resume --out {shlex.quote(str(out))}"
+            return stopped("compare", way_on if kept else "nothing was written")
+    print(f"\nReport: {out / 'report.html'}")
     return 0
 
 
+def _warnings(results: Any) -> str:
+    """Write what a reader must know before the answer, one paragraph a finding."""
+    return "".join(
+        f"{finding.severity.capitalize()}: {finding.message} {finding.advice}\n\n"
+        for finding in results.data.findings
+        if finding.severity != "note"
+    )
+
+
 def _misused(options: argparse.Namespace) -> str | None:
-    """What is wrong with the options that no file is needed to see."""
+    """Return what is wrong with the options that no file is needed to see."""
     if options.file is None:
         for name in ("target", "positive", "group", "time", "drop"):
             if getattr(options, name):
                 return f"--{name} belongs to a FILE, and there is none."
-    elif options.target is None and options.file != Path("digits"):
+    elif options.target is None:
         return f"which column of {options.file} to predict? Add --target COLUMN."
     if options.storage is not None and not options.trials:
         return "--storage belongs to a search: add --trials N."
     return None
 
 
-def _table(options: argparse.Namespace) -> Any:
-    from refocal import comparison
-
+def _table(comparison: ModuleType, options: argparse.Namespace) -> Any:
     if options.file is None:
         return comparison.flights_table()
     return comparison.read_table(
         options.file,
         target=options.target,
         positive=options.positive,
-        group=options.group,
-        time=options.time,
+        groups=options.group,
+        time_order=options.time,
         drop=options.drop,
     )
 
 
-def _plan(options: argparse.Namespace) -> Any:
-    from refocal import comparison
-
+def _plan(comparison: ModuleType, options: argparse.Namespace) -> Any:
     return comparison.Plan(
         seed=options.seed,
         quick=options.quick,

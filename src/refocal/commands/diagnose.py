@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from refocal.commands import refuse
+from refocal.commands import library, refuse
 from refocal.files import write_text
 
 
@@ -35,14 +35,13 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run it."""
-    from refocal import comparison
-
-    try:
-        logits, targets = comparison.read_logits(options.file)
-        found = comparison.diagnose(logits, targets, alpha=options.alpha, gamma=options.gamma)
-    except comparison.CompareError as error:
-        return refuse("diagnose", error)
+    """Diagnose, print the findings and return the exit status."""
+    with library() as comparison:
+        try:
+            logits, targets = comparison.read_logits(options.file)
+            found = comparison.diagnose(logits, targets, alpha=options.alpha, gamma=options.gamma)
+        except comparison.CompareError as error:
+            return refuse("diagnose", error)
     if options.out is not None:
         try:
             write_text(options.out, comparison.diagnosis_json(found))

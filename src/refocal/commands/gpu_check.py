@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run it."""
+    """Check and time the kernels, print the table and return the exit status."""
     from refocal import gpu_check
 
     reason = gpu_check.why_not()

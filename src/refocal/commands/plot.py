@@ -22,7 +22,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run it."""
+    """Draw the picture and return the exit status."""
     from refocal import comparison
 
     svg = comparison.focal_svg()

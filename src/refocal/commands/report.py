@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from refocal.commands import refuse
+from refocal.commands import library, refuse
 
 
 def add(commands: Any) -> None:
@@ -22,12 +22,11 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run it."""
-    from refocal import comparison
-
-    try:
-        comparison.rebuild(options.folder)
-    except comparison.CompareError as error:
-        return refuse("report", error)
+    """Build the report and return the exit status."""
+    with library() as comparison:
+        try:
+            comparison.rebuild(options.folder)
+        except comparison.CompareError as error:
+            return refuse("report", error)
     print(options.folder / "report.html")
     return 0

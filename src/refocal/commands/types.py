@@ -6,7 +6,7 @@ import math
 
 
 def seed(text: str) -> int:
-    """What NumPy takes as a seed."""
+    """Read a seed as NumPy takes it."""
     value = int(text)
     if not 0 <= value < 2**32:
         raise ValueError
@@ -14,7 +14,7 @@ def seed(text: str) -> int:
 
 
 def names(text: str) -> list[str]:
-    """Names separated by commas."""
+    """Read names that are separated by commas."""
     found = [name.strip() for name in text.split(",") if name.strip()]
     if not found:
         raise ValueError
@@ -22,7 +22,7 @@ def names(text: str) -> list[str]:
 
 
 def count(text: str) -> int:
-    """1, 2, 3, ..."""
+    """Read a count: 1, 2, 3, ..."""
     value = int(text)
     if value < 1:
         raise ValueError
@@ -30,7 +30,7 @@ def count(text: str) -> int:
 
 
 def share(text: str) -> float:
-    """Above 0, at most 1."""
+    """Read a share, above 0 and at most 1."""
     value = float(text)
     if not 0 < value <= 1:
         raise ValueError
@@ -38,7 +38,7 @@ def share(text: str) -> float:
 
 
 def cost(text: str) -> float:
-    """Finite and above 0."""
+    """Read a cost, finite and above 0."""
     value = float(text)
     if not 0 < value < math.inf:
         raise ValueError

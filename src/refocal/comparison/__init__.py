@@ -4,27 +4,24 @@
 `diagnose` asks logits that exist. Needs the extra: ``pip install 'refocal[compare]'``.
 """
 
-try:
+from typing import TYPE_CHECKING
+
+from refocal.lazy import lazily
+
+if TYPE_CHECKING:
     from refocal.comparison.api import compare
     from refocal.comparison.curves import focal_svg
     from refocal.comparison.data.flights import flights_table
     from refocal.comparison.data.sources import frame_table, read_table
     from refocal.comparison.data.table import Table
-    from refocal.comparison.diagnosis import Diagnosis, diagnose, read_logits
-    from refocal.comparison.diagnosis import to_json as diagnosis_json
+    from refocal.comparison.diagnosis import Diagnosis, diagnose, diagnosis_json, read_logits
     from refocal.comparison.errors import CompareError
     from refocal.comparison.experiment import run
-    from refocal.comparison.folder import check_folder, workplace
+    from refocal.comparison.folder import check_folder, free_folder, workplace
     from refocal.comparison.plan import Costs, Plan
     from refocal.comparison.report.files import rebuild, summary, write
     from refocal.comparison.results import Results
-    from refocal.comparison.training.models import NAMES, by_name
-except ModuleNotFoundError as error:
-    if (error.name or "").startswith("refocal"):
-        raise
-    raise ImportError(
-        f"{error.name} is not installed. Install it with: pip install 'refocal[compare]'"
-    ) from error
+    from refocal.comparison.training.named import NAMES, by_name, check_names
 
 __all__ = [
     "NAMES",
@@ -36,12 +33,14 @@ __all__ = [
     "Table",
     "by_name",
     "check_folder",
+    "check_names",
     "compare",
     "diagnose",
     "diagnosis_json",
     "flights_table",
     "focal_svg",
     "frame_table",
+    "free_folder",
     "read_logits",
     "read_table",
     "rebuild",
@@ -50,3 +49,34 @@ __all__ = [
     "workplace",
     "write",
 ]
+
+# Where each name is defined, as above; a file that is refused needs no framework.
+_ROOMS = {
+    "NAMES": "training.named",
+    "CompareError": "errors",
+    "Costs": "plan",
+    "Diagnosis": "diagnosis",
+    "Plan": "plan",
+    "Results": "results",
+    "Table": "data.table",
+    "by_name": "training.named",
+    "check_folder": "folder",
+    "check_names": "training.named",
+    "compare": "api",
+    "diagnose": "diagnosis",
+    "diagnosis_json": "diagnosis",
+    "flights_table": "data.flights",
+    "focal_svg": "curves",
+    "frame_table": "data.sources",
+    "free_folder": "folder",
+    "read_logits": "diagnosis",
+    "read_table": "data.sources",
+    "rebuild": "report.files",
+    "run": "experiment",
+    "summary": "report.files",
+    "workplace": "folder",
+    "write": "report.files",
+}
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazily(__name__, _ROOMS, needs=dict.fromkeys(_ROOMS, "compare"))

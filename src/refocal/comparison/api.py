@@ -20,11 +20,9 @@ from refocal.comparison.folder import workplace
 from refocal.comparison.plan import Costs, Plan
 from refocal.comparison.report.files import write
 from refocal.comparison.results import Results
-from refocal.comparison.training.models import Model, by_name
+from refocal.comparison.training.models import Model
+from refocal.comparison.training.named import by_name
 from refocal.comparison.training.networks import Network
-
-# What the readers call otherwise than `compare` does.
-_ARGUMENTS = {"group": "groups", "time": "time_order"}
 
 ModelLike: TypeAlias = str | Callable[[int, int], nn.Module] | Sequence[Any]
 
@@ -43,6 +41,7 @@ def compare(
     plan: Plan | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    force: bool = False,
     **options: Any,
 ) -> Results:
     """Train models with cross-entropy and with focal losses, and say which to use.
@@ -70,6 +69,7 @@ def compare(
             alarms), ``trials``, ``storage``.
         out: folder for the report and for what `resume` needs; None to write nothing.
         resume: continue or extend what is in the folder.
+        force: replace what is in the folder.
         **options: fields of `Plan`.
 
     Returns:
@@ -89,19 +89,16 @@ def compare(
         >>> results.recommendation.model
         'linear'
     """
-    try:
-        plan = _plan(plan, options)
-        table = _table(data, target, positive, drop, classes, groups, time_order, name)
-        models = _models(model)
-        if out is None:
-            return run(table, models, plan)
-        started = time.monotonic()
-        with workplace(Path(out), resume=resume) as folder:
-            results = run(table, models, plan, folder=folder)
-            write(results, folder, seconds=time.monotonic() - started)
-        return results
-    except CompareError as error:
-        raise error.renamed(_ARGUMENTS) from error.__cause__
+    plan = _plan(plan, options)
+    table = _table(data, target, positive, drop, classes, groups, time_order, name)
+    models = _models(model)
+    if out is None:
+        return run(table, models, plan)
+    started = time.monotonic()
+    with workplace(Path(out), resume=resume, force=force) as folder:
+        results = run(table, models, plan, folder=folder)
+        write(results, folder, seconds=time.monotonic() - started)
+    return results
 
 
 def _models(model: ModelLike) -> list[Model]:
@@ -137,14 +134,25 @@ def _table(
             which = "drop" if drop else "target"
             raise CompareError(f"{argument(which)} belongs to a path or a data frame.")
         return array_table(
-            data, name=name, classes=classes, positive=positive, group=groups, time=time_order
+            data,
+            name=name,
+            classes=classes,
+            positive=positive,
+            groups=groups,
+            time_order=time_order,
         )
     if target is None:
         raise CompareError(f"which column to predict? Pass {argument('target')}.")
-    columns: dict[str, Any] = {"target": target, "positive": positive, "drop": drop}
+    columns: dict[str, Any] = {
+        "target": target,
+        "positive": positive,
+        "drop": drop,
+        "groups": groups,
+        "time_order": time_order,
+    }
     if isinstance(data, pd.DataFrame):
-        return frame_table(data, name=Path(name), group=groups, time=time_order, **columns)
-    return read_table(Path(data), group=groups, time=time_order, **columns)
+        return frame_table(data, name=Path(name), **columns)
+    return read_table(Path(data), **columns)
 
 
 def _plan(plan: Plan | None, options: dict[str, Any]) -> Plan:

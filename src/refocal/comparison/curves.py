@@ -14,7 +14,7 @@ _TITLE = "Focal loss and the size of its slope against the probability of the tr
 
 
 def focal_svg(gammas: tuple[float, ...] = GAMMAS) -> str:
-    """Loss and slope side by side, as an SVG file."""
+    """Return loss and slope side by side, as an SVG file."""
     with style():
         figure, (left, right) = axes(9.6, 3.9, columns=2)
         draw_loss(left, gammas)
@@ -23,7 +23,7 @@ def focal_svg(gammas: tuple[float, ...] = GAMMAS) -> str:
 
 
 def draw_loss(plot: Axes, gammas: tuple[float, ...]) -> None:
-    """The loss in nats."""
+    """Draw the loss in nats."""
     for index, gamma in enumerate(gammas):
         p, loss, _ = _curve(gamma)
         _line(plot, index, gamma, p, loss)
@@ -33,7 +33,7 @@ def draw_loss(plot: Axes, gammas: tuple[float, ...]) -> None:
 
 
 def draw_slope(plot: Axes, gammas: tuple[float, ...]) -> None:
-    """Size of the gradient with respect to the logit: the weight of an example in training."""
+    """Draw the size of the gradient by the logit: the weight of an example in training."""
     for index, gamma in enumerate(gammas):
         p, _, slope = _curve(gamma)
         _line(plot, index, gamma, p, slope)
@@ -42,7 +42,7 @@ def draw_slope(plot: Axes, gammas: tuple[float, ...]) -> None:
 
 
 def _curve(gamma: float) -> tuple[list[float], list[float], list[float]]:
-    """p_t, loss and slope for positives, by the public loss and its gradient."""
+    """Return p_t, loss and slope for positives, by the public loss and its gradient."""
     p = torch.linspace(0.002, 0.998, 250, dtype=torch.float64)
     logits = torch.logit(p).requires_grad_()
     loss = sigmoid_focal_loss(

@@ -16,10 +16,10 @@ from torch import Tensor
 from refocal.budget import GradientBudget, Suggestion, gradient_budget, suggest
 from refocal.comparison.data.table import Bools, Floats, one_hot
 from refocal.comparison.errors import CompareError, argument
-from refocal.comparison.links import log_odds, log_probabilities
 from refocal.comparison.measuring import calibrate, likelihood
 from refocal.comparison.measuring.likelihood import CalibrationTest
 from refocal.comparison.training.losses import Loss
+from refocal.comparison.training.scores import log_odds, log_probabilities
 from refocal.probabilities import TemperatureFit, fit_temperature
 
 _FEWEST = 10
@@ -74,7 +74,7 @@ class Diagnosis:
     suggestion: Suggestion | None
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data, for JSON."""
+        """Make plain data of it, for JSON."""
         return {"schema": "refocal.diagnosis/2", **asdict(self)}
 
     def __str__(self) -> str:
@@ -135,7 +135,7 @@ class Diagnosis:
 def diagnose(
     logits: Tensor, targets: Tensor, *, alpha: float | None = None, gamma: float | None = None
 ) -> Diagnosis:
-    """Gradient budget, calibration and candidates from logits and targets.
+    """Return gradient budget, calibration and candidates from logits and targets.
 
     Args:
         logits: of a model on data it has not seen: `(n,)` or `(n, 1)` for two classes, `(n, C)`
@@ -184,7 +184,7 @@ def _test(said: Tensor, labels: Bools, softmax: bool) -> CalibrationTest | None:
 
 
 def _suspicion(logits: Tensor) -> str | None:
-    """Probabilities are often saved where logits were asked for."""
+    """Return probabilities are often saved where logits were asked for."""
     if not bool(((logits >= 0) & (logits <= 1)).all()):
         return None
     return (
@@ -240,7 +240,7 @@ def _checked(
 
 
 def read_logits(path: Path) -> tuple[Tensor, Tensor]:
-    """`logits` and `targets` from an .npz archive or a Parquet file.
+    """Return `logits` and `targets` from an .npz archive or a Parquet file.
 
     In Parquet the logits are one column `logits`, or several, `logits_0`, `logits_1`, ...
 
@@ -264,7 +264,7 @@ def _from_npz(path: Path) -> tuple[Any, Any]:
             missing = {"logits", "targets"} - set(file.files)
             if missing:
                 raise CompareError(
-                    f"{path} has no array {sorted(missing)[0]!r}. It has {', '.join(file.files)}."
+                    f"{path} has no array {min(missing)!r}. It has {', '.join(file.files)}."
                 )
             return file["logits"], file["targets"]
     except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
@@ -288,6 +288,6 @@ def _from_parquet(path: Path) -> tuple[Any, Any]:
     return (logits[:, 0] if columns == ["logits"] else logits), frame["targets"].to_numpy()
 
 
-def to_json(diagnosis: Diagnosis) -> str:
-    """The text of `--out`."""
+def diagnosis_json(diagnosis: Diagnosis) -> str:
+    """Return the findings as the text of a JSON file."""
     return json.dumps(diagnosis.to_dict(), indent=1, allow_nan=False) + "\n"

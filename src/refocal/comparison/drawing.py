@@ -50,7 +50,7 @@ _PAGE = (
 
 @contextmanager
 def style(size: float = 10) -> Iterator[None]:
-    """The look of every figure; open around drawing and `to_svg`.
+    """Set the look of every figure; open around drawing and `to_svg`.
 
     Args:
         size: of the letters, in points.
@@ -61,14 +61,14 @@ def style(size: float = 10) -> Iterator[None]:
 
 
 def axes(width: float = 5.2, height: float = 3.6, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure that leaves pyplot's global state alone."""
+    """Return a figure that leaves pyplot's global state alone."""
     figure = Figure(figsize=(width, height), layout="constrained")
     grid = figure.subplots(1, columns, squeeze=False)
     return figure, list(grid[0])
 
 
 def to_svg(figure: Figure, *, name: str, title: str) -> str:
-    """The figure as an SVG element; the same figure gives the same text.
+    """Return the figure as an SVG element; the same figure gives the same text.
 
     Args:
         figure: what to write.
@@ -91,6 +91,6 @@ def to_svg(figure: Figure, *, name: str, title: str) -> str:
 
 
 def standalone(svg: str) -> str:
-    """An SVG element as a file of its own, with colours for light and dark."""
+    """Return an SVG element as a file of its own, with colours for light and dark."""
     start, rest = svg.split(">", 1)
     return f"{start}>{_PAGE}{rest}"

@@ -9,9 +9,10 @@ import numpy as np
 
 from refocal.comparison.data.findings import best_precisions, check
 from refocal.comparison.data.prepare import Prepared
+from refocal.comparison.data.splits import FOLDS, splits, splitting
 from refocal.comparison.data.table import Table
-from refocal.comparison.errors import CompareError
-from refocal.comparison.explore import explore
+from refocal.comparison.errors import CompareError, argument
+from refocal.comparison.measuring.explore import explore
 from refocal.comparison.measuring.figures import figures_of
 from refocal.comparison.measuring.intervals import Design
 from refocal.comparison.measuring.measured import SplitFigures, Trained, measure
@@ -21,7 +22,6 @@ from refocal.comparison.plan import Plan
 from refocal.comparison.progress import Progress, duration
 from refocal.comparison.report.recommend import recommend
 from refocal.comparison.results import Data, Finding, LossResult, PartResult, Protocol, Results
-from refocal.comparison.splits import FOLDS, protocol, splits
 from refocal.comparison.training.forecast import forecast
 from refocal.comparison.training.losses import Family, families
 from refocal.comparison.training.models import Model
@@ -45,7 +45,7 @@ def run(
 
     Args:
         table: the task.
-        models: each is trained with every loss; see `models.by_name`.
+        models: each is trained with every loss; see `named.by_name`.
         plan: how much work, and the operating points.
         folder: where finished trainings are kept and looked up; None to keep them in memory.
 
@@ -56,7 +56,7 @@ def run(
         CompareError: the table has too few examples of a class, or nothing can be trained.
     """
     plan = plan or Plan()
-    found = [Prepared(table, one) for one in splits(table, repeats=plan.splits, seed=plan.seed)]
+    found = [Prepared(table, split) for split in splits(table, repeats=plan.splits, seed=plan.seed)]
     steps = all(one.labels("valid").sum(0).min() >= ENOUGH_FOR_STEPS for one in found)
     figures = figures_of(table.classes, isotonic=steps, multiclass=table.kind == "multiclass")
     store = FitStore(folder)
@@ -102,9 +102,9 @@ def run(
     with one_thread():
         results = summarise(trained, measured, figures, design)
     described = _data(table, found[0], inputs, best_precisions(results, table.classes))
-    described.findings.extend(_ends(results, described.findings))
+    described.findings.extend(_ends(results))
     how = Protocol(
-        split=protocol(table),
+        split=splitting(table),
         repeats=len(found),
         seed=plan.seed,
         quick=plan.quick,
@@ -165,7 +165,7 @@ def _searched(
     progress: Progress,
     folder: Path | None,
 ) -> list[list[Training]]:
-    """For each contest what a search adds to it: cross-entropy and focal loss get one each."""
+    """Find what a search adds to each contest: one training to cross-entropy and focal loss."""
     if not plan.trials:
         return []
     progress.expect(2 * plan.trials * len(models))
@@ -173,8 +173,10 @@ def _searched(
     found = search(models, data, plan, store, progress, split=number, folder=folder)
     roles = {"baseline": 0, "focal": 1}
     return [
-        [found[one.model.name][roles[one.family.role]].training] if one.family.role in roles else []
-        for one in contests
+        [found[contest.model.name][roles[contest.family.role]].training]
+        if contest.family.role in roles
+        else []
+        for contest in contests
     ]
 
 
@@ -188,7 +190,7 @@ def _foretold(contests: Sequence[Contest], data: Prepared, plan: Plan, count: in
 
 
 def _design(table: Table, found: Sequence[Prepared]) -> Design:
-    """What the splits are worth: how many test on rows of their own, and how many positives."""
+    """Count how many splits test on rows of their own, and the positives there."""
     tested = np.unique(np.concatenate([one.split.test for one in found]))
     ratios = [one.split.test.size / one.split.train.size for one in found]
     return Design(
@@ -200,17 +202,18 @@ def _design(table: Table, found: Sequence[Prepared]) -> Design:
 
 
 def _limits(findings: Sequence[Finding], plan: Plan) -> list[str]:
-    """Why no verdict may be firm, whatever its interval."""
+    """Say why no verdict may be firm, whatever its interval."""
     limits = []
     if plan.quick:
-        limits.append("a quick look trains too little, so run it without --quick")
-    if any(one.leak for one in findings):
+        quick = argument("quick", True)
+        limits.append(f"a quick look trains too little, so run it without {quick}")
+    if any(finding.leak for finding in findings):
         limits.append("a column gives the target away; leave it out first")
     return limits
 
 
-def _ends(results: Sequence[LossResult], known: Sequence[Finding]) -> list[Finding]:
-    """Trainings that ended at the edge of their grid, or before they were done."""
+def _ends(results: Sequence[LossResult]) -> list[Finding]:
+    """Return trainings that ended at the edge of their grid, or before they were done."""
     found = []
     for one in results:
         ends: dict[str, int] = {}
@@ -225,7 +228,7 @@ def _ends(results: Sequence[LossResult], known: Sequence[Finding]) -> list[Findi
                     "note",
                     f"{one.title}, of {len(one.picks)} splits: {listed}.",
                     "The grid was widened as far as it goes. Trust this family less, or search"
-                    " with --trials.",
+                    f" with {argument('trials')}.",
                 )
             )
     return found

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from refocal.comparison.errors import CompareError, argument
 from refocal.comparison.results import SCHEMA
-from refocal.comparison.training.store import FITS
 from refocal.files import replacing
 
 RUN = "run.json"
+FITS = "fits"
 STUDY = "search.journal"
 WINNER = "winner.py"
 PLOTS = "plots"
@@ -34,39 +34,39 @@ FILES = (
 _FAMILY = SCHEMA.split("/")[0] + "/"
 
 
-def check_folder(folder: Path, *, resume: bool = False) -> None:
+def free_folder(name: Path, *, last: bool = False) -> Path:
+    """Return the first of `name`, `name-2`, `name-3`, ... that is not there yet.
+
+    Args:
+        name: the first of them.
+        last: the last that is there instead, if any is: what was done before goes on.
+    """
+    number, before = 1, name
+    folder = name
+    while folder.exists():
+        number, before = number + 1, folder
+        folder = name.with_name(f"{name.name}-{number}")
+    return before if last else folder
+
+
+def check_folder(folder: Path, *, resume: bool = False, force: bool = False) -> None:
     """Refuse a folder that could not be written in the end, before the work begins.
 
     Args:
         folder: where the comparison goes.
-        resume: an unfinished comparison in it is continued.
+        resume: what is in it is continued.
+        force: what is in it is replaced.
 
     Raises:
-        CompareError: the folder holds files of something else or an unfinished comparison, or
-            cannot be written.
+        CompareError: the folder holds files of something else or another comparison, or cannot be
+            written.
     """
     try:
         folder = folder.resolve()
-        if folder.exists() and not folder.is_dir():
-            raise CompareError(
-                f"{folder} is not a folder. Name another one with {argument('out')}."
-            )
-        if folder == Path.cwd():
-            raise CompareError(
-                f"the folder is the current one. Name a new one with {argument('out')}."
-            )
-        foreign = _foreign(folder)
-        if foreign is not None:
-            raise CompareError(
-                f"{folder} holds {foreign}, which this command did not write. Name another folder"
-                f" with {argument('out')}."
-            )
-        if not resume and _unfinished(folder):
-            raise CompareError(
-                f"{folder} holds a comparison that was stopped. Continue it with"
-                f" {argument('resume', True)}, name"
-                f" another folder with {argument('out')}, or delete this one."
-            )
+        _check_place(folder)
+        if folder.exists():
+            with _locked(folder):
+                _check_content(folder, resume, force)
         above = next(path for path in (folder, *folder.parents) if path.exists())
         with tempfile.TemporaryDirectory(dir=above, prefix=".refocal-"):
             pass
@@ -74,23 +74,51 @@ def check_folder(folder: Path, *, resume: bool = False) -> None:
         raise unwritable(folder, error) from error
 
 
-@contextlib.contextmanager
-def workplace(folder: Path, *, resume: bool = False) -> Iterator[Path]:
-    """The folder for the time of a run, locked against another one.
+def _check_place(folder: Path) -> None:
+    out = argument("out")
+    if folder.exists() and not folder.is_dir():
+        raise CompareError(f"{folder} is not a folder. Name another one with {out}.")
+    if folder == Path.cwd():
+        raise CompareError(f"the folder is the current one. Name a new one with {out}.")
+    foreign = _foreign(folder)
+    if foreign is not None:
+        raise CompareError(
+            f"{folder} holds {foreign}, which this command did not write. Name another folder with"
+            f" {out}."
+        )
 
-    Without `resume` what an earlier comparison trained is forgotten; its report stays until the new
+
+def _check_content(folder: Path, resume: bool, force: bool) -> None:
+    """Refuse to lose what a comparison left; asked while nobody else is at work there."""
+    stopped = _unfinished(folder)
+    if resume or force or not (stopped or (folder / "results.json").exists()):
+        return
+    left, way_on = ("was stopped", "Continue") if stopped else ("is finished", "Extend")
+    raise CompareError(
+        f"{folder} holds a comparison that {left}. {way_on} it with {argument('resume', True)},"
+        f" replace it with {argument('force', True)}, or name another folder with"
+        f" {argument('out')}."
+    )
+
+
+@contextlib.contextmanager
+def workplace(folder: Path, *, resume: bool = False, force: bool = False) -> Iterator[Path]:
+    """Hand out the folder for the time of a run, locked against another one.
+
+    With `force` what an earlier comparison trained is forgotten; its report stays until the new
     one is written. A run that fails before its first training is finished leaves nothing behind.
 
     Raises:
         CompareError: as `check_folder`, or another run is at work in the folder.
     """
-    check_folder(folder, resume=resume)
+    check_folder(folder, resume=resume, force=force)
     folder = folder.resolve()
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder):
-            check_folder(folder, resume=resume)
+            _check_place(folder)
+            _check_content(folder, resume, force)
             if not resume:
                 shutil.rmtree(folder / FITS, ignore_errors=True)
                 (folder / STUDY).unlink(missing_ok=True)
@@ -102,7 +130,7 @@ def workplace(folder: Path, *, resume: bool = False) -> Iterator[Path]:
             try:
                 yield folder
             except BaseException:
-                if not _unfinished(folder):
+                if not _kept(folder):
                     shutil.rmtree(folder / FITS, ignore_errors=True)
                     if ours:
                         (folder / RUN).unlink(missing_ok=True)
@@ -140,7 +168,7 @@ def write_files(folder: Path, files: dict[str, str]) -> None:
 
 
 def unwritable(folder: Path, error: OSError) -> CompareError:
-    """The one line for a folder that cannot be written."""
+    """Return the one line for a folder that cannot be written."""
     return CompareError(
         f"{folder} cannot be written: {error.strerror or error}. Name another folder with"
         f" {argument('out')}."
@@ -180,10 +208,14 @@ def _busy(folder: Path) -> CompareError:
     )
 
 
+def _kept(folder: Path) -> bool:
+    """Say whether finished trainings lie in the folder."""
+    return any((folder / FITS).glob("*.npz")) or (folder / STUDY).exists()
+
+
 def _unfinished(folder: Path) -> bool:
-    """Whether trainings lie in the folder that no report speaks of."""
-    fits = any((folder / FITS).glob("*.npz")) or (folder / STUDY).exists()
-    if not fits:
+    """Say whether trainings lie in the folder that no report speaks of."""
+    if not _kept(folder):
         return False
     try:
         finished = json.loads((folder / RUN).read_text("utf-8")).get("finished")
@@ -193,7 +225,7 @@ def _unfinished(folder: Path) -> bool:
 
 
 def _foreign(folder: Path) -> str | None:
-    """Something in the folder that no comparison wrote."""
+    """Return something in the folder that no comparison wrote."""
     if not folder.exists() or not any(folder.iterdir()):
         return None
     if not any(_is_ours(folder / name) for name in ("results.json", RUN)):

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from refocal.comparison.data.splits import FOLDS
 from refocal.comparison.errors import CompareError, argument
-from refocal.comparison.splits import FOLDS
 from refocal.comparison.training.models import QUICK, Effort, Model
 from refocal.comparison.training.settings import Axis
 
@@ -81,10 +81,10 @@ class Plan:
         return replace(effort, epochs=tuple(sorted({*short, self.epochs})))
 
     def axes_for(self, model: Model) -> Mapping[str, Axis]:
-        """The grid of a model: its own, or its middle alone for a quick look."""
+        """Return the grid of a model: its own, or its middle alone for a quick look."""
         axes = dict(model.axes)
         if "epochs" in axes:
-            epochs = tuple(float(one) for one in self.effort.epochs)
+            epochs = tuple(float(epoch) for epoch in self.effort.epochs)
             axes["epochs"] = replace(axes["epochs"], values=epochs, central=epochs[0])
         if self.quick:
             axes = {
@@ -94,6 +94,6 @@ class Plan:
         return axes
 
     def seed_of(self, split: int, start: int) -> int:
-        """Of one training: another on every split, the same for every loss."""
+        """Return the seed of one training: another on every split, the same for every loss."""
         sequence = np.random.SeedSequence([self.seed, split, start])
         return int(sequence.generate_state(1)[0] % 2**31)

@@ -38,7 +38,7 @@ class Progress:
         self._stopped.set()
 
     def expect(self, more: int) -> None:
-        """So many steps more than was said at first."""
+        """Count on so many steps more than was said at first."""
         with self._lock:
             self._total += more
 
@@ -98,7 +98,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """A time span as people say it."""
+    """Return a time span as people say it."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

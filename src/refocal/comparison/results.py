@@ -355,7 +355,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How it was done.
+    """How the comparison was done.
 
     Attributes:
         split: "stratified", "grouped" or "time".
@@ -399,25 +399,25 @@ class Results:
 
     @property
     def models(self) -> list[str]:
-        """In the order of the table."""
+        """The models, in the order of the table."""
         return list(dict.fromkeys(loss.model for loss in self.losses))
 
     def of_model(self, model: str) -> list[LossResult]:
-        """The families of one model, cross-entropy first."""
+        """Return the families of one model, cross-entropy first."""
         return [loss for loss in self.losses if loss.model == model]
 
     def chosen(self) -> LossResult:
-        """The recommended family."""
+        """Return the recommended family."""
         answer = self.recommendation
         return next(x for x in self.of_model(answer.model) if x.name == answer.loss)
 
     def to_dict(self) -> dict[str, Any]:
-        """As `results.json` holds it."""
+        """Make plain data of it, as `results.json` holds it."""
         return {"schema": SCHEMA, **dataclasses.asdict(self)}
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Results:
-        """From what `to_dict` made.
+        """Build the results from what `to_dict` made.
 
         Raises:
             ValueError: another schema, or a field is missing or of another kind.
@@ -429,7 +429,7 @@ class Results:
 
 
 def _built(kind: Any, value: Any, where: str) -> Any:
-    """A value of a dataclass's field, from its plain form."""
+    """Return a value of a dataclass's field, from its plain form."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
         return value

@@ -21,7 +21,7 @@ _HOURS = 365 * 24
 
 
 def flights() -> dict[str, Column]:
-    """Every flight scheduled out of New York City in 2013, one array per column.
+    """Return every flight scheduled out of New York City in 2013, one array per column.
 
     Returns:
         336,776 rows each. `cancelled` (bool) is the target. `day_of_year` (0 for 1 January) is for
@@ -64,7 +64,7 @@ def flights() -> dict[str, Column]:
 
 
 def _weather(packed: dict[str, Column], day: Column) -> dict[str, Column]:
-    """The weather table joined to the flights by airport and scheduled hour."""
+    """Return the weather table joined to the flights by airport and scheduled hour."""
     rows = np.full((packed["origin_names"].size, _HOURS), -1)
     hours = packed["weather_hour"]
     rows[packed["weather_origin"], hours] = np.arange(hours.size)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from refocal.losses import SigmoidFocalLoss, SoftmaxFocalLoss
+from refocal.messages import refuse
 
 
 class TrainerLoss:
@@ -49,29 +50,45 @@ class TrainerLoss:
 
     def __init__(self, loss: SigmoidFocalLoss | SoftmaxFocalLoss, *, causal: bool = False) -> None:
         if not isinstance(loss, (SigmoidFocalLoss, SoftmaxFocalLoss)):
-            raise TypeError(
-                "TrainerLoss: loss must be a SigmoidFocalLoss or a SoftmaxFocalLoss, got "
-                f"{type(loss).__name__}. Pass a module, as in TrainerLoss(SoftmaxFocalLoss())."
+            raise refuse(
+                "TrainerLoss",
+                "loss",
+                "be a SigmoidFocalLoss or a SoftmaxFocalLoss",
+                type(loss).__name__,
+                "Pass a module, as in TrainerLoss(SoftmaxFocalLoss()).",
+                TypeError,
             )
         if loss.reduction != "mean":
-            raise ValueError(
-                f'TrainerLoss: reduction must be "mean", got {loss.reduction!r}. The Trainer adds '
-                "micro-batches up to one mean."
+            raise refuse(
+                "TrainerLoss",
+                "reduction",
+                'be "mean"',
+                repr(loss.reduction),
+                "The Trainer adds micro-batches up to one mean.",
             )
         if loss.normalizer in ("positives", "weights"):
-            raise ValueError(
-                f'TrainerLoss: normalizer must be "elements" or a number, got {loss.normalizer!r}. '
-                "The Trainer counts labels before it calls the loss."
+            raise refuse(
+                "TrainerLoss",
+                "normalizer",
+                'be "elements" or a number',
+                repr(loss.normalizer),
+                "The Trainer counts labels before it calls the loss.",
             )
         if loss.ignore_index not in (None, -100):
-            raise ValueError(
-                f"TrainerLoss: ignore_index must be -100, got {loss.ignore_index}. The Trainer "
-                "leaves out -100 alone when it counts: relabel in the data collator."
+            raise refuse(
+                "TrainerLoss",
+                "ignore_index",
+                "be -100",
+                loss.ignore_index,
+                "The Trainer leaves out -100 alone when it counts: relabel in the data collator.",
             )
         if loss.process_group is not None:
-            raise ValueError(
-                "TrainerLoss: process_group must be None, got a group. The Trainer sums its count "
-                "over processes itself."
+            raise refuse(
+                "TrainerLoss",
+                "process_group",
+                "be None",
+                "a group",
+                "The Trainer sums its count over processes itself.",
             )
         self.loss = loss
         self.causal = causal
@@ -79,11 +96,17 @@ class TrainerLoss:
     def __call__(
         self, outputs: Any, labels: Tensor | None, num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
-        """The loss of one micro-batch, as `Trainer.compute_loss` calls it."""
+        """Return the loss of one micro-batch, as `Trainer.compute_loss` calls it."""
         if labels is None:
-            raise ValueError(
-                "TrainerLoss: labels must be in the batch, got None. Name the targets "
-                '"labels" in the data set, or set label_names in TrainingArguments.'
+            raise refuse(
+                "TrainerLoss",
+                "labels",
+                "be in the batch",
+                "None",
+                (
+                    'Name the targets "labels" in the data set, or set label_names in '
+                    "TrainingArguments."
+                ),
             )
         logits = outputs["logits"] if isinstance(outputs, dict) else outputs[0]
         if self.causal:
@@ -99,7 +122,7 @@ class TrainerLoss:
         return loss
 
     def _layout(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Classes on axis 1, or for the sigmoid labels and logits of one shape."""
+        """Return classes on axis 1, or for the sigmoid labels and logits of one shape."""
         if isinstance(self.loss, SigmoidFocalLoss):
             one_column = logits.shape == (*labels.shape, 1)
             return (logits.squeeze(-1) if one_column else logits), labels

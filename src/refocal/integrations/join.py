@@ -15,7 +15,9 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.distributed.algorithms.join import Join, Joinable, JoinHook
 
+from refocal.linear import LinearFocalLoss
 from refocal.losses import SigmoidFocalLoss, SoftmaxFocalLoss
+from refocal.messages import refuse
 from refocal.ranks import RankSum
 from refocal.reduction import at_least
 
@@ -34,7 +36,7 @@ class JoinedDenominator(Joinable):
         device: where the exchange runs: the CPU for gloo, this rank's GPU for NCCL.
 
     Raises:
-        TypeError: loss is neither a SigmoidFocalLoss nor a SoftmaxFocalLoss.
+        TypeError: loss is not the module of a focal loss.
 
     Example:
         >>> from refocal import SigmoidFocalLoss
@@ -52,22 +54,27 @@ class JoinedDenominator(Joinable):
 
     def __init__(
         self,
-        loss: SigmoidFocalLoss | SoftmaxFocalLoss,
+        loss: SigmoidFocalLoss | SoftmaxFocalLoss | LinearFocalLoss,
         process_group: Any = None,
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__()
-        if not isinstance(loss, (SigmoidFocalLoss, SoftmaxFocalLoss)):
-            raise TypeError(
-                "JoinedDenominator: loss must be a SigmoidFocalLoss or a SoftmaxFocalLoss, got "
-                f"{type(loss).__name__}. Pass the module, not the function or the model."
+        if not isinstance(loss, (SigmoidFocalLoss, SoftmaxFocalLoss, LinearFocalLoss)):
+            raise refuse(
+                "JoinedDenominator",
+                "loss",
+                "be a SigmoidFocalLoss, SoftmaxFocalLoss or LinearFocalLoss",
+                type(loss).__name__,
+                "Pass the module, not the function or the model.",
+                TypeError,
             )
         self.loss = loss
         self._group = process_group if process_group is not None else dist.group.WORLD
         self._device = torch.device(device)
 
     def __call__(self, targets: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """This step's ``normalizer``: the count of all ranks, less the factor that DDP averages by.
+        """Return this step's ``normalizer``: the count of all ranks, less the factor that DDP
+        averages by.
 
         Args:
             targets: this rank's targets.
@@ -86,17 +93,17 @@ class JoinedDenominator(Joinable):
         return torch.as_tensor(at_least(count.result(), normalizer)) / count.world
 
     def join_hook(self, **keywords: Any) -> JoinHook:
-        """What a rank without batches does while others go on."""
+        """Return what a rank without batches does while others go on."""
         return _NothingToCount(self)
 
     @property
     def join_device(self) -> torch.device:
-        """Where the exchange runs."""
+        """The device on which the ranks exchange numbers."""
         return self._device
 
     @property
     def join_process_group(self) -> Any:
-        """Among whom."""
+        """The ranks that exchange numbers."""
         return self._group
 
 

@@ -12,14 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from refocal import extras
 from refocal.losses import SigmoidFocalLoss, SoftmaxFocalLoss
 
-try:
-    import skorch
-except ImportError as error:
-    raise ImportError(
-        "refocal.integrations.skorch needs skorch. Run: pip install 'refocal[skorch]'"
-    ) from error
+extras.need(__name__, "skorch")
+import skorch  # noqa: E402
 
 
 class _Posterior:

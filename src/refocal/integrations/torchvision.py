@@ -7,15 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from refocal import extras
 from refocal.losses import SigmoidFocalLoss
+from refocal.messages import refuse
 
-try:
-    from torchvision.models.detection.fcos import FCOSHead
-    from torchvision.models.detection.retinanet import RetinaNetClassificationHead
-except ImportError as error:
-    raise ImportError(
-        "refocal.integrations.torchvision needs torchvision. Run: pip install torchvision"
-    ) from error
+extras.need(__name__, "torchvision")
+from torchvision.models.detection.fcos import FCOSHead  # noqa: E402
+from torchvision.models.detection.retinanet import RetinaNetClassificationHead  # noqa: E402
 
 
 def use_focal_loss(model: nn.Module, **settings: Any) -> nn.Module:
@@ -40,9 +38,13 @@ def use_focal_loss(model: nn.Module, **settings: Any) -> nn.Module:
     """
     reserved = {"reduction", "normalizer", "ignore_index", "process_group"} & settings.keys()
     if reserved:
-        raise TypeError(
-            f"use_focal_loss: settings must be alpha, gamma and the like, got {min(reserved)}. "
-            "The detector divides by its foreground anchors."
+        raise refuse(
+            "use_focal_loss",
+            "settings",
+            "be alpha, gamma and the like",
+            min(reserved),
+            "The detector divides by its foreground anchors.",
+            TypeError,
         )
     head = getattr(model, "head", None)
     part = getattr(head, "classification_head", None)
@@ -57,30 +59,36 @@ def use_focal_loss(model: nn.Module, **settings: Any) -> nn.Module:
         head.__class__ = FocalFCOSHead
         head.focal_loss = loss
     else:
-        raise TypeError(
-            "use_focal_loss: model must be a torchvision RetinaNet or FCOS, got "
-            f"{type(model).__name__}. Elsewhere call sigmoid_focal_loss in the place of the loss."
+        raise refuse(
+            "use_focal_loss",
+            "model",
+            "be a torchvision RetinaNet or FCOS",
+            type(model).__name__,
+            "Elsewhere call sigmoid_focal_loss in the place of the loss.",
+            TypeError,
         )
     return model
 
 
 def _by_class(name: str, value: Any, part: Any) -> Any:
-    """A tensor of C along the last axis of the head's logits, (images, anchors, C)."""
+    """Return a tensor of C along the last axis of the head's logits, (images, anchors, C)."""
     if isinstance(value, tuple):
         return tuple(_by_class(name, one, part) for one in value)
     if not isinstance(value, Tensor) or value.dim() == 0:
         return value
     classes = getattr(part, "num_classes", len(value))
     if tuple(value.shape) != (classes,):
-        raise ValueError(
-            f"use_focal_loss: {name} must be a number or a tensor of shape ({classes},), one value "
-            f"per class of the head, got {tuple(value.shape)}."
+        raise refuse(
+            "use_focal_loss",
+            name,
+            f"be a number or a tensor of shape ({classes},), one value per class of the head",
+            tuple(value.shape),
         )
     return value.view(1, 1, classes)
 
 
 def _one_hot(logits: Tensor, labels: list[Tensor], matched: list[Tensor]) -> Tensor:
-    """One-byte targets of every anchor; ``matched`` is the box of an anchor, or negative."""
+    """Return one-byte targets of every anchor; ``matched`` is the box of an anchor, or negative."""
     y = torch.zeros_like(logits, dtype=torch.uint8)
     for row, label, match in zip(y, labels, matched, strict=True):
         foreground = match >= 0
@@ -99,7 +107,8 @@ class FocalRetinaNetHead(RetinaNetClassificationHead):  # type: ignore[misc]
         head_outputs: dict[str, Tensor],
         matched_idxs: list[Tensor],
     ) -> Tensor:
-        """The mean over images of the loss per foreground anchor; anchors in between are left out.
+        """Return the mean over images of the loss per foreground anchor; anchors in between are
+        left out.
 
         All images in one call: what differs between them is a weight per anchor.
         """
@@ -107,7 +116,7 @@ class FocalRetinaNetHead(RetinaNetClassificationHead):  # type: ignore[misc]
         matched = torch.stack(matched_idxs)
         foreground = (matched >= 0).sum(1, keepdim=True).clamp(min=1)
         counted = (matched != self.BETWEEN_THRESHOLDS) / (foreground * len(matched))
-        y = _one_hot(logits, [one["labels"] for one in targets], matched_idxs)
+        y = _one_hot(logits, [target["labels"] for target in targets], matched_idxs)
         loss: Tensor = self.focal_loss(logits, y, sample_weight=counted, normalizer=1.0)
         return loss
 
@@ -124,12 +133,14 @@ class FocalFCOSHead(FCOSHead):  # type: ignore[misc]
         anchors: list[Tensor],
         matched_idxs: list[Tensor],
     ) -> dict[str, Tensor]:
-        """The box and centre losses of torchvision, and the focal loss per foreground anchor."""
+        """Return the box and centre losses of torchvision, and the focal loss per foreground
+        anchor.
+        """
         logits = head_outputs["cls_logits"]
         # torchvision's own classification loss is replaced below: spare it the autograd graph
         without_graph = {**head_outputs, "cls_logits": logits.detach()}
         losses: dict[str, Tensor] = super().compute_loss(
             targets, without_graph, anchors, matched_idxs
         )
-        y = _one_hot(logits, [one["labels"] for one in targets], matched_idxs)
+        y = _one_hot(logits, [target["labels"] for target in targets], matched_idxs)
         return {**losses, "classification": self.focal_loss(logits, y)}

@@ -8,15 +8,97 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_matrix, issparse  # type: ignore[import-untyped]
 
-from refocal.boosting.classifier import Alpha, FocalClassifier, Gamma, Rows
-from refocal.boosting.metrics import Metric
+from refocal.boosting.classifier import Alpha, FocalClassifier, Gamma, Rows, Task
+from refocal.boosting.hosts import BAGGED, DECIDED, OBJECTIVE, ROUNDS, TARGETS, Host, Words
 from refocal.boosting.numeric import Array
 from refocal.boosting.objectives import SigmoidFocalObjective
+from refocal.messages import refuse
 
 COLUMNS = ("cat_features", "text_features", "embedding_features")
+
+
+def _cross_entropy(
+    params: dict[str, Any],
+    rounds: int,
+    wait: int,
+    alpha: float | None,
+    features: list[Any],
+    labels: Any,
+    valid: Any,
+) -> tuple[Array, Array, int]:
+    """Train CatBoost's own Logloss, since its Focal has no gamma of 0.
+
+    Args:
+        params: of CatBoost.
+        rounds: the most trees.
+        wait: rounds without a smaller validation loss before it stops.
+        alpha: weight of a positive; None for none.
+        features: of training, validation and test rows.
+        labels: 0 and 1, of the training rows.
+        valid: of the validation rows.
+
+    Returns:
+        Logits of the validation and the test rows, and the rounds of the best step.
+    """
+    host = HOST.load("FocalCatBoostClassifier")
+    weights = {} if alpha is None else {"class_weights": [1 - alpha, alpha]}
+    start = float(np.log(labels.mean() / (1 - labels.mean())))
+    if alpha is not None:
+        start += float(np.log(alpha / (1 - alpha)))
+
+    def pool(rows: Any, classes: Any) -> Any:
+        return host.Pool(rows, classes, baseline=np.full(len(rows), start))
+
+    model = host.CatBoost(
+        params
+        | weights
+        | {
+            "loss_function": "Logloss",
+            "iterations": rounds,
+            "verbose": False,
+            "allow_writing_files": False,
+        }
+    )
+    model.fit(
+        pool(features[0], labels),
+        eval_set=pool(features[1], valid),
+        early_stopping_rounds=wait,
+        use_best_model=True,
+    )
+    logits = [
+        np.asarray(model.predict(part, prediction_type="RawFormulaVal") + start, dtype=np.float32)
+        for part in features[1:]
+    ]
+    return logits[0], logits[1], int(model.get_best_iteration()) + 1
+
+
+HOST = Host(
+    package="catboost",
+    name="CatBoost",
+    refused={
+        **DECIDED,
+        "loss_function": OBJECTIVE,
+        "boost_from_average": "CatBoost refuses it with Focal; use start=.",
+        "class_weights": "Use class_weight=.",
+        "auto_class_weights": 'Use class_weight="balanced".',
+        "iterations": ROUNDS,
+        **dict.fromkeys(
+            ("classes_count", "class_names", "target_border", "allow_const_label"), TARGETS
+        ),
+    },
+    words=Words(
+        fixed={"thread_count": 1, "bootstrap_type": "Bernoulli", "subsample": BAGGED},
+        size="depth",
+        balanced=True,
+        l2="l2_leaf_reg",
+        seed="random_seed",
+    ),
+    large_sparse=False,
+    several_classes=False,
+    cross_entropy=_cross_entropy,
+)
 
 
 class FocalCatBoostClassifier(FocalClassifier):
@@ -58,22 +140,8 @@ class FocalCatBoostClassifier(FocalClassifier):
         0.06 0.05
     """
 
-    package = "catboost"
-    large_sparse = False
+    HOST: ClassVar[Host] = HOST
     objective_: SigmoidFocalObjective
-    refused: ClassVar[dict[str, str]] = {
-        "loss_function": "The loss is Focal; choose alpha and gamma.",
-        "objective": "The loss is Focal; choose alpha and gamma.",
-        "boost_from_average": "CatBoost refuses it with Focal; use start=.",
-        "class_weights": "Use class_weight=.",
-        "auto_class_weights": 'Use class_weight="balanced".',
-        "scale_pos_weight": "Use class_weight= or alpha=.",
-        **dict.fromkeys(("iterations", "num_boost_round", "num_trees"), "Use n_estimators=."),
-        **dict.fromkeys(
-            ("classes_count", "class_names", "target_border", "allow_const_label"),
-            "It follows from y.",
-        ),
-    }
 
     def __init__(
         self,
@@ -117,7 +185,7 @@ class FocalCatBoostClassifier(FocalClassifier):
         eval_sample_weight: Any = None,
         cat_features: Any = None,
     ) -> FocalClassifier:
-        """Trains, as `FocalXGBClassifier.fit` does.
+        """Trains the model, as `FocalXGBClassifier.fit` does.
 
         Args:
             X: as there.
@@ -140,28 +208,21 @@ class FocalCatBoostClassifier(FocalClassifier):
             X, y, sample_weight, eval_set=eval_set, eval_sample_weight=eval_sample_weight
         )
 
-    def _first_names(self, host: Any) -> dict[str, str]:
-        # CatBoost refuses unknown parameters, and by another name the same one twice
-        return {name: name for name in self._host_params()}
-
     def _settings(self, host: Any) -> dict[str, Any]:
         settings = super()._settings(host)
         for name in ("model_shrink_rate", "model_shrink_mode", "posterior_sampling"):
             if name in settings and self.start not in ("zero", 0):
-                raise ValueError(
-                    f"{type(self).__name__}: {name} must be left out, got {settings[name]!r}. "
-                    'CatBoost does not shrink a model beside a baseline; use start="zero".'
+                raise refuse(
+                    type(self).__name__,
+                    name,
+                    "be left out",
+                    repr(settings[name]),
+                    'CatBoost does not shrink a model beside a baseline; use start="zero".',
                 )
         return settings
 
-    def _train(
-        self,
-        host: Any,
-        settings: dict[str, Any],
-        rows: Rows,
-        evals: list[Rows],
-        metrics: list[Metric],
-    ) -> Any:
+    def _train(self, task: Task) -> Any:
+        host, settings, rows, evals, metrics = task
         printing = {"verbose", "verbose_eval", "logging_level", "silent"}
         quiet = {} if printing & settings.keys() else {"verbose": False}
         params = quiet | {"allow_writing_files": False} | settings
@@ -204,32 +265,56 @@ class FocalCatBoostClassifier(FocalClassifier):
     def _check_supported(self) -> None:
         name = type(self).__name__
         if not isinstance(self.eval_metric, str):
-            raise TypeError(
-                f"{name}: eval_metric must be one name, got {type(self.eval_metric).__name__}. "
-                "Add CatBoost's own metrics with custom_metric=."
+            raise refuse(
+                name,
+                "eval_metric",
+                "be one name",
+                type(self.eval_metric).__name__,
+                "Add CatBoost's own metrics with custom_metric=.",
+                TypeError,
             )
         if len(self.classes_) > 2:
-            raise ValueError(
-                f"{name}: y must have two classes, got {len(self.classes_)}. Only binary "
-                "classification is supported. The type of the target is multiclass, which "
-                "CatBoost's Focal lacks: use FocalXGBClassifier or FocalLGBMClassifier."
+            raise refuse(
+                name,
+                "y",
+                "have two classes",
+                len(self.classes_),
+                (
+                    "Only binary classification is supported. The type of the target is "
+                    "multiclass, which "
+                    "CatBoost's Focal lacks: use FocalXGBClassifier or FocalLGBMClassifier."
+                ),
             )
         if self.alpha is not None and not 0 < self.alpha < 1:
-            raise ValueError(
-                f"{name}: alpha must be strictly between 0 and 1, got {self.alpha}. For equal "
-                "weights use None."
+            raise refuse(
+                name,
+                "alpha",
+                "be strictly between 0 and 1",
+                self.alpha,
+                "For equal weights use None.",
             )
         if isinstance(self.gamma, tuple) or not self.gamma > 0:
-            raise ValueError(
-                f"{name}: gamma must be one number > 0, got {self.gamma}. For cross-entropy use "
-                "CatBoostClassifier with Logloss; for a pair FocalXGBClassifier or "
-                "FocalLGBMClassifier."
+            raise refuse(
+                name,
+                "gamma",
+                "be one number > 0",
+                self.gamma,
+                (
+                    "For cross-entropy use CatBoostClassifier with Logloss; for a pair "
+                    "FocalXGBClassifier "
+                    "or FocalLGBMClassifier."
+                ),
             )
         if self.detach_modulator or self.hessian != "exact":
-            raise ValueError(
-                f'{name}: detach_modulator must be False and hessian "exact", got '
-                f"{self.detach_modulator} and {self.hessian!r}. CatBoost's built-in loss has no "
-                "other; use FocalXGBClassifier or FocalLGBMClassifier."
+            raise refuse(
+                name,
+                "detach_modulator",
+                'be False and hessian "exact"',
+                f"{self.detach_modulator} and {self.hessian!r}",
+                (
+                    "CatBoost's built-in loss has no other; use FocalXGBClassifier or "
+                    "FocalLGBMClassifier."
+                ),
             )
 
     def _pool(self, host: Any, rows: Rows, columns: dict[str, Any]) -> Any:
@@ -255,13 +340,11 @@ class FocalCatBoostClassifier(FocalClassifier):
     def _model_of(self, host: Any, text: str) -> Any:
         return host.CatBoost().load_model(blob=base64.b64decode(text))
 
-    @property
-    def feature_importances_(self) -> Array:
-        """CatBoost's prediction value change per feature, summing to 1."""
-        values: npt.NDArray[Any] = np.asarray(self.booster_.get_feature_importance())
-        return np.asarray(values / max(values.sum(), np.finfo(float).tiny))
+    def _importances(self) -> Any:
+        """Return by how much each feature changes CatBoost's predictions."""
+        return self.booster_.get_feature_importance()
 
 
 def _as_matrix(X: Any) -> Any:
-    """CatBoost takes SciPy's sparse matrices, not its newer sparse arrays."""
+    """Make a sparse matrix of a sparse array, which CatBoost does not take."""
     return csr_matrix(X) if issparse(X) else X

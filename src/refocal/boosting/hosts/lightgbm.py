@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any, ClassVar
 
 import numpy as np
 
-from refocal.boosting.classifier import FocalClassifier, Rows
-from refocal.boosting.metrics import Metric
+from refocal.boosting.classifier import FocalClassifier, Rows, Task
+from refocal.boosting.hosts import BAGGED, DECIDED, ROUNDS, Host, Words
 from refocal.boosting.numeric import Array
+from refocal.messages import refuse
 
 # Why LightGBM would ignore a parameter, by its first name: all that its own list has and that
 # training from Python with the focal loss does not read.
@@ -19,14 +19,12 @@ _METRICS = "It is of LightGBM's own metrics and logs; use eval_metric= and evals
 _FILES = "It is of LightGBM's command line, which reads and writes files; use fit, save and load."
 _PREDICTION = "LightGBM reads it when predicting; use booster_.predict, and add start_."
 _BALANCE = "LightGBM's objective binary alone samples by class; use class_weight= or alpha=."
-_ROUNDS = "Use n_estimators=."
 
 REFUSED = {
-    "objective": "The objective is the focal loss; choose alpha and gamma.",
+    **DECIDED,
     "boost_from_average": "LightGBM ignores it for a custom objective; use start=.",
-    "num_class": "It follows from y.",
     "metric": "LightGBM's own metrics misread logits; use eval_metric=.",
-    "num_iterations": _ROUNDS,
+    "num_iterations": ROUNDS,
     "early_stopping_round": "Use early_stopping_rounds=.",
     "first_metric_only": "Early stopping looks at the first of eval_metric=.",
     **dict.fromkeys(("scale_pos_weight", "is_unbalance"), _WEIGHTS),
@@ -67,6 +65,36 @@ REFUSED = {
 }  # fmt: skip
 
 
+def _first_names(host: Any) -> dict[str, str]:
+    return {
+        name: first
+        for first, names in host.basic._ConfigAliases._get_all_param_aliases().items()
+        for name in names
+    }
+
+
+HOST = Host(
+    package="lightgbm",
+    name="LightGBM",
+    refused=REFUSED,
+    words=Words(
+        fixed={
+            "num_threads": 1,
+            "deterministic": True,
+            "force_row_wise": True,
+            "bagging_fraction": BAGGED,
+            "bagging_freq": 1,
+        },
+        size="num_leaves",
+        balanced=False,
+        l2="lambda_l2",
+        seed="seed",
+        least_hessian=("min_sum_hessian_in_leaf", 1e-3),
+    ),
+    first_names=_first_names,
+)
+
+
 class FocalLGBMClassifier(FocalClassifier):
     """LightGBM trained with the focal loss, two or more classes.
 
@@ -105,34 +133,26 @@ class FocalLGBMClassifier(FocalClassifier):
         0.06 0.06
     """
 
-    package = "lightgbm"
-    refused: ClassVar[dict[str, str]] = REFUSED
-
-    def _first_names(self, host: Any) -> dict[str, str]:
-        return {
-            name: first
-            for first, names in host.basic._ConfigAliases._get_all_param_aliases().items()
-            for name in names
-        }
+    HOST: ClassVar[Host] = HOST
 
     def _settings(self, host: Any) -> dict[str, Any]:
         settings = super()._settings(host)
         if settings.get("boosting") in ("rf", "random_forest"):
-            raise ValueError(
-                f"{type(self).__name__}: boosting must be gbdt or dart, got "
-                f"{settings['boosting']!r}. LightGBM's random forest takes no custom objective: "
-                "use gbdt with bagging_fraction= and bagging_freq=."
+            raise refuse(
+                type(self).__name__,
+                "boosting",
+                "be gbdt or dart",
+                repr(settings["boosting"]),
+                (
+                    "LightGBM's random forest takes no custom objective: use gbdt with "
+                    "bagging_fraction= "
+                    "and bagging_freq=."
+                ),
             )
         return settings
 
-    def _train(
-        self,
-        host: Any,
-        settings: dict[str, Any],
-        rows: Rows,
-        evals: list[Rows],
-        metrics: list[Metric],
-    ) -> Any:
+    def _train(self, task: Task) -> Any:
+        host, settings, rows, evals, metrics = task
         # pre-filtered tables without a feature left make LightGBM fail on a custom objective
         params = {"verbosity": -1, "feature_pre_filter": False} | settings
         least = params.pop("early_stopping_min_delta", 0.0)
@@ -174,7 +194,7 @@ class FocalLGBMClassifier(FocalClassifier):
     def _logits(self, X: Any) -> Array:
         # without them LightGBM goes back to all threads, for the whole process: a training beside
         # this one, in another Python thread, would then write past its buffers
-        first_names = self._first_names(import_module(self.package))
+        first_names = _first_names(HOST.load(type(self).__name__))
         given = self._host_params().items()
         threads = {k: v for k, v in given if first_names.get(k) == "num_threads"}
         raw: Array = self.booster_.predict(X, raw_score=True, **threads)
@@ -186,8 +206,6 @@ class FocalLGBMClassifier(FocalClassifier):
     def _model_of(self, host: Any, text: str) -> Any:
         return host.Booster(model_str=text)
 
-    @property
-    def feature_importances_(self) -> Array:
-        """Total gain per feature, summing to 1."""
-        gains = self.booster_.feature_importance(importance_type="gain")
-        return np.asarray(gains / max(gains.sum(), np.finfo(float).tiny))
+    def _importances(self) -> Any:
+        """Return the total gain of each feature."""
+        return self.booster_.feature_importance(importance_type="gain")

@@ -9,9 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from refocal.boosting import arguments
-from refocal.boosting.classifier import FocalClassifier, Rows
-from refocal.boosting.metrics import Metric
+from refocal.boosting.classifier import FocalClassifier, Task
+from refocal.boosting.hosts import BAGGED, DECIDED, TARGETS, Host, Words
 from refocal.boosting.numeric import Array
 
 # settings that between them bring up every part of XGBoost that has parameters
@@ -21,6 +20,73 @@ BOOSTERS: tuple[dict[str, str], ...] = (
     {"booster": "gbtree", "tree_method": "approx"},
     {"booster": "gblinear", "updater": "shotgun"},
     {"booster": "gblinear", "updater": "coord_descent"},
+)
+
+
+@cache
+def _read_by(host: Any) -> dict[str, str]:
+    """Return every parameter that some booster of XGBoost reads beside an objective of ours.
+
+    XGBoost writes down what it has read, under each of its names. Left out is what its objectives
+    read: the one that it falls back to beside ours takes parameters and is never asked. What only
+    another booster would read XGBoost warns of itself.
+    """
+    names = {"verbosity"}  # of the process, not of a model
+    one_row = host.DMatrix(np.zeros((1, 1)), [0.0])
+    with host.config_context(verbosity=0):
+        for choice in BOOSTERS:
+            probe = host.Booster({**choice, "base_score": 0.0}, [one_row])
+            read = json.loads(probe.save_config())["learner"]
+            del read["objective"]
+            names.update(_leaves(read))
+    return {name: name for name in names}
+
+
+def _leaves(tree: Any) -> Iterator[str]:
+    """Yield the names in XGBoost's configuration that stand for a value."""
+    if isinstance(tree, list):
+        for branch in tree:
+            yield from _leaves(branch)
+        return
+    for name, value in tree.items():
+        if isinstance(value, (dict, list)):
+            yield from _leaves(value)
+        else:
+            yield name
+
+
+HOST = Host(
+    package="xgboost",
+    name="XGBoost",
+    refused={
+        **DECIDED,
+        "base_score": DECIDED["boost_from_average"],
+        "num_target": TARGETS,
+        "num_feature": "It follows from X.",
+        "scale_pos_weight": (
+            "XGBoost reads it in its own objectives alone; use class_weight= or alpha=."
+        ),
+        "missing": "Mark what is missing as NaN.",
+        "enable_categorical": "The categories of a data frame are always used.",
+        "disable_default_eval_metric": "It is always set; choose with eval_metric=.",
+        "custom_metric": "Use eval_metric=.",
+        "maximize": "The metrics know their direction.",
+    },
+    words=Words(
+        fixed={
+            "nthread": 1,
+            "verbosity": 0,
+            "subsample": BAGGED,
+            "grow_policy": "lossguide",
+            "max_depth": 0,
+        },
+        size="max_leaves",
+        balanced=False,
+        l2="reg_lambda",
+        seed="seed",
+        least_hessian=("min_child_weight", 1.0),
+    ),
+    first_names=_read_by,
 )
 
 
@@ -63,37 +129,10 @@ class FocalXGBClassifier(FocalClassifier):
         0.06 0.06
     """
 
-    package = "xgboost"
-    refused: ClassVar[dict[str, str]] = {
-        "objective": "The objective is the focal loss; choose alpha and gamma.",
-        "base_score": "Choose the start with start=.",
-        "boost_from_average": "Choose the start with start=.",
-        "num_class": "It follows from y.",
-        "num_target": "It follows from y.",
-        "num_feature": "It follows from X.",
-        "num_trees": "Use n_estimators=.",
-        "num_boost_round": "Use n_estimators=.",
-        "scale_pos_weight": (
-            "XGBoost reads it in its own objectives alone; use class_weight= or alpha=."
-        ),
-        "missing": "Mark what is missing as NaN.",
-        "enable_categorical": "The categories of a data frame are always used.",
-        "disable_default_eval_metric": "It is always set; choose with eval_metric=.",
-        "custom_metric": "Use eval_metric=.",
-        "maximize": "The metrics know their direction.",
-    }
+    HOST: ClassVar[Host] = HOST
 
-    def _first_names(self, host: Any) -> dict[str, str]:
-        return {name: name for name in _read_by(host)}
-
-    def _train(
-        self,
-        host: Any,
-        settings: dict[str, Any],
-        rows: Rows,
-        evals: list[Rows],
-        metrics: list[Metric],
-    ) -> Any:
+    def _train(self, task: Task) -> Any:
+        host, settings, rows, evals, metrics = task
         params = settings | {
             "base_score": self.start_,
             "disable_default_eval_metric": True,
@@ -119,7 +158,7 @@ class FocalXGBClassifier(FocalClassifier):
             obj=self.objective_,
             evals=[(one, f"validation_{i}") for i, one in enumerate(matrices)],
             custom_metric=lambda margins, data: [
-                (one.name, one(margins, data)[1]) for one in metrics
+                (metric.name, metric(margins, data)[1]) for metric in metrics
             ],
             evals_result=self.evals_result_,
             verbose_eval=False,
@@ -130,7 +169,7 @@ class FocalXGBClassifier(FocalClassifier):
         return host.DMatrix(X, index, weight=weight, enable_categorical=True)
 
     def _logits(self, X: Any) -> Array:
-        host = arguments.host(type(self).__name__, self.package)
+        host = HOST.load(type(self).__name__)
         logits: Array = self.booster_.predict(self._matrix(host, X), output_margin=True)
         return logits
 
@@ -140,42 +179,8 @@ class FocalXGBClassifier(FocalClassifier):
     def _model_of(self, host: Any, text: str) -> Any:
         return host.Booster(model_file=bytearray(text.encode("utf-8")))
 
-    @property
-    def feature_importances_(self) -> Array:
-        """Mean gain per feature, summing to 1."""
+    def _importances(self) -> Any:
+        """Return the mean gain of each feature."""
         gains = self.booster_.get_score(importance_type="gain")
         names = self.booster_.feature_names or [f"f{i}" for i in range(self.n_features_in_)]
-        values = np.array([gains.get(name, 0.0) for name in names])
-        return np.asarray(values / max(values.sum(), np.finfo(float).tiny))
-
-
-@cache
-def _read_by(host: Any) -> frozenset[str]:
-    """Every parameter that some booster of XGBoost reads beside an objective of ours.
-
-    XGBoost writes down what it has read, under each of its names. Left out is what its objectives
-    read: the one that it falls back to beside ours takes parameters and is never asked. What only
-    another booster would read XGBoost warns of itself.
-    """
-    names = {"verbosity"}  # of the process, not of a model
-    one_row = host.DMatrix(np.zeros((1, 1)), [0.0])
-    with host.config_context(verbosity=0):
-        for choice in BOOSTERS:
-            probe = host.Booster({**choice, "base_score": 0.0}, [one_row])
-            read = json.loads(probe.save_config())["learner"]
-            del read["objective"]
-            names.update(_leaves(read))
-    return frozenset(names)
-
-
-def _leaves(tree: Any) -> Iterator[str]:
-    """The names in XGBoost's configuration that stand for a value."""
-    if isinstance(tree, list):
-        for branch in tree:
-            yield from _leaves(branch)
-        return
-    for name, value in tree.items():
-        if isinstance(value, (dict, list)):
-            yield from _leaves(value)
-        else:
-            yield name
+        return [gains.get(name, 0.0) for name in names]

@@ -27,10 +27,10 @@ def array_table(
     name: str,
     classes: Sequence[str] | None = None,
     positive: Any = None,
-    group: Any = None,
-    time: Any = None,
+    groups: Any = None,
+    time_order: Any = None,
 ) -> Table:
-    """Features and targets as a classification task.
+    """Return features and targets as a classification task.
 
     Args:
         data: a pair (features, targets) of arrays, tensors or frames of n rows, or a map-style
@@ -41,8 +41,8 @@ def array_table(
         name: for the report.
         classes: names of the classes; of a binary task the positive one's.
         positive: the target that counts as positive, against all the others.
-        group: `(n,)`; rows with the same value stay on one side of a split.
-        time: `(n,)` numbers or dates; no split trains on the future.
+        groups: `(n,)`; rows with the same value stay on one side of a split.
+        time_order: `(n,)` numbers or dates; no split trains on the future.
 
     Raises:
         CompareError: these are no features and targets of a classification task.
@@ -61,9 +61,13 @@ def array_table(
         target="targets",
         classes=found.classes,
         kind=found.kind,
-        groups=None if group is None else as_groups(_beside(group, labels, "group"), found.known),
-        group_name="row" if group is None else "group",
-        time=None if time is None else as_times(_beside(time, labels, "time"), found.known),
+        groups=None
+        if groups is None
+        else as_groups(_beside(groups, labels, "groups"), found.known),
+        group_name="row" if groups is None else "group",
+        time=None
+        if time_order is None
+        else as_times(_beside(time_order, labels, "time_order"), found.known),
         rows_without_target=found.missing,
         findings=(*found.findings, *notes),
     )
@@ -95,11 +99,11 @@ def _are_tensors(values: Sequence[Any]) -> bool:
 
 
 def _stacked(values: Any) -> Tensor | npt.NDArray[Any]:
-    """A tensor of numbers; what is no numbers stays an array."""
+    """Return a tensor of numbers; what is no numbers stays an array."""
     if isinstance(values, Tensor):
         return values.detach().cpu()
     if isinstance(values, list | tuple) and _are_tensors(values):
-        return torch.stack([one.detach().cpu() for one in values])
+        return torch.stack([value.detach().cpu() for value in values])
     array = np.asarray(values)
     return array if array.dtype.kind not in "fiub" else torch.from_numpy(array)
 
@@ -189,7 +193,7 @@ def _named(found: Targets, classes: Sequence[str]) -> Targets:
 
 
 def _beside(values: Any, labels: npt.NDArray[Any], option: str) -> pd.Series[Any]:
-    """Values that belong to the rows."""
+    """Return values that belong to the rows."""
     array = values.detach().cpu().numpy() if isinstance(values, Tensor) else values
     if isinstance(array, str) or np.ndim(array) != 1 or len(array) != len(labels):
         got = repr(array) if isinstance(array, str) else str(np.shape(array))

@@ -33,7 +33,7 @@ class Counted:
 
 
 def counted_dates(name: str, numbers: npt.NDArray[np.float64]) -> Counted | None:
-    """The dates that a column of numbers counts; None where it is numbers.
+    """Return the dates that a column of numbers counts; None where it is numbers.
 
     Eight digits that are a day of the calendar in every row are one. Days since 1899-12-30 are
     believed only where the column's name says that it holds dates.

@@ -29,28 +29,28 @@ _PLAIN = str.maketrans(
 
 
 def tidy(text: str) -> str:
-    """Without spaces at the ends, with one plain space for every run of them inside."""
+    """Remove spaces at the ends, and make one plain space of every run of them inside."""
     if not text.isascii():
         text = text.translate(_UNSEEN)
     return " ".join(text.split())
 
 
 def plain(text: str) -> str:
-    """Tidy, with plain hyphens and apostrophes, as numbers and dates are read."""
+    """Tidy a text and write hyphens and apostrophes plainly, as numbers and dates are read."""
     return tidy(text if text.isascii() and "`" not in text else text.translate(_PLAIN))
 
 
 def is_missing_word(text: str) -> bool:
-    """Whether a cell says that there is no value."""
+    """Say whether a cell says that there is no value."""
     return plain(text).lower() in MISSING_WORDS
 
 
 def is_text(column: pd.Series[Any]) -> bool:
-    """Whether a column holds text, or objects of several kinds."""
+    """Say whether a column holds text, or objects of several kinds."""
     return column.dtype == object or isinstance(column.dtype, pd.StringDtype)
 
 
 def listed(names: list[str], most: int = 8) -> str:
-    """Names in quotes, the first of them where they are many."""
+    """Return names in quotes, the first of them where they are many."""
     shown = ", ".join(repr(name) for name in names[:most])
     return shown + (f" and {len(names) - most:,} more" if len(names) > most else "")

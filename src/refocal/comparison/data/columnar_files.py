@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from refocal import extras
 from refocal.comparison.errors import CompareError
 
 PARQUET = (".parquet", ".pq")
@@ -13,7 +14,7 @@ ARROW = (".arrow", ".feather", ".ipc")
 
 
 def read_columnar(path: Path, kind: str) -> pd.DataFrame:
-    """All rows and columns; an index that the file kept is a column like the others.
+    """Return all rows and columns; an index that the file kept is a column like the others.
 
     Args:
         path: the file.
@@ -23,7 +24,7 @@ def read_columnar(path: Path, kind: str) -> pd.DataFrame:
         CompareError: it cannot be read as what it should be.
         ImportError: pyarrow is not installed.
     """
-    require_pyarrow(path)
+    extras.need(path.name, "parquet")
     try:
         frame = pd.read_parquet(path) if kind == "Parquet" else _read_arrow(path)
     except (ValueError, OSError, EOFError, NotImplementedError) as error:
@@ -46,14 +47,3 @@ def _read_arrow(path: Path) -> pd.DataFrame:
         with open(path, "rb") as file, ipc.open_stream(file) as stream:
             frame = stream.read_pandas()
     return frame
-
-
-def require_pyarrow(path: Path) -> None:
-    """Say how to install it where it is missing."""
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError:
-        raise ImportError(
-            f"pyarrow is not installed, and {path.name} needs it. Install it with:"
-            " pip install 'refocal[parquet]'"
-        ) from None

@@ -19,7 +19,7 @@ from refocal.comparison.data.calendars import counted_dates
 from refocal.comparison.data.cells import MISSING_WORDS, is_text, listed, plain, tidy
 from refocal.comparison.data.dates import as_dates, as_hours
 from refocal.comparison.data.numerals import Mark, as_numbers, number_share
-from refocal.comparison.errors import CompareError
+from refocal.comparison.errors import CompareError, argument
 from refocal.comparison.results import Finding
 
 # Beyond this a number is a fill value or a broken field; its square no longer fits a float64.
@@ -61,7 +61,7 @@ class _Told:
     spellings: list[str] = field(default_factory=list)
 
     def say(self, code: str, how: str, name: str) -> None:
-        """That a column was read in some way."""
+        """Remember that a column was read in some way."""
         self.read.setdefault((code, how), []).append(name)
 
 
@@ -74,7 +74,7 @@ class _Habits:
 
 
 def clean(frame: pd.DataFrame, *, typed: bool = True, decimal: Mark | None = None) -> Cleaned:
-    """Features as numbers and categories.
+    """Return features as numbers and categories.
 
     A date becomes days since the first one and its month, weekday and hour, as far as they differ.
 
@@ -104,7 +104,7 @@ def clean(frame: pd.DataFrame, *, typed: bool = True, decimal: Mark | None = Non
 
 
 def _habits(frame: pd.DataFrame, decimal: Mark | None, typed: bool) -> _Habits:
-    """From the columns that leave no doubt."""
+    """Learn how this file writes from the columns that leave no doubt."""
     marks: Counter[Mark] = Counter()
     orders: Counter[str] = Counter()
     for name in frame.columns:
@@ -164,7 +164,7 @@ def _number(name: str, numbers: npt.NDArray[np.float64], told: _Told) -> Parts:
 
 
 def _text(name: str, column: pd.Series[Any], typed: bool, habits: _Habits, told: _Told) -> Parts:
-    """A column of text, or of objects of several kinds."""
+    """Return a column of text, or of objects of several kinds."""
     objects = _objects(name, column, told)
     if objects is not None:
         return objects
@@ -209,11 +209,11 @@ def _meaning(mark: Mark | None) -> str:
 
 
 def _objects(name: str, column: pd.Series[Any], told: _Told) -> Parts | None:
-    """Dates, times and durations that a cell holds as such; None for everything else."""
+    """Return dates, times and durations that a cell holds as such; None for everything else."""
     if column.dtype != object:
         return None
     seen = column.dropna()
-    kinds = {type(one) for one in seen.head(_LOOKED_AT)}
+    kinds = {type(cell) for cell in seen.head(_LOOKED_AT)}
     if kinds and all(issubclass(kind, datetime.date | np.datetime64) for kind in kinds):
         dates = pd.to_datetime(column, errors="coerce", utc=True)
         return date_parts(name, without_zone(dates))
@@ -230,20 +230,20 @@ def _objects(name: str, column: pd.Series[Any], told: _Told) -> Parts | None:
 
 
 def _is_code(column: pd.Series[Any]) -> bool:
-    """Few whole numbers stored as text by somebody who could have stored numbers."""
+    """Say whether somebody who could have stored numbers stored these few whole ones as text."""
     values = column.dropna().unique()
     return len(values) <= _FEW and all(isinstance(x, str) and x.strip().isdigit() for x in values)
 
 
 def is_nested(column: pd.Series[Any]) -> bool:
-    """Whether cells hold lists or records."""
+    """Say whether cells hold lists or records."""
     return column.dtype == object and any(isinstance(one, _NESTED) for one in column)
 
 
 def _categories(name: str, column: pd.Series[Any], told: _Told) -> npt.NDArray[Any]:
-    """Text without the spaces around it, and one word for all that says there is nothing."""
+    """Return text without the spaces around it, and one word for all that says there is nothing."""
     codes, values = pd.factorize(column.map(str, na_action="ignore"))
-    tidied = [tidy(str(one)) for one in values]
+    tidied = [tidy(str(value)) for value in values]
     if len(set(tidied)) < len(tidied):
         told.spellings.append(name)
     words = [MISSING if plain(one).lower() in MISSING_WORDS else one for one in tidied]
@@ -251,13 +251,13 @@ def _categories(name: str, column: pd.Series[Any], told: _Told) -> npt.NDArray[A
 
 
 def finite(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Numbers, with NaN for what is not finite or far too large."""
+    """Return numbers, with NaN for what is not finite or far too large."""
     kept: npt.NDArray[np.float64] = np.where(np.abs(numbers) < _LARGEST, numbers, np.nan)
     return kept
 
 
 def is_free_text(column: pd.Series[Any]) -> bool:
-    """Whether a column holds sentences rather than categories."""
+    """Say whether a column holds sentences rather than categories."""
     seen = column.dropna().head(_LOOKED_AT).astype(str)
     if len(seen) < 10:
         return False
@@ -267,14 +267,14 @@ def is_free_text(column: pd.Series[Any]) -> bool:
 
 
 def without_zone(dates: pd.Series[Any]) -> pd.Series[Any]:
-    """Times in UTC, without saying so."""
+    """Return times in UTC, without saying so."""
     if getattr(dates.dt, "tz", None) is not None:
         dates = dates.dt.tz_convert("UTC").dt.tz_localize(None)
     return dates
 
 
 def date_parts(name: str, dates: pd.Series[Any]) -> Parts:
-    """Days since the first one, and month, weekday and hour as far as they differ."""
+    """Return days since the first one, and month, weekday and hour as far as they differ."""
     days = ((dates - dates.min()).dt.total_seconds() / 86_400).to_numpy(dtype=np.float64)
     parts: Parts = [(f"{name}: day", days)]
     for part, attribute in (("month", "month"), ("weekday", "day_of_week"), ("hour", "hour")):
@@ -287,7 +287,7 @@ def date_parts(name: str, dates: pd.Series[Any]) -> Parts:
 
 
 def read_as(column: pd.Series[Any], *, decimal: Mark | None = None) -> tuple[Finding, ...]:
-    """How a column of times that is no feature was read, where that is not plain."""
+    """Say how a column of times that is no feature was read, where that is not plain."""
     told = _Told()
     if is_text(column):
         habits = _Habits(decimal, True if decimal == "," else None)
@@ -318,7 +318,7 @@ def _findings(told: _Told) -> Iterable[Finding]:
             code,
             "note",
             f"{listed(names)} {_was(names)} read as {kind}{says}.",
-            "Leave it out with --drop if it means something else.",
+            f"Leave it out with {argument('drop')} if it means something else.",
         )
     for kind, name, cells in told.odd:
         yield _odd(kind, name, cells)

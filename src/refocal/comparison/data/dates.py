@@ -99,14 +99,14 @@ class Dates:
 
 
 def as_dates(column: pd.Series[Any], *, day_first: bool | None = None) -> Dates | None:
-    """A column of text as dates; None where it is something else.
+    """Return a column of text as dates; None where it is something else.
 
     Args:
         column: `(n,)`; NaN and None are missing.
         day_first: the habit of the file's other dates, for a column that cannot tell.
     """
-    head = [plain(str(one)) for one in column.dropna().head(_LOOKED_AT)]
-    there = [one for one in head if not is_missing_word(one)]
+    head = [plain(str(cell)) for cell in column.dropna().head(_LOOKED_AT)]
+    there = [cell for cell in head if not is_missing_word(cell)]
     if not there or sum(_match(one) is not None for one in there) < 0.5 * len(there):
         return None
     quick = _iso_dates(column, there)
@@ -130,8 +130,8 @@ def as_dates(column: pd.Series[Any], *, day_first: bool | None = None) -> Dates 
 
 
 def _iso_dates(column: pd.Series[Any], head: list[str]) -> Dates | None:
-    """Dates as the standard has them, which pandas reads faster; None where one cell is not."""
-    found = [_ISO.match(one) for one in head]
+    """Return dates as the standard has them, which pandas reads fast; None where one is not."""
+    found = [_ISO.match(cell) for cell in head]
     if not all(found):
         return None
     try:
@@ -146,14 +146,14 @@ def _iso_dates(column: pd.Series[Any], head: list[str]) -> Dates | None:
 
 
 def is_date(cell: str) -> bool:
-    """Whether one cell alone could be a date."""
+    """Say whether one cell alone could be a date."""
     return _match(plain(cell)) is not None
 
 
 def as_hours(column: pd.Series[Any]) -> npt.NDArray[np.float64] | None:
-    """Times of the day and durations, `13:45` or `2 days 01:00:00`, in hours; else None."""
+    """Return times of the day and durations, `13:45` or `2 days 01:00:00`, in hours; else None."""
     seen = column.dropna()
-    if seen.empty or not all(_CLOCK.match(plain(str(one))) for one in seen.head(_LOOKED_AT)):
+    if seen.empty or not all(_CLOCK.match(plain(str(cell))) for cell in seen.head(_LOOKED_AT)):
         return None
     codes, uniques = pd.factorize(column)
     hours = np.array([_hours(_CLOCK.match(plain(str(one)))) for one in uniques])
@@ -163,7 +163,7 @@ def as_hours(column: pd.Series[Any]) -> npt.NDArray[np.float64] | None:
 
 
 def _match(cell: str) -> re.Match[str] | None:
-    """The pattern that a cell or a shape follows."""
+    """Return the pattern that a cell or a shape follows."""
     for pattern in (_YEAR_FIRST, _NUMERIC, _DAY_NAME, _NAME_DAY):
         found = pattern.match(cell)
         if found is not None and _plausible(found):
@@ -209,7 +209,7 @@ class _Parts:
     zones: bool
 
     def dates(self, order: Order) -> npt.NDArray[np.datetime64]:
-        """In microseconds; NaT for what is no date when read in this order."""
+        """Make dates in microseconds, NaT of what is none when read in this order."""
         month_first = (self.kind == 1) | ((self.kind == 2) & (order == "month first"))
         month, day = np.where(month_first, self.a, self.b), np.where(month_first, self.b, self.a)
         good = (self.kind > 0) & (self.year >= _FIRST_YEAR) & (self.year <= _LAST_YEAR)
@@ -247,7 +247,7 @@ def _parts(cells: list[str]) -> _Parts:
 
 
 def _micros(shape: Shape, found: re.Match[str]) -> npt.NDArray[np.int64]:
-    """Microseconds behind midnight in UTC."""
+    """Return microseconds behind midnight in UTC."""
     none = np.zeros(len(shape.rows), dtype=np.int64)
     if found["hour"] is None:
         return none
@@ -280,7 +280,7 @@ def _order(
     codes: npt.NDArray[np.int64],
     day_first: bool | None,
 ) -> tuple[Order, bool]:
-    """How a column writes its dates, and whether it left that open."""
+    """Say how a column writes its dates, and whether it left that open."""
     weights = np.bincount(parts.kind, weights=counts, minlength=4)
     numeric = parts.kind == 2
     if weights[2] == 0:
@@ -299,7 +299,7 @@ def _order(
 
 
 def _rises(parts: _Parts, codes: npt.NDArray[np.int64], order: Order) -> bool:
-    """Whether the rows are in the order of time when read like this, as exports mostly are."""
+    """Say whether the rows are in the order of time when read like this, as exports mostly are."""
     rows = parts.dates(order)[codes[codes >= 0]]
     steps = np.diff(rows[~np.isnat(rows)].astype(np.int64))
     return bool(len(steps) and ((steps >= 0).all() or (steps <= 0).all()))

@@ -46,7 +46,7 @@ class Dialect:
 
 
 def dialect(sample: str) -> Dialect | None:
-    """The dialect of a text from its first lines; None where there is not one record."""
+    """Return the dialect of a text from its first lines; None where there is not one record."""
     told = re.match(r"sep=(.)\r?\n", sample, re.IGNORECASE)  # Excel's own line
     if told:
         found = [(told[1], _records(sample[told.end() :], told[1]))]
@@ -60,7 +60,7 @@ def dialect(sample: str) -> Dialect | None:
     start = _header(records, width)
     if start is None:  # no line is like another: what pandas would take
         start, width = 0, len(records[0])
-    names, rows = [one.strip() for one in records[start]], records[start + 1 :]
+    names, rows = [record.strip() for record in records[start]], records[start + 1 :]
     if len(names) == width - 1:
         wide = [one for one in rows if len(one) == width]
         if not any(one[-1].strip() for one in wide):
@@ -83,12 +83,12 @@ def dialect(sample: str) -> Dialect | None:
 
 
 def records_of(lines: Iterator[str], separator: str) -> Iterator[list[str]]:
-    """The records of lines; quotes may hold separators and line ends."""
+    """Return the records of lines; quotes may hold separators and line ends."""
     return csv.reader(lines, delimiter=separator, skipinitialspace=True)
 
 
 def _records(sample: str, separator: str) -> list[list[str]]:
-    """The first records that are not empty."""
+    """Return the first records that are not empty."""
     records = []
     lines = iter(sample.splitlines(keepends=True))
     try:
@@ -103,22 +103,22 @@ def _records(sample: str, separator: str) -> list[list[str]]:
 
 
 def _width(records: Sequence[list[str]]) -> int:
-    """The number of fields that most records have."""
+    """Return the number of fields that most records have."""
     widths = Counter(map(len, records))
     return max(widths, key=lambda width: (widths[width], width))
 
 
 def _worth(separator: str, records: list[list[str]]) -> tuple[int, bool, float, int]:
-    """How well a separator explains the records; the decimal commas of a row make no header."""
+    """Say how well a separator explains the records; the decimal commas of a row make no header."""
     width = _width(records)
-    share = sum(len(one) == width for one in records) / len(records)
+    share = sum(len(record) == width for record in records) / len(records)
     start = _header(records, width) if width > 1 else None
     headed = 0 if start is None else 1 if any(map(_is_number, records[start])) else 2
     return headed, separator != " ", round(share, 1), width
 
 
 def _header(records: Sequence[list[str]], width: int) -> int | None:
-    """The first record that is as wide as the rows, or one narrower where rows have names."""
+    """Return the first record as wide as the rows, or one narrower where rows have names."""
     first = records[0]
     if len(first) > width > 1 and all(one.strip() and not _is_number(one) for one in first):
         return 0  # rows that lack their last fields
@@ -134,13 +134,13 @@ def _header(records: Sequence[list[str]], width: int) -> int | None:
 
 
 def _is_data(names: Sequence[str], rows: Sequence[list[str]]) -> bool:
-    """Whether the first line is a row like the others, a number above numbers."""
+    """Say whether the first line is a row like the others, a number above numbers."""
     if len(rows) < 3:
         return False
     columns = [[row[k].strip() for row in rows if k < len(row)] for k in range(len(names))]
     alike = []
     for name, cells in zip(names, columns, strict=True):
-        known = [one for one in cells if not is_missing_word(one)]
+        known = [cell for cell in cells if not is_missing_word(cell)]
         for test in (_is_number, is_date):
             if known and sum(map(test, known)) > 0.9 * len(known):
                 alike.append(test(name) or is_missing_word(name))
@@ -153,7 +153,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _decimal_mark(rows: Sequence[list[str]], separator: str) -> Mark:
-    """What stands before a fraction that is not three digits long, which could be thousands."""
+    """Return what stands before a fraction not three digits long, which could be thousands."""
     if separator == ",":
         return "."  # quoted decimal commas are met column by column
     marks: Counter[str] = Counter()

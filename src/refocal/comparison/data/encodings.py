@@ -25,7 +25,9 @@ _OTHERS = (
 
 
 def guess(sample: bytes) -> str:
-    """The encoding that the first bytes of a file speak for: UTF-8 where none other is marked."""
+    """Return the encoding that the first bytes of a file speak for: UTF-8 where none other is
+    marked.
+    """
     for mark, encoding in _MARKS:
         if sample.startswith(mark):
             return encoding
@@ -39,7 +41,7 @@ def guess(sample: bytes) -> str:
 
 
 def fallback(sample: bytes, names: Sequence[str]) -> str:
-    """The encoding of a file that is not UTF-8.
+    """Return the encoding of a file that is not UTF-8.
 
     Args:
         sample: its first bytes.
@@ -56,7 +58,7 @@ def fallback(sample: bytes, names: Sequence[str]) -> str:
 
 
 def keep_undefined(error: UnicodeError) -> tuple[str, int]:
-    """Five bytes mean nothing in Windows-1252: they become the control characters of Latin-1."""
+    """Make Latin-1's control characters of the five bytes that mean nothing in Windows-1252."""
     if not isinstance(error, UnicodeDecodeError):
         raise error
     return error.object[error.start : error.end].decode("latin-1"), error.end

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from refocal import extras
 from refocal.comparison.data.layout import unique_names
 from refocal.comparison.errors import CompareError
 from refocal.comparison.results import Finding
@@ -16,19 +17,13 @@ _PREAMBLE = 30
 
 
 def read_excel(path: Path) -> tuple[pd.DataFrame, list[Any], list[Finding]]:
-    """The frame, its names as they stand in the sheet, and what a reader must know.
+    """Return the frame, its names as they stand in the sheet, and what a reader must know.
 
     Raises:
         CompareError: it is no workbook, it is encrypted, or no sheet holds a table.
         ImportError: python-calamine is not installed.
     """
-    try:
-        import python_calamine
-    except ImportError:
-        raise ImportError(
-            f"python-calamine is not installed, and {path.name} needs it. Install it with:"
-            " pip install 'refocal[compare]'"
-        ) from None
+    python_calamine = extras.imported(path.name, "python_calamine")
     try:
         book = python_calamine.CalamineWorkbook.from_path(str(path))
         sheets = {name: book.get_sheet_by_name(name).to_python() for name in book.sheet_names}
@@ -58,7 +53,7 @@ def _filled(row: list[Any]) -> int:
 
 
 def _header(rows: list[list[Any]]) -> int | None:
-    """The first row that is as full as the rows below it; a title fills one cell."""
+    """Return the first row that is as full as the rows below it; a title fills one cell."""
     body = sorted(_filled(row) for row in rows if _filled(row))
     usual = body[len(body) // 2] if body else 0
     for k, row in enumerate(rows[:_PREAMBLE]):
@@ -70,7 +65,7 @@ def _header(rows: list[list[Any]]) -> int | None:
 def _notes(sheets: list[str], name: str, above: int) -> list[Finding]:
     notes = []
     if len(sheets) > 1:
-        others = ", ".join(repr(one) for one in sheets if one != name)
+        others = ", ".join(repr(sheet) for sheet in sheets if sheet != name)
         notes.append(
             Finding(
                 "sheet",

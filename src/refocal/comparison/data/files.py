@@ -44,7 +44,7 @@ class Contents:
 
 
 def read_file(path: Path, *, names: Sequence[str] = ()) -> Contents:
-    """All rows and columns of a file.
+    """Return all rows and columns of a file.
 
     Args:
         path: taken literally, whatever characters it holds.
@@ -84,7 +84,7 @@ def _read(path: Path, kind: str, names: Sequence[str]) -> Contents:
 
 
 def as_contents(frame: pd.DataFrame) -> Contents:
-    """A frame whose columns have types."""
+    """Return a frame whose columns have types."""
     names = tuple(map(str, frame.columns))
     plain = frame.set_axis(unique_names(names), axis=1)
     return Contents(plain, tuple(renamed(names)), typed=True, names=names)
@@ -124,7 +124,7 @@ def _stream(what: str) -> CompareError:
 
 
 def _kind(path: Path) -> str:
-    """By what the file begins with; by its name where that says nothing."""
+    """Tell the format by what the file begins with, by its name where that says nothing."""
     with open(path, "rb") as file:
         start = file.read(8)
     suffix = path.suffix.lower()
@@ -142,12 +142,12 @@ def _kind(path: Path) -> str:
 
 
 def _is_text(start: bytes) -> bool:
-    """Exports called .xls are often text or web pages."""
+    """Say whether this is text, as exports called .xls often are."""
     return start.isascii() and all(32 <= one < 127 or chr(one).isspace() for one in start)
 
 
 def _is_workbook(path: Path, start: bytes) -> bool:
-    """A zip archive with the parts of a workbook, whatever it is called."""
+    """Return a zip archive with the parts of a workbook, whatever it is called."""
     import zipfile
 
     if not start.startswith(b"PK\x03\x04"):

@@ -9,9 +9,10 @@ import pandas as pd
 
 from refocal.comparison.data.cells import listed
 from refocal.comparison.data.leaks import leaks
+from refocal.comparison.data.splits import Split, splitting
 from refocal.comparison.data.table import Table
+from refocal.comparison.errors import argument
 from refocal.comparison.results import Finding, LossResult
-from refocal.comparison.splits import Split, protocol
 
 _RARE = 0.01
 _FEW = 50
@@ -20,7 +21,7 @@ _SHIFT = 1.5
 
 
 def check(table: Table, split: Split, precisions: Sequence[float] | None = None) -> list[Finding]:
-    """What is remarkable about a table and its first split, the worst first.
+    """Return what is remarkable about a table and its first split, the worst first.
 
     Args:
         table: the task, with what was found while it was read.
@@ -56,7 +57,7 @@ def _targets(table: Table, split: Split) -> Iterator[Finding]:
                 "few-positives",
                 "warning",
                 f"The test part has {few} {of}: intervals will be wide.",
-                "Use --repeats 10 or more, or collect more of them.",
+                f"Use {argument('repeats', 10)} or more, or collect more of them.",
             )
     if table.rows_without_target:
         yield Finding(
@@ -68,7 +69,7 @@ def _targets(table: Table, split: Split) -> Iterator[Finding]:
 
 
 def _shift(table: Table, split: Split) -> Iterator[Finding]:
-    if protocol(table) == "stratified":
+    if splitting(table) == "stratified":
         return
     for k, name in enumerate(table.classes):
         rates = [float(table.targets[rows, k].mean()) for rows in (split.train, split.test)]
@@ -95,15 +96,16 @@ def _columns(features: pd.DataFrame) -> Iterator[Finding]:
             missing.append(str(name))
         elif not numeric and known > _MANY_VALUES:
             many.append(str(name))
+    drop = argument("drop")
     for code, names, what, advice in (
-        ("constant-column", constant, "the same in every row", "Leave it out with --drop."),
+        ("constant-column", constant, "the same in every row", f"Leave it out with {drop}."),
         ("missing-column", missing, "missing in 95 % of the rows", "Ask whether it is worth it."),
         (
             "many-values",
             many,
             f"of more than {_MANY_VALUES} categories; the rarer ones share one input",
-            "If it is an identifier, leave it out with --drop; if rows with the same value belong"
-            " together, use --group.",
+            f"If it is an identifier, leave it out with {drop}; if rows with the same value belong"
+            f" together, use {argument('groups')}.",
         ),
     ):
         if names:
@@ -120,13 +122,13 @@ def _duplicates(features: pd.DataFrame, split: Split) -> Iterator[Finding]:
             "duplicates",
             "warning" if severe else "note",
             f"{seen.sum():,} of {len(seen):,} test rows have the same features as a training row.",
-            "If they are copies, remove them; if they belong together, use --group.",
+            f"If they are copies, remove them; if they belong together, use {argument('groups')}.",
         )
 
 
 def best_precisions(losses: Sequence[LossResult], classes: Sequence[str]) -> list[float]:
-    """The best average precision of each class over models and losses; 0 where undefined."""
+    """Return the best average precision of each class over models and losses; 0 where undefined."""
     names = ["average_precision"]
     if len(classes) > 1:
         names = [f"average_precision/{name}" for name in classes]
-    return [max((one.figures[name].value or 0.0) for one in losses) for name in names]
+    return [max((loss.figures[name].value or 0.0) for loss in losses) for name in names]

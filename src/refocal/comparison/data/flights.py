@@ -15,7 +15,7 @@ from refocal.data import flights
 
 
 def flights_table(*, new: Path | None = None) -> Table:
-    """The packed flights: will it be cancelled?
+    """Return the packed flights: will it be cancelled?
 
     Args:
         new: a file of flights to predict, with the same columns, which become the last rows.

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from refocal.comparison.data.cells import is_text, listed
+from refocal.comparison.errors import argument
 from refocal.comparison.results import Finding
 
 _FEWEST = 20  # rows from which on 1, 2, 3, ... is no accident
@@ -36,7 +37,7 @@ _FEWEST_IDS = 20
 
 
 def row_numbers(frame: pd.DataFrame) -> list[str]:
-    """The columns that number the rows in the order of the file, or are called like that."""
+    """Return the columns that number the rows in the order of the file, or are called like that."""
     found = [
         str(name)
         for name in frame.columns
@@ -63,19 +64,20 @@ def _is_id(name: str) -> bool:
 
 
 def say_left_out(names: list[str]) -> Iterator[Finding]:
-    """That row numbers are no features."""
+    """Say that row numbers are no features."""
     if names:
         yield Finding(
             "row-numbers",
             "note",
             f"{listed(names)} {'numbers' if len(names) == 1 else 'number'} the rows and"
             f" {'was' if len(names) == 1 else 'were'} left out.",
-            "Rows in the order of time? Then name a column of times with --time.",
+            "Rows in the order of time? Then name a column of times with"
+            f" {argument('time_order')}.",
         )
 
 
 def repeated_ids(frame: pd.DataFrame) -> Iterator[Finding]:
-    """Columns whose values name something that several rows are about."""
+    """Yield columns whose values name something that several rows are about."""
     for name in frame.columns:
         column = frame[name]
         numeric = pd.api.types.is_integer_dtype(column)
@@ -93,7 +95,7 @@ def repeated_ids(frame: pd.DataFrame) -> Iterator[Finding]:
                 "warning",
                 f"{str(name)!r} has {values:,} values, each in {each:.1f} rows on average: if rows"
                 " with the same one are alike, a model knows test rows from training.",
-                f"If they belong together, use --group {name}.",
+                f"If they belong together, use {argument('groups', name)}.",
             )
 
 

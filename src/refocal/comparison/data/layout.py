@@ -21,7 +21,7 @@ _FOOTER = 5  # rows at most
 
 
 def unique_names(names: Sequence[Any]) -> list[str]:
-    """Names without spaces around them, each once: a, a.1, Unnamed: 2."""
+    """Return names without spaces around them, each once: a, a.1, Unnamed: 2."""
     found: dict[str, None] = {}
     for k, name in enumerate(names):
         one = tidy(str(name)) if name is not None else ""
@@ -35,7 +35,7 @@ def unique_names(names: Sequence[Any]) -> list[str]:
 
 
 def renamed(names: Sequence[Any]) -> Iterator[Finding]:
-    """What a reader must know about names that came more than once."""
+    """Yield what a reader must know about names that came more than once."""
     tidied = [tidy(str(name)) for name in names]
     twice = sorted({name for name in tidied if name and tidied.count(name) > 1})
     if twice:
@@ -48,7 +48,7 @@ def renamed(names: Sequence[Any]) -> Iterator[Finding]:
 
 
 def trimmed(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Finding]]:
-    """Without nameless empty columns, empty rows, and the totals and notes below the rows."""
+    """Drop nameless empty columns, empty rows, and the totals and notes below the rows."""
     nameless = [
         name
         for name in frame.columns
@@ -87,6 +87,6 @@ def trimmed(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Finding]]:
 
 
 def _usual(frame: pd.DataFrame, cell: str) -> bool:
-    """Whether the first column holds such a cell elsewhere, so that it is a row like others."""
+    """Say whether the first column holds such a cell elsewhere, so that it is a row like others."""
     column = frame.iloc[:-_FOOTER, 0]
     return any(tidy(str(one)) == cell for one in column.dropna())

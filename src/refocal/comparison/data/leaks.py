@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import roc_auc_score
 from sklearn.tree import DecisionTreeClassifier
 
+from refocal.comparison.data.splits import Split
 from refocal.comparison.data.table import Bools, Floats, Integers, Table
-from refocal.comparison.ranking import Ranking
+from refocal.comparison.errors import argument
 from refocal.comparison.results import Finding
-from refocal.comparison.splits import Split
+from refocal.metrics import average_precision
 
 _ROWS = 100_000
 _SEEN = 10  # positives: fewer reach anything by chance
@@ -39,7 +41,7 @@ class _Reach:
 
 
 def leaks(table: Table, split: Split, precisions: Sequence[float] | None) -> Iterator[Finding]:
-    """Findings on columns that alone do what the model does.
+    """Yield findings on columns that alone do what the model does.
 
     Args:
         table: the task.
@@ -82,7 +84,8 @@ def _judged(
             "problem" if leak else "warning",
             f"Column {one.name!r} alone tells {label!r} with an average precision of"
             f" {one.precision:.2f} (ROC AUC {one.area:.3f}).{of}",
-            "It was probably recorded with or after the target: leave it out with --drop."
+            "It was probably recorded with or after the target: leave it out with"
+            f" {argument('drop')}."
             if leak
             else "Make sure that it is known before the target is.",
             leak=leak,
@@ -97,13 +100,13 @@ def _reach(
     column: pd.Series[Any], labels: Bools, train: Integers, rows: Integers, base: float
 ) -> _Reach:
     scores = single_score(column, labels, train, rows)
-    weights = np.ones(len(rows))
-    precision, area = Ranking(scores, labels[rows]).average_precision_and_auc(weights)
-    return _Reach(str(column.name), float(precision), float(area), _share(float(precision), base))
+    precision = average_precision(scores, labels[rows])
+    area = float(roc_auc_score(labels[rows], scores))
+    return _Reach(str(column.name), precision, area, _share(precision, base))
 
 
 def single_score(column: pd.Series[Any], labels: Bools, train: Integers, rows: Integers) -> Floats:
-    """A column as one score: the rate of positives among training rows with a like value.
+    """Return a column as one score: the rate of positives among training rows with a like value.
 
     Numbers are cut where that tells most, so that a value in the middle or a missing one can be
     what gives the target away.

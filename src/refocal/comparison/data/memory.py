@@ -34,7 +34,7 @@ def check_memory(path: Path) -> None:
 
 
 def estimate_bytes(path: Path) -> float:
-    """Size in memory once read, from the first rows or the metadata."""
+    """Return size in memory once read, from the first rows or the metadata."""
     size = path.stat().st_size
     kind = path.suffix.lower()
     if kind in columnar_files.PARQUET:
@@ -60,7 +60,7 @@ def estimate_bytes(path: Path) -> float:
 
 
 def available_bytes() -> float | None:
-    """Memory that is free or can be freed; None where the system does not tell."""
+    """Return memory that is free or can be freed; None where the system does not tell."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             for line in file:

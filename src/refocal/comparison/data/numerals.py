@@ -69,7 +69,7 @@ class Numbers:
 
 
 def as_numbers(column: pd.Series[Any], *, decimal: Mark | None = None) -> Numbers | None:
-    """A column of text, or of text and numbers, as numbers; None where it is something else.
+    """Return a column of text, or of text and numbers, as numbers; None where it is something else.
 
     Args:
         column: `(n,)`; NaN and None are missing.
@@ -80,7 +80,7 @@ def as_numbers(column: pd.Series[Any], *, decimal: Mark | None = None) -> Number
     codes, uniques = pd.factorize(column)
     counts = np.bincount(codes[codes >= 0], minlength=len(uniques))
     cells = [_cell(one) for one in uniques]
-    values = np.array([np.nan if isinstance(one, str) else one for one in cells])
+    values = np.array([np.nan if isinstance(cell, str) else cell for cell in cells])
     text = [k for k, one in enumerate(cells) if isinstance(one, str)]
     words = [str(cells[k]) for k in text]
     read, mark, marks, unsure = _read(words, counts[text], decimal)
@@ -100,9 +100,9 @@ def as_numbers(column: pd.Series[Any], *, decimal: Mark | None = None) -> Number
 
 
 def _promising(column: pd.Series[Any]) -> bool:
-    """Whether the first cells are such that looking at all of them is worth it."""
-    head = [_cell(one) for one in column.dropna().head(_LOOKED_AT)]
-    there = [one for one in head if not (isinstance(one, str) and is_missing_word(one))]
+    """Say whether the first cells are such that looking at all of them is worth it."""
+    head = [_cell(cell) for cell in column.dropna().head(_LOOKED_AT)]
+    there = [cell for cell in head if not (isinstance(cell, str) and is_missing_word(cell))]
     if not there:
         return len(head) > 0 and len(head) < column.notna().sum()
     numbers = sum(not isinstance(one, str) or _NUMBER.match(one) is not None for one in there)
@@ -110,7 +110,7 @@ def _promising(column: pd.Series[Any]) -> bool:
 
 
 def _cell(value: Any) -> str | float:
-    """Text, plainly spelled, or the number that a cell of a typed file already is."""
+    """Return text, plainly spelled, or the number that a cell of a typed file already is."""
     if isinstance(value, str):
         return plain(value)
     if isinstance(value, bytes):
@@ -137,7 +137,7 @@ class _Form:
         return self.found["body"].strip()
 
     def fits(self, mark: Mark) -> npt.NDArray[np.bool_]:
-        """Which cells are numbers where `mark` stands before the fraction."""
+        """Say which cells are numbers where `mark` stands before the fraction."""
         found = (_COMMA if mark == "," else _DOT).match(self.body)
         grouped = found is not None and bool(found["groups"])
         return np.full(len(self.zero), found is not None) & ~(self.zero & grouped)
@@ -146,7 +146,9 @@ class _Form:
 def _read(
     words: Sequence[str], counts: npt.NDArray[np.int64], decimal: Mark | None
 ) -> tuple[npt.NDArray[np.float64], Mark | None, tuple[str, ...], bool]:
-    """Values of distinct cells (NaN for what is none), the decimal mark, the marks, the doubt."""
+    """Return values of distinct cells (NaN for what is none), the decimal mark, the marks, the
+    doubt.
+    """
     forms = _forms(words, counts)
     mark, unsure = _mark(forms, counts, decimal)
     values = np.full(len(words), np.nan)
@@ -164,7 +166,9 @@ def _read(
         drop: dict[str, str | None] = dict.fromkeys(" '." if mark == "," else " ',")
         digits = str.maketrans(drop | ({",": "."} if mark == "," else {}))
         cells = [one for one, good in zip(form.shape.cells, fits, strict=True) if good]
-        read = np.array([float(one[start:end].translate(digits) + one[exponent]) for one in cells])
+        read = np.array(
+            [float(cell[start:end].translate(digits) + cell[exponent]) for cell in cells]
+        )
         values[form.shape.rows[fits]] = -read if negative else read
         if found["percent"]:
             scales[form.shape.rows] = 0.001 if found["percent"] == "‰" else 0.01
@@ -173,25 +177,25 @@ def _read(
 
 
 def _forms(words: Sequence[str], counts: npt.NDArray[np.int64]) -> list[_Form]:
-    """The shapes that can be numbers, those with a unit only where it is the column's one."""
+    """Return the shapes that can be numbers, with a unit only where it is the column's one."""
     forms, units = [], Counter[str]()
     for shape in shapes(words):
         found = _NUMBER.match(shape.text)
         if found is None or bool(found["open"]) != bool(found["close"]) or "9" not in found["body"]:
             continue
         first = found.start("body")
-        zero = np.array([one[first] == "0" for one in shape.cells], dtype=bool)
+        zero = np.array([cell[first] == "0" for cell in shape.cells], dtype=bool)
         forms.append(_Form(shape, found, zero))
         if found["unit"]:
             units[found["unit"]] += int(counts[shape.rows].sum())
     unit = units.most_common(1)[0][0] if units else None
-    return [one for one in forms if one.found["unit"] in (None, unit)]
+    return [form for form in forms if form.found["unit"] in (None, unit)]
 
 
 def _mark(
     forms: Sequence[_Form], counts: npt.NDArray[np.int64], decimal: Mark | None
 ) -> tuple[Mark, bool]:
-    """The decimal mark of a column, and whether the cells left it open."""
+    """Return the decimal mark of a column, and whether the cells left it open."""
     only_dot = only_comma = 0
     either: set[str] = set()
     money = False
@@ -213,7 +217,7 @@ def _mark(
 def _percent(
     values: npt.NDArray[np.float64], scales: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Percentages as shares, and those whose sign was forgotten with them.
+    """Return percentages as shares, and those whose sign was forgotten with them.
 
     Beside percentages a plain number is a share or a percentage without its sign: it is taken for
     what it is nearer to in size.
@@ -225,18 +229,18 @@ def _percent(
     others = (scales == 0) & ~np.isnan(values)
     sizes = [np.abs(values[which & (values != 0)]) for which in (percents, others)]
     if all(map(len, sizes)):
-        percent, other = (float(np.median(one)) for one in sizes)
+        percent, other = (float(np.median(size)) for size in sizes)
         if abs(np.log(other / percent)) < abs(np.log(other / (0.01 * percent))):
             shares[others] *= 0.01
     return shares
 
 
 def _marks(used: Sequence[re.Match[str]], mark: Mark) -> tuple[str, ...]:
-    """What was stripped, in words."""
+    """Return what was stripped, in words."""
     bodies = [one["body"].strip() for one in used]
     groups = {character for body in bodies for character in body if character in " '.,"} - {mark}
     names = {" ": "spaces", "'": "apostrophes", ".": "dots", ",": "commas"}
-    found = [f"{names[one]} between thousands" for one in sorted(groups)]
+    found = [f"{names[group]} between thousands" for group in sorted(groups)]
     if mark == "," and any("," in body for body in bodies):
         found.append("decimal commas")
     found += sorted({one[side] for one in used for side in ("before", "after") if one[side]})
@@ -250,8 +254,8 @@ def _marks(used: Sequence[re.Match[str]], mark: Mark) -> tuple[str, ...]:
 
 
 def number_share(column: pd.Series[Any]) -> float:
-    """Which share of the first cells that say something are numbers."""
-    cells = [_cell(one) for one in column.dropna().head(_LOOKED_AT)]
-    there = [one for one in cells if not (isinstance(one, str) and is_missing_word(one))]
+    """Say which share of the first cells that say something are numbers."""
+    cells = [_cell(cell) for cell in column.dropna().head(_LOOKED_AT)]
+    there = [cell for cell in cells if not (isinstance(cell, str) and is_missing_word(cell))]
     numbers = sum(not isinstance(one, str) or _NUMBER.match(one) is not None for one in there)
     return numbers / max(1, len(there))

@@ -31,7 +31,7 @@ BROKEN = (
 
 
 def packing(path: Path) -> str | None:
-    """How a file is compressed, by its first bytes; by its name where these tell nothing."""
+    """Say how a file is compressed, by its first bytes; by its name where these tell nothing."""
     with open(path, "rb") as file:
         start = file.read(8)
     for mark, kind in PACKED.items():
@@ -42,7 +42,7 @@ def packing(path: Path) -> str | None:
 
 @contextlib.contextmanager
 def unpacked(path: Path) -> Iterator[IO[bytes]]:
-    """The bytes of a file, one reader over what it holds.
+    """Hand out the bytes of a file, one reader over what it holds.
 
     Raises:
         CompareError: a zip archive of several files, or a compression that needs a package.
@@ -77,9 +77,9 @@ def _opened(path: Path, kind: str | None) -> Any:
 
 def _member(archive: zipfile.ZipFile, path: Path) -> str:
     names = [
-        one.filename
-        for one in archive.infolist()
-        if not one.is_dir() and not one.filename.startswith("__MACOSX/")
+        member.filename
+        for member in archive.infolist()
+        if not member.is_dir() and not member.filename.startswith("__MACOSX/")
     ]
     if len(names) == 1:
         return names[0]

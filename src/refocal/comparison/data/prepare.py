@@ -1,4 +1,4 @@
-"""From rows to tensors: the encoding is learned from the training rows alone."""
+"""Makes tensors of rows: the encoding is learned from the training rows alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.impute import SimpleImputer
@@ -15,8 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import Tensor
 
+from refocal.comparison.data.splits import Split
 from refocal.comparison.data.table import Bools, Integers, Kind, Table
-from refocal.comparison.splits import Split
 
 # A category needs this many training rows, and this share of them, to get an input of its own; the
 # rest share one.
@@ -40,16 +39,16 @@ class Prepared:
 
     @property
     def kind(self) -> Kind:
-        """Of the task."""
+        """The kind of the task."""
         return self.table.kind
 
     def labels(self, part: str) -> Bools:
-        """The targets `(n, K)` of "train", "valid" or "test"."""
+        """Return the targets `(n, K)` of "train", "valid" or "test"."""
         labels: Bools = self.table.targets[getattr(self.split, part)]
         return labels
 
     def groups(self, part: str) -> Integers | None:
-        """The groups of a part, or None."""
+        """Return the groups of a part, or None."""
         return None if self.table.groups is None else self.table.groups[getattr(self.split, part)]
 
     @cached_property
@@ -75,7 +74,7 @@ class Prepared:
 
     @cached_property
     def inputs(self) -> int:
-        """Of a model, after encoding."""
+        """How many inputs a model has, after encoding."""
         if isinstance(self.table.features, Tensor):
             return int(np.prod(self.table.features.shape[1:]))
         head = self.table.features.iloc[self.split.train[:1]]
@@ -105,20 +104,8 @@ class Prepared:
         return encoder
 
 
-def network_inputs(table: Table) -> int:
-    """How many inputs the encoding will have, at most; cheap, for estimates."""
-    if isinstance(table.features, Tensor):
-        return int(np.prod(table.features.shape[1:]))
-    inputs = 0
-    for column in table.features.columns:
-        values = table.features[column]
-        number = pd.api.types.is_numeric_dtype(values)
-        inputs += 1 if number else min(int(values.nunique()), _CATEGORIES)
-    return inputs
-
-
 def _encoder(rows: int) -> Any:
-    """What turns columns into inputs.
+    """Return what turns columns into inputs.
 
     A number gets the median where missing, a flag that it was, and unit variance; text becomes one
     input for each category.

@@ -29,7 +29,7 @@ class Shape:
     cells: Sequence[str]
 
     def whole(self, span: tuple[int, int]) -> npt.NDArray[np.int64]:
-        """The whole numbers, of digits alone, in one span of every cell."""
+        """Return the whole numbers, of digits alone, in one span of every cell."""
         start, end = span
         letters = np.array(self.cells, dtype=f"U{len(self.text)}").view(np.uint32)
         digits = letters.reshape(len(self.cells), -1)[:, start:end].astype(np.int64) - ord("0")
@@ -39,7 +39,7 @@ class Shape:
 
 
 def shapes(cells: Sequence[str]) -> Iterator[Shape]:
-    """The shapes of cells, each once."""
+    """Yield the shapes of cells, each once."""
     rows: dict[str, list[int]] = {}
     for k, cell in enumerate(cells):
         rows.setdefault(cell.translate(_DIGITS), []).append(k)

@@ -29,12 +29,12 @@ def read_table(
     *,
     target: str | Sequence[str],
     positive: Any = None,
-    group: Any = None,
-    time: Any = None,
+    groups: Any = None,
+    time_order: Any = None,
     drop: Sequence[str] = (),
     new: Path | None = None,
 ) -> Table:
-    """A file as a classification task.
+    """Return a file as a classification task.
 
     Args:
         path: CSV and its relatives (any separator and encoding; also .gz, .bz2, .xz, .zip), Excel
@@ -43,9 +43,9 @@ def read_table(
             commas.
         positive: the value that counts as positive, against all the others. Without it the rarer
             of two values is positive, and more than two are classes that exclude each other.
-        group: a column, or an array of one value a row; rows with the same value stay on one side
+        groups: a column, or an array of one value a row; rows with the same value stay on one side
             of a split.
-        time: a column of numbers or dates, or an array; no split trains on the future.
+        time_order: a column of numbers or dates, or an array; no split trains on the future.
         drop: columns to leave out.
         new: a file of rows to predict, which become the last ones of the table. Both files are read
             as one, so that a date, a decimal comma or a category means the same in them.
@@ -54,15 +54,14 @@ def read_table(
         CompareError: the file cannot be read as a table, or its target is not one of classes; or
             the new rows lack one of its columns.
     """
-    if group is not None and time is not None:
-        raise CompareError(
-            f"{argument('group')} and {argument('time')} are two ways to split: choose one."
-        )
-    named = [one for one in (group, time, *drop) if isinstance(one, str)]
+    if groups is not None and time_order is not None:
+        both = f"{argument('groups')} and {argument('time_order')}"
+        raise CompareError(f"{both} are two ways to split: choose one.")
+    named = [name for name in (groups, time_order, *drop) if isinstance(name, str)]
     named += [target] if isinstance(target, str) else list(target)
     contents = read_file(path, names=named)
-    table = _table(contents, path, target, positive, group, time, drop, new)
-    if any(one is not None and not isinstance(one, str) for one in (group, time)):
+    table = _table(contents, path, target, positive, groups, time_order, drop, new)
+    if any(one is not None and not isinstance(one, str) for one in (groups, time_order)):
         return table  # by an array, which no file holds
     return replace(
         table,
@@ -70,8 +69,8 @@ def read_table(
             path=str(path),
             target=[str(one) for one in _target_names(contents, target)],
             positive=None if positive is None else str(positive),
-            group=group,
-            time=time,
+            groups=groups,
+            time_order=time_order,
             drop=[drop] if isinstance(drop, str) else list(drop),
         ),
     )
@@ -83,12 +82,12 @@ def frame_table(
     name: Path,
     target: str | Sequence[str],
     positive: Any = None,
-    group: Any = None,
-    time: Any = None,
+    groups: Any = None,
+    time_order: Any = None,
     drop: Sequence[str] = (),
 ) -> Table:
-    """A data frame as a classification task; see `read_table`."""
-    return _table(as_contents(frame), name, target, positive, group, time, drop)
+    """Return a data frame as a classification task; see `read_table`."""
+    return _table(as_contents(frame), name, target, positive, groups, time_order, drop)
 
 
 def _table(
@@ -96,22 +95,22 @@ def _table(
     path: Path,
     target: str | Sequence[str],
     positive: Any,
-    group: Any,
-    time: Any,
+    groups: Any,
+    time_order: Any,
     drop: Sequence[str],
     new: Path | None = None,
 ) -> Table:
     drop = [drop] if isinstance(drop, str) else list(drop)
     columns = [
-        column(contents, path, one, "target").name for one in _target_names(contents, target)
+        column(contents, path, name, "target").name for name in _target_names(contents, target)
     ]
-    dropped = [column(contents, path, one, "drop").name for one in drop]
+    dropped = [column(contents, path, name, "drop").name for name in drop]
     for one in columns:
         _check_flat(contents.frame[one], path)
     found = targets(contents.frame[columns], positive)
-    grouped = None if group is None else _values(contents, path, group, "group")
-    timed = None if time is None else _values(contents, path, time, "time")
-    groups = None if grouped is None else as_groups(grouped, found.known)
+    grouped = None if groups is None else _values(contents, path, groups, "groups")
+    timed = None if time_order is None else _values(contents, path, time_order, "time_order")
+    numbers = None if grouped is None else as_groups(grouped, found.known)
     times = None if timed is None else as_times(timed, found.known, contents.decimal)
     split_by = [one.name for one in (grouped, timed) if one is not None and one.name is not None]
     frame = contents.frame.drop(columns=list({*columns, *dropped, *split_by}))
@@ -125,7 +124,7 @@ def _table(
         used = with_new_rows(used, new, typed=contents.typed, decimal=contents.decimal)
     count = len(used) - len(found.matrix)
     cleaned = clean(used, typed=contents.typed, decimal=contents.decimal)
-    ids = repeated_ids(frame) if groups is None and times is None else ()
+    ids = repeated_ids(frame) if numbers is None and times is None else ()
     return Table(
         name=path.name,
         features=cleaned.features,
@@ -133,12 +132,12 @@ def _table(
         target=", ".join(map(str, columns)),
         classes=found.classes,
         kind=found.kind,
-        groups=None if groups is None else np.pad(groups, (0, count), mode="edge"),
-        group_name="row" if group is None else _group_name(group),
+        groups=None if numbers is None else np.pad(numbers, (0, count), mode="edge"),
+        group_name="row" if groups is None else _group_name(groups),
         time=None if times is None else np.pad(times, (0, count), mode="edge"),
         new_rows=count,
         rows_without_target=found.missing,
-        about=_about(group, time, dropped),
+        about=_about(groups, time_order, dropped),
         findings=(
             *contents.findings,
             *found.findings,
@@ -183,7 +182,7 @@ def _target_names(contents: Contents, target: str | Sequence[str]) -> list[str]:
 
 
 def column(contents: Contents, path: Path, name: str, option: str) -> pd.Series[Any]:
-    """A column by name.
+    """Return a column by name.
 
     Raises:
         CompareError: there is none, or more than one.
@@ -207,7 +206,7 @@ def column(contents: Contents, path: Path, name: str, option: str) -> pd.Series[
 
 
 def _values(contents: Contents, path: Path, given: Any, option: str) -> pd.Series[Any]:
-    """A column by its name, or the values themselves as a series without a name."""
+    """Return a column by its name, or the values themselves as a series without a name."""
     if isinstance(given, str):
         named = column(contents, path, given, option)
         _check_flat(named, path)
@@ -226,7 +225,7 @@ def _group_name(group: Any) -> str:
 
 
 def as_groups(values: pd.Series[Any], known: npt.NDArray[np.bool_]) -> Integers:
-    """One number for each group, of the rows that are used.
+    """Return one number for each group, of the rows that are used.
 
     Raises:
         CompareError: a row has none, or there are fewer than a split needs.
@@ -235,7 +234,7 @@ def as_groups(values: pd.Series[Any], known: npt.NDArray[np.bool_]) -> Integers:
     if is_text(tidied):  # "A " is the group of "A", and "?" none
         text = tidied.map(lambda one: tidy(str(one)), na_action="ignore").astype(object)
         tidied = text.mask(text.map(is_missing_word, na_action="ignore").eq(True))
-    say = argument("group", values.name)
+    say = argument("groups", values.name)
     if tidied.isna().any():
         raise CompareError(
             f"{say}: {int(tidied.isna().sum())} rows have no value. Fill them in, or leave these"
@@ -251,13 +250,13 @@ def as_groups(values: pd.Series[Any], known: npt.NDArray[np.bool_]) -> Integers:
 def as_times(
     values: pd.Series[Any], known: npt.NDArray[np.bool_], decimal: Mark | None = None
 ) -> Floats:
-    """A number that rises with time, of the rows that are used.
+    """Return a number that rises with time, of the rows that are used.
 
     Raises:
         CompareError: a row has none, or these are no numbers or dates.
     """
     values = values[known]
-    say = argument("time", values.name)
+    say = argument("time_order", values.name)
     times = _since(values, decimal)
     if times is None:
         raise CompareError(f"{say} must be numbers or dates like 2013-01-31 or 2013-01-31T23:59.")
@@ -270,7 +269,7 @@ def as_times(
 
 
 def _since(values: pd.Series[Any], decimal: Mark | None) -> Floats | None:
-    """Numbers as they are, dates as seconds since the first."""
+    """Return numbers as they are, dates as seconds since the first."""
     if pd.api.types.is_numeric_dtype(values):
         times: Floats = values.to_numpy(dtype=np.float64, na_value=np.nan)
         return times

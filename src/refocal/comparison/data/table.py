@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from torch import Tensor
 
 from refocal.comparison.results import Finding, Source
+
+if TYPE_CHECKING:
+    from torch import Tensor  # a file is read, or refused, without it
 
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Bools: TypeAlias = npt.NDArray[np.bool_]
@@ -61,7 +63,7 @@ class Table:
 
     @property
     def rows(self) -> int:
-        """How many."""
+        """How many rows there are."""
         return len(self.targets)
 
     @property
@@ -70,7 +72,7 @@ class Table:
         return int(np.prod(self.features.shape[1:]))
 
     def strata(self) -> Integers:
-        """One class index a row, to spread the classes evenly over the parts.
+        """Return one class index a row, to spread the classes evenly over the parts.
 
         A multi-label row counts for its rarest label, or for none.
         """
@@ -87,7 +89,7 @@ class Table:
         return strata
 
     def fingerprint(self) -> str:
-        """A hash of everything that training depends on."""
+        """Return a hash of everything that training depends on."""
         if "fingerprint" not in self._cache:
             digest = hashlib.sha256(f"{self.kind} {self.classes} {self.targets.shape}".encode())
             digest.update(np.packbits(self.targets).tobytes())
@@ -101,14 +103,14 @@ class Table:
 
 
 def _bytes(features: pd.DataFrame | Tensor) -> Sequence[bytes]:
-    if isinstance(features, Tensor):
+    if not isinstance(features, pd.DataFrame):
         return [np.ascontiguousarray(features.numpy()).tobytes()]
     hashed = pd.util.hash_pandas_object(features, index=False).to_numpy()
     return [repr(list(features.columns)).encode(), hashed.tobytes()]
 
 
 def one_hot(index: Integers, classes: int) -> Bools:
-    """Class indices `(N,)` as `(N, classes)` booleans."""
+    """Return class indices `(N,)` as `(N, classes)` booleans."""
     targets = np.zeros((len(index), classes), dtype=bool)
     targets[np.arange(len(index)), index] = True
     return targets

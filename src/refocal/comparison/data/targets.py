@@ -52,13 +52,13 @@ class _Labels:
     given: str | None = None
 
     def ordered(self) -> list[str]:
-        """The rarest first."""
+        """List the values, the rarest first."""
         counts = self.values.value_counts()
         return sorted(map(str, counts.index), key=lambda value: (counts[value], value))
 
 
 def targets(frame: pd.DataFrame, positive: str | None) -> Targets:
-    """The targets in columns of a frame.
+    """Return the targets in columns of a frame.
 
     Args:
         frame: one column, or several of two values each.
@@ -114,7 +114,7 @@ def _single(labels: _Labels) -> Targets:
 def _common(
     labels: _Labels, values: list[str], known: pd.Series[Any], findings: list[Finding]
 ) -> tuple[list[str], pd.Series[Any]]:
-    """The classes with enough rows; the others are left out where at least two remain."""
+    """Return the classes with enough rows; the others are left out where at least two remain."""
     counts = labels.values.value_counts()
     rare = [value for value in values if counts[value] < _FEWEST]
     kept = [value for value in values if counts[value] >= _FEWEST]
@@ -129,14 +129,15 @@ def _common(
             f"{listed(rare)} of {labels.name!r} {'has' if len(rare) == 1 else 'have'} fewer than"
             f" {_FEWEST} rows, too few to learn and to measure: {rows:,}"
             f" {'row was' if rows == 1 else 'rows were'} left out.",
-            "Merge them into another class, or compare one class with the rest with --positive.",
+            "Merge them into another class, or compare one class with the rest with"
+            f" {argument('positive')}.",
         )
     )
     return kept, known
 
 
 def _rarer(labels: _Labels, values: list[str]) -> str:
-    """The rarer of two values; of equally many the one that says yes."""
+    """Return the rarer of two values; of equally many the one that says yes."""
     counts = labels.values.value_counts()
     if counts[values[0]] == counts[values[1]] and values[1].lower() in _YES:
         return values[1]
@@ -148,7 +149,7 @@ def _rarer_no(positive: str, other: str) -> Finding:
         "positive-no",
         "note",
         f"The rarer value {positive!r} counts as positive, not {other!r}.",
-        f"Use --positive {other} if that is what you look for.",
+        f"Use {argument('positive', other)} if that is what you look for.",
     )
 
 
@@ -163,9 +164,9 @@ def _several(labels: list[_Labels]) -> Targets:
                 f"the target {one.name!r} has {len(one.ordered())} different values; several"
                 " targets must have two each."
             )
-    findings = [finding for one in labels for finding in one.findings]
-    known = np.logical_and.reduce([one.values.notna().to_numpy() for one in labels])
-    matrix = np.stack([_present(one) for one in labels], axis=1)[known]
+    findings = [finding for label in labels for finding in label.findings]
+    known = np.logical_and.reduce([label.values.notna().to_numpy() for label in labels])
+    matrix = np.stack([_present(label) for label in labels], axis=1)[known]
     counts = np.minimum(matrix.sum(0), len(matrix) - matrix.sum(0))
     enough = counts >= _FEWEST
     if not enough.all() and enough.any():
@@ -182,13 +183,13 @@ def _several(labels: list[_Labels]) -> Targets:
         matrix = matrix[:, enough]
         labels = [one for one, kept in zip(labels, enough, strict=True) if kept]
     missing = int((~known).sum())
-    names = tuple(one.name for one in labels)
+    names = tuple(label.name for label in labels)
     kind: Kind = "multilabel" if len(names) > 1 else "binary"
     return Targets(kind, matrix, names, known, missing, tuple(findings))
 
 
 def _present(labels: _Labels) -> Bools:
-    """Where yes, true or 1 is positive, else the rarer of two values."""
+    """Say where yes, true or 1 stands, else the rarer of two values."""
     values = labels.ordered()
     positive = next((value for value in values if value.lower() in _YES), values[0])
     present: Bools = (labels.values == positive).to_numpy(dtype=bool, na_value=False)
@@ -199,7 +200,7 @@ def _present(labels: _Labels) -> Bools:
 
 
 def _labels(column: pd.Series[Any], positive: str | None) -> _Labels:
-    """The values of a column as classes, with one name for every spelling of one."""
+    """Return the values of a column as classes, with one name for every spelling of one."""
     name = str(column.name)
     codes, uniques = pd.factorize(_plainly(column))
     counts = np.bincount(codes[codes >= 0], minlength=len(uniques))
@@ -236,7 +237,7 @@ def _plainly(column: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def _key(text: str) -> str:
-    """What the spellings of one value have in common."""
+    """Return what the spellings of one value have in common."""
     try:
         number = float(text)
     except ValueError:
@@ -245,7 +246,7 @@ def _key(text: str) -> str:
 
 
 def _wanted(spellings: dict[str, Counter[str]], positive: str, name: str) -> str:
-    """The key of the positive value."""
+    """Return the key of the positive value."""
     key = _key(tidy(str(positive)))
     if key in spellings:
         return key
@@ -260,7 +261,7 @@ def _wanted(spellings: dict[str, Counter[str]], positive: str, name: str) -> str
 def _missing(
     spellings: dict[str, Counter[str]], given: str | None, name: str
 ) -> tuple[set[str], list[Finding]]:
-    """The keys that mean that there is no value, and what is said about that.
+    """Return the keys that mean that there is no value, and what is said about that.
 
     Beside a single other value a word for missing is the other class. "none" beside several others
     is one of them: nothing found is a result.
@@ -269,7 +270,7 @@ def _missing(
     empty = {key for key in words if not key}
     words -= empty
     others = set(spellings) - words - empty
-    kept = {one for one in words if one in ("none", given)}
+    kept = {word for word in words if word in ("none", given)}
     if len(others | kept) < 2 and words - kept:
         kept.add(max(words - kept, key=lambda key: sum(spellings[key].values())))
     findings = []
@@ -293,7 +294,7 @@ def _missing(
                 "target-missing-words",
                 "note",
                 f"{rows:,} rows where the target {name!r} is {listed(shown)} count as without one.",
-                "Name it with --positive if it is a class.",
+                f"Name it with {argument('positive')} if it is a class.",
             )
         )
     return gone | empty, findings
@@ -303,14 +304,13 @@ def _merged(written: dict[str, set[str]], names: dict[str, str | None], name: st
     several = {
         names[key]: sorted(of)
         for key, of in written.items()
-        if len(of) > 1 and names[key] is not None and len({one.strip() for one in of}) >= 1
+        if len(of) > 1 and names[key] is not None
     }
     return [
         Finding(
             "target-spellings",
             "warning",
-            f"{listed([one for one in of])} of the target {name!r} were taken for one value,"
-            f" {value!r}.",
+            f"{listed(of)} of the target {name!r} were taken for one value, {value!r}.",
             "Spell them differently if they are different.",
         )
         for value, of in several.items()

@@ -50,7 +50,7 @@ class TextTable:
 
 
 def read_text(path: Path, *, names: Sequence[str] = (), rows: int | None = None) -> TextTable:
-    """All rows of a text file, or the first ones.
+    """Return all rows of a text file, or the first ones.
 
     Args:
         path: the file; it may be compressed.
@@ -91,7 +91,7 @@ def _read(path: Path, sample: bytes, encoding: str, rows: int | None) -> TextTab
 
 
 def _decoded(sample: bytes, encoding: str, errors: str) -> str:
-    """The sample; its last line, which may end inside a letter, only if the file ends there."""
+    """Return the sample; its last line may end inside a letter, unless the file ends there."""
     whole = len(sample) % _SAMPLE != 0 or not sample
     text = codecs.getincrementaldecoder(encoding)(errors).decode(sample, final=whole)
     end = max(text.rfind("\n"), text.rfind("\r")) + 1
@@ -134,7 +134,7 @@ class _Rest(io.TextIOBase):
 
 
 def _behind_the_header(stream: io.TextIOWrapper, found: Dialect) -> tuple[_Rest, int]:
-    """The rows alone, and how many too long ones before the first of them were passed over.
+    """Yield the rows alone, and how many too long ones before the first of them were passed over.
 
     The first row must not be too long: pandas takes its width for that of all.
     """
@@ -165,7 +165,7 @@ def _behind_the_header(stream: io.TextIOWrapper, found: Dialect) -> tuple[_Rest,
 def _parsed(
     path: Path, stream: io.TextIOWrapper, found: Dialect, rows: int | None
 ) -> tuple[pd.DataFrame, int]:
-    """The frame, and how many rows had too many fields."""
+    """Return the frame, and how many rows had too many fields."""
     names = unique_names(found.names)
     try:
         rest, bad = _behind_the_header(stream, found)
@@ -206,7 +206,7 @@ def _have(count: int) -> str:
 
 
 def _notes(found: Dialect, encoding: str, kept: bool, bad: int) -> Iterator[Finding]:
-    """What a reader must know about the reading."""
+    """Yield what a reader must know about the reading."""
     ways = [f"in the encoding {encoding}"] if kept or not encoding.startswith("utf-8") else []
     if found.separator != ",":
         ways.append(f"with {NAMES.get(found.separator, found.separator)} between the fields")

@@ -10,8 +10,8 @@ from sklearn.calibration import calibration_curve
 from sklearn.isotonic import IsotonicRegression
 
 from refocal.comparison.data.table import Bools, Floats
-from refocal.comparison.links import sigmoid
 from refocal.comparison.results import Curve
+from refocal.comparison.training.scores import sigmoid
 
 # A reading of the logits is as good as another when it keeps this much of its gain in log loss.
 _AS_GOOD = 0.98
@@ -26,13 +26,13 @@ class Line(NamedTuple):
     intercept: float
 
     def __call__(self, log_odds: Floats) -> Floats:
-        """The line's value at these log-odds."""
+        """Return the line's value at these log-odds."""
         line: Floats = self.slope * log_odds + self.intercept
         return line
 
 
 def fit_line(labels: Bools, log_odds: Floats) -> Line | None:
-    """The logistic regression of labels on log-odds `(n,)`; None where there is none.
+    """Return the logistic regression of labels on log-odds `(n,)`; None where there is none.
 
     There is none when the log-odds are constant, or when a threshold separates the classes: then
     every steeper line is better still. Newton's steps, halved while they do not help.
@@ -81,7 +81,7 @@ def fit_line(labels: Bools, log_odds: Floats) -> Line | None:
 
 
 def slope_pulls(line: Line, labels: Bools, log_odds: Floats) -> Floats:
-    """How far each row pulls the slope of its line: their mean over the rows is 0, and over a
+    """Say how far each row pulls the slope of its line: their mean over the rows is 0, and over a
     resample of them about what its line's slope differs by (one Newton step from the line).
     """
     p = sigmoid(line(log_odds))
@@ -92,12 +92,12 @@ def slope_pulls(line: Line, labels: Bools, log_odds: Floats) -> Floats:
 
 
 def platt(labels: Bools, logits: Floats) -> Line:
-    """Platt scaling: the line that fits these labels best, or none where none is best."""
+    """Return Platt scaling: the line that fits these labels best, or none where none is best."""
     return fit_line(labels, logits) or Line(1.0, 0.0)
 
 
 def isotonic(labels: Bools, logits: Floats) -> Callable[[Floats], Floats]:
-    """Rising steps from logits to log-odds, kept off 0 and 1 by half a row of either class.
+    """Return rising steps from logits to log-odds, kept off 0 and 1 by half a row of either class.
 
     Without it a step of nothing but negatives says "never", and a single positive there costs an
     infinite log loss.
@@ -115,12 +115,12 @@ def isotonic(labels: Bools, logits: Floats) -> Callable[[Floats], Floats]:
 
 
 def is_as_good(log_loss: float, other: float, *, base_rate: float) -> bool:
-    """Whether a reading's log loss keeps nearly all that another gains over the base rate's."""
+    """Say whether a reading's log loss keeps nearly all that another gains over the base rate's."""
     return base_rate - log_loss >= _AS_GOOD * (base_rate - other)
 
 
 def reliability(labels: Bools, p: Floats) -> Curve:
-    """Mean prediction and observed rate in bins of equally many rows."""
+    """Return mean prediction and observed rate in bins of equally many rows."""
     # More bins than positives would show noise.
     bins = int(np.clip(labels.sum() // 5, 2, _BINS))
     observed, predicted = calibration_curve(labels, p, n_bins=bins, strategy="quantile")

@@ -39,7 +39,7 @@ class Figure:
 
 
 def _by_class(measure: Callable[[Scored, int], Measure]) -> Measured:
-    """The mean over classes."""
+    """Return the mean over classes."""
     return lambda one: influence.average([measure(one, k) for k in range(one.labels.shape[1])])
 
 
@@ -116,7 +116,7 @@ def _slope(reading: str) -> Measured:
 
 
 def _f1(one: Scored, k: int) -> Measure:
-    """Of the most probable class: twice what was right over what was said and what was true."""
+    """F1 of the most probable class: twice what was right over what was said and what was true."""
     said = one.scores.argmax(1) == k
     truth = one.labels[:, k]
     return influence.share(2.0 * (said & truth), 1.0 * said + truth)
@@ -139,7 +139,7 @@ FIGURES: tuple[Figure, ...] = (
 
 
 def of_reading(reading: str) -> tuple[Figure, ...]:
-    """Of the probabilities read in one way: log loss, mean and calibration slope."""
+    """List the figures of one reading: log loss, mean, and slope of its calibration."""
     return (
         Figure(f"log_loss_{reading}", "amount", _log_loss(reading)),
         Figure(f"mean_{reading}", "share", _mean(reading), compared=False),
@@ -148,14 +148,14 @@ def of_reading(reading: str) -> tuple[Figure, ...]:
 
 
 def of_class(name: str, k: int) -> Figure:
-    """Average precision of one class."""
+    """Return average precision of one class."""
     return Figure(f"{MAIN}/{name}", "share", lambda one: _average_precision(one, k))
 
 
 def figures_of(
     classes: tuple[str, ...], *, isotonic: bool, multiclass: bool = False
 ) -> list[Figure]:
-    """Every figure of a comparison, in the order of its files.
+    """Return every figure of a comparison, in the order of its files.
 
     Args:
         classes: of the table.

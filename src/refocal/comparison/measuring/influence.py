@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refocal.comparison.data.table import Bools, Floats, Integers
+from refocal.metrics import ranked
 
 
 class Measure(NamedTuple):
@@ -27,7 +28,7 @@ class Measure(NamedTuple):
 
 
 def average_precision(scores: Floats, labels: Bools) -> Measure:
-    """Average precision of scores `(n,)` for labels `(n,)`.
+    """Return average precision of scores `(n,)` for labels `(n,)`.
 
     With row weights w, and sums over the rows that score at least as high as positive i,
 
@@ -42,21 +43,18 @@ def average_precision(scores: Floats, labels: Bools) -> Measure:
     positives = int(labels.sum())
     if positives == 0 or positives == len(labels):
         return undefined(len(labels))
-    _, level, rows = np.unique(scores, return_inverse=True, return_counts=True)
-    hits = np.bincount(level, weights=labels, minlength=len(rows))
-    above = hits[::-1].cumsum()[::-1]
-    flagged = rows[::-1].cumsum()[::-1].astype(np.float64)
-    precision = above / flagged
-    value = float((hits * precision).sum() / positives)
+    level, hits, flagged, precision = rows = ranked(scores, labels)
+    value = rows.average_precision
     # over the positives that score no higher than a row: what the row does to their precision
-    gained = (hits / flagged).cumsum()[level]
-    lost = (hits * precision / flagged).cumsum()[level]
-    influence = (labels * (precision[level] - value + gained) - lost) / positives
+    gained = np.append(0.0, (hits / flagged).cumsum())[level]
+    lost = np.append(0.0, (hits * precision / flagged).cumsum())[level]
+    own = np.append(0.0, precision)[level]
+    influence = (labels * (own - value + gained) - lost) / positives
     return Measure(value, influence)
 
 
 def area(scores: Floats, labels: Bools) -> Measure:
-    """Area under the ROC curve; its influences are the placements of DeLong.
+    """Return area under the ROC curve; its influences are the placements of DeLong.
 
     References:
         DeLong, DeLong, Clarke-Pearson, Biometrics 44, 1988.
@@ -74,13 +72,13 @@ def area(scores: Floats, labels: Bools) -> Measure:
 
 
 def mean(values: Floats) -> Measure:
-    """The mean of one number a row."""
+    """Return the mean of one number a row."""
     value = float(values.mean())
     return Measure(value, (values - value) / len(values))
 
 
 def share(part: Bools | Floats, whole: Bools | Floats) -> Measure:
-    """The sum of one number a row over that of another; undefined where that is 0."""
+    """Return the sum of one number a row over that of another; undefined where that is 0."""
     total = float(whole.sum())
     if total == 0.0:
         return undefined(len(whole))
@@ -89,7 +87,8 @@ def share(part: Bools | Floats, whole: Bools | Floats) -> Measure:
 
 
 def precision_at(top: int | None, scores: Floats, labels: Bools) -> Measure:
-    """Share of positives among the `top` highest scores; None for as many as there are positives.
+    """Return share of positives among the `top` highest scores; None for as many as there are
+    positives.
 
     A row that enters at the top pushes one out at the cut, whose label is that of the rows around
     the cut. Of rows tied at the cut each counts in part.
@@ -112,7 +111,7 @@ def precision_at(top: int | None, scores: Floats, labels: Bools) -> Measure:
 
 
 def average(several: list[Measure]) -> Measure:
-    """The mean over classes of those that are defined."""
+    """Return the mean over classes of those that are defined."""
     known = [one for one in several if not np.isnan(one.value)]
     if not known:
         return several[0]
@@ -123,7 +122,7 @@ def average(several: list[Measure]) -> Measure:
 
 
 def row_variance(influence: Floats, groups: Integers | None) -> float:
-    """Variance of a figure over test rows drawn anew: the sum of squared influences.
+    """Return variance of a figure over test rows drawn anew: the sum of squared influences.
 
     Args:
         influence: `(n,)` of a figure, or the difference of two models' influences.
@@ -137,12 +136,12 @@ def row_variance(influence: Floats, groups: Integers | None) -> float:
 
 
 def undefined(rows: int) -> Measure:
-    """A figure that these rows do not have."""
+    """Return a figure that these rows do not have."""
     return Measure(float("nan"), np.zeros(rows))
 
 
 def _share_below(scores: Floats, others: Floats) -> Floats:
-    """The share of others that lie below each score, ties half."""
+    """Return the share of others that lie below each score, ties half."""
     ordered = np.sort(others)
     below = np.searchsorted(ordered, scores, side="left")
     up_to = np.searchsorted(ordered, scores, side="right")

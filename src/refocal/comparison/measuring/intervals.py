@@ -62,18 +62,18 @@ class Spread:
     degrees: float
 
     def half(self, level: float = LEVEL) -> float:
-        """Half the width of the interval."""
+        """Return half the width of the interval."""
         return float(student.ppf((1 + level) / 2, self.degrees)) * float(np.sqrt(self.variance))
 
     def p_value(self) -> float:
-        """Two-sided, against 0."""
+        """Test the mean against 0, on both sides."""
         if self.variance == 0.0:
             return 1.0 if self.mean == 0.0 else 0.0
         return 2 * float(student.sf(abs(self.mean) / np.sqrt(self.variance), self.degrees))
 
 
 def spread(values: Floats, row_variances: Floats, design: Design) -> Spread:
-    """Mean, variance and degrees of freedom of a figure over splits.
+    """Return mean, variance and degrees of freedom of a figure over splits.
 
         V  = mean(v)/R + c max(0, s² - mean(v))
         nu = (R - 1) V² / (c s²)² where s² > mean(v), else positives - 1,
@@ -105,7 +105,7 @@ def difference(
     level: float = LEVEL,
     base: float | None = None,
 ) -> Estimate:
-    """The interval of a paired difference of two shares, as `average_precision`'s.
+    """Return the interval of a paired difference of two shares, as `average_precision`'s.
 
     Args:
         values: `(R,)` differences.
@@ -124,7 +124,8 @@ def difference(
 
 
 def estimate(values: Floats, row_variances: Floats, design: Design, scale: Scale) -> Estimate:
-    """A figure with its interval: a share's is formed on the logit scale, and stays inside [0, 1].
+    """Return a figure with its interval: a share's is formed on the logit scale, and stays inside
+    [0, 1].
 
     Args:
         values: `(R,)`.

@@ -71,7 +71,7 @@ class CalibrationTest:
 
 
 def of_log_odds(labels: Bools, log_odds: Floats) -> CalibrationTest | None:
-    """Two classes: labels `(n,)` and log-odds `(n,)`; None where no line is best."""
+    """Test two classes by labels `(n,)` and log-odds `(n,)`; None where no line is best."""
     line = calibrate.fit_line(labels, log_odds)
     if line is None:
         return None
@@ -88,7 +88,7 @@ def of_log_odds(labels: Bools, log_odds: Floats) -> CalibrationTest | None:
 
 
 def of_log_probabilities(index: Integers, log_p: Floats) -> CalibrationTest | None:
-    """Several classes that exclude each other: class indices `(n,)`, log-probabilities `(n, C)`."""
+    """Test classes that exclude each other by indices `(n,)` and log-probabilities `(n, C)`."""
     rows, classes = log_p.shape
     intercepts = classes - 1 if classes <= _MOST_INTERCEPTS else 0
     hot = np.zeros((rows, classes))
@@ -117,7 +117,7 @@ def of_log_probabilities(index: Integers, log_p: Floats) -> CalibrationTest | No
 
 
 def _slope(loss: Callable[[float], float]) -> float:
-    """The log loss of the best slope without an intercept; it is convex in the slope."""
+    """Return the log loss of the best slope without an intercept; it is convex in the slope."""
     found = minimize_scalar(loss, bracket=(0.5, 1.0))
     return float(found.fun)
 

@@ -58,7 +58,7 @@ class SplitFigures:
 
 
 def measure(trained: Sequence[Trained], figures: Sequence[Figure]) -> SplitFigures:
-    """Every figure of every family on one split.
+    """Return every figure of every family on one split.
 
     Args:
         trained: the families of all models, cross-entropy the first of each model.
@@ -83,7 +83,7 @@ def measure(trained: Sequence[Trained], figures: Sequence[Figure]) -> SplitFigur
 
 
 def baselines(trained: Sequence[Trained]) -> list[int]:
-    """For each family the number of its model's cross-entropy."""
+    """Find, for each family, the number of its model's cross-entropy."""
     names = [one.model.name for one in trained]
     return [names.index(name) for name in names]
 
@@ -95,8 +95,8 @@ def _sample(one: Measure, other: Measure | None, groups: Integers | None) -> Sam
 
 
 def columns(samples: Sequence[Sample]) -> tuple[Floats, Floats]:
-    """Values and row variances over splits, `(R,)` each."""
+    """Return values and row variances over splits, `(R,)` each."""
     return (
-        np.array([one.value for one in samples]),
-        np.array([one.variance for one in samples]),
+        np.array([sample.value for sample in samples]),
+        np.array([sample.variance for sample in samples]),
     )

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from refocal.comparison.data.prepare import Prepared
 from refocal.comparison.data.table import Bools, Floats
-from refocal.comparison.links import log_odds, log_probabilities
 from refocal.comparison.measuring import calibrate
 from refocal.comparison.plan import Costs
 from refocal.comparison.training.losses import Loss
 from refocal.comparison.training.models import Fit
+from refocal.comparison.training.scores import log_odds, log_probabilities
 from refocal.probabilities import fit_temperature
 
 READINGS = ("raw", "posterior", "temperature", "platt")
@@ -48,7 +48,7 @@ class Scored:
 
     @cached_property
     def labels(self) -> Bools:
-        """Of the test rows, `(n, K)`."""
+        """The labels of the test rows, `(n, K)`."""
         return self.data.labels("test")
 
     @cached_property
@@ -68,7 +68,7 @@ class Scored:
         ).temperature
 
     def _reading(self, name: str) -> tuple[Tensor, Tensor]:
-        """Log-probabilities of presence and absence, `(n, K)` each, of the test rows."""
+        """Return log-probabilities of presence and absence, `(n, K)` each, of the test rows."""
         softmax = self.loss.link == "softmax"
         if name in ("platt", ISOTONIC):
             fitted = calibrate.platt if name == "platt" else calibrate.isotonic
@@ -90,12 +90,12 @@ class Scored:
         return {name: self._reading(name) for name in readings_of(self.data)}
 
     def probabilities(self, reading: str) -> Floats:
-        """Probabilities `(n, K)` of the test rows."""
+        """Return probabilities `(n, K)` of the test rows."""
         present: Floats = self.readings[reading][0].exp().numpy()
         return present
 
     def reading_log_odds(self, reading: str) -> Floats:
-        """Log-odds `(n, K)` of the test rows."""
+        """Return log-odds `(n, K)` of the test rows."""
         present, absent = self.readings[reading]
         odds: Floats = (present - absent).numpy()
         return odds
@@ -111,7 +111,7 @@ class Scored:
             for name, choose, point in (
                 ("precision", recall_threshold, self.costs.precision),
                 ("recall", precision_threshold, self.costs.recall),
-                ("cost", cost_threshold, self.costs.miss),
+                ("cost", least_cost_threshold, self.costs.miss),
             )
         }
         # positive pays where P > 1 / (1 + cost of a miss)
@@ -122,31 +122,33 @@ class Scored:
 
     @cached_property
     def flagged(self) -> dict[str, Bools]:
-        """By purpose, which test rows lie above the threshold, `(n, K)`."""
+        """Which test rows lie above the threshold of each purpose, `(n, K)`."""
         return {name: self.scores > at for name, at in self.thresholds.items()}
 
 
 def readings_of(data: Prepared) -> tuple[str, ...]:
-    """How the probabilities of a split are read: isotonic where validation rows are enough."""
+    """Say how the probabilities of a split are read: isotonic where validation rows are enough."""
     enough = data.labels("valid").sum(0).min() >= ENOUGH_FOR_STEPS
     return (*READINGS, ISOTONIC) if enough else READINGS
 
 
 def recall_threshold(scores: Floats, labels: Bools, precision: float) -> float:
-    """The lowest threshold at which the flagged rows have at least this precision; inf for none."""
+    """Return the lowest threshold at which the flagged rows have at least this precision; inf for
+    none.
+    """
     at, found, flagged = _by_threshold(scores, labels)
     enough = np.flatnonzero(found >= precision * flagged)
     return float(at[enough[-1]]) if len(enough) else float("inf")
 
 
 def precision_threshold(scores: Floats, labels: Bools, recall: float) -> float:
-    """The highest threshold at which at least this share of the positives is flagged."""
+    """Return the highest threshold at which at least this share of the positives is flagged."""
     at, found, _ = _by_threshold(scores, labels)
     return float(at[np.flatnonzero(found >= recall * labels.sum())[0]])
 
 
-def cost_threshold(scores: Floats, labels: Bools, miss: float) -> float:
-    """The threshold of least cost, a miss costing so many false alarms; inf to flag nothing."""
+def least_cost_threshold(scores: Floats, labels: Bools, miss: float) -> float:
+    """Return the threshold of least cost, a miss costing so many false alarms; inf for none."""
     at, found, flagged = _by_threshold(scores, labels)
     cost = (flagged - found) + miss * (labels.sum() - found)
     best = int(cost.argmin())
@@ -154,7 +156,7 @@ def cost_threshold(scores: Floats, labels: Bools, miss: float) -> float:
 
 
 def _by_threshold(scores: Floats, labels: Bools) -> tuple[Floats, Floats, Floats]:
-    """Just below every distinct score, from the highest: threshold, positives found, flagged."""
+    """Give, below each distinct score from the highest, threshold, positives found and flagged."""
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
     last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))

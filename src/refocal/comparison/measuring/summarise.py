@@ -1,4 +1,4 @@
-"""From what each split measured to the rows of the report and the questions it answers."""
+"""Makes the rows of the report, and the questions it answers, of what each split measured."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import numpy as np
 from sklearn.metrics import precision_recall_curve
 
 from refocal.comparison.data.table import Bools, Floats
-from refocal.comparison.gradient import gradient_shares
-from refocal.comparison.links import sigmoid
 from refocal.comparison.measuring import calibrate
 from refocal.comparison.measuring.figures import MAIN, Figure
+from refocal.comparison.measuring.gradient import gradient_shares
 from refocal.comparison.measuring.intervals import LEVEL, Design, difference, estimate, spread
 from refocal.comparison.measuring.measured import SplitFigures, Trained, baselines, columns
 from refocal.comparison.measuring.scored import READINGS, Scored
@@ -32,6 +31,7 @@ from refocal.comparison.results import (
     Question,
 )
 from refocal.comparison.training.losses import Loss
+from refocal.comparison.training.scores import sigmoid
 
 SECOND_LEVEL = 0.975
 _POINTS = 200  # of a drawn curve
@@ -43,7 +43,7 @@ def summarise(
     figures: Sequence[Figure],
     design: Design,
 ) -> list[LossResult]:
-    """One result for each family of each model.
+    """Return one result for each family of each model.
 
     Args:
         splits: what every family was judged by, for each split.
@@ -149,7 +149,7 @@ def _plain_alpha(loss: Loss) -> float | list[float] | None:
 
 
 def decisions(scored: Sequence[Scored]) -> list[Decision]:
-    """For each class what the threshold of least cost does, summed over test parts.
+    """Sum, for each class, what the threshold of least cost does over the test parts.
 
     Args:
         scored: of each split.
@@ -179,7 +179,7 @@ def decisions(scored: Sequence[Scored]) -> list[Decision]:
 
 
 def _as_probability(one: Scored, k: int) -> float:
-    """The threshold of least cost as a probability; 1 for one that flags nothing."""
+    """Return the threshold of least cost as a probability; 1 for one that flags nothing."""
     at = one.thresholds["cost"][k]
     if np.isinf(at):
         return 1.0
@@ -189,7 +189,9 @@ def _as_probability(one: Scored, k: int) -> float:
 
 
 def confusion(scored: Sequence[Scored]) -> list[list[int]] | None:
-    """Rows of each true class by the most probable class, for classes that exclude each other."""
+    """Return rows of each true class by the most probable class, for classes that exclude each
+    other.
+    """
     if scored[0].data.kind != "multiclass":
         return None
     classes = scored[0].labels.shape[1]
@@ -201,7 +203,7 @@ def confusion(scored: Sequence[Scored]) -> list[list[int]] | None:
 
 
 def _reference(split: Sequence[Trained], index: int) -> Scored:
-    """Cross-entropy of the same model with the same link, or the loss itself without one."""
+    """Return cross-entropy of the same model with the same link, or the loss itself without one."""
     one = split[index]
     for other in split:
         scored = other.scored
@@ -222,7 +224,7 @@ def questions(
     margin: float | None,
     limits: Sequence[str],
 ) -> list[Question]:
-    """What is asked of every model: focal loss first, then the best other remedy.
+    """Return what is asked of every model: focal loss first, then the best other remedy.
 
     Args:
         splits: what every family was judged by, for each split.
@@ -296,12 +298,12 @@ def _question(
         positives=design.positives,
         needed=needed,
         limits=list(limits),
-        by_split=[None if np.isnan(one) else float(one) for one in values],
+        by_split=[None if np.isnan(value) else float(value) for value in values],
     )
 
 
 def _margin(splits: Sequence[Sequence[Trained]], baseline: int) -> float:
-    """From validation rows alone, so that what judges does not choose how strict it is."""
+    """Take the margin from validation rows: what judges does not choose how strict it is."""
     of_split = [split[baseline] for split in splits]
     reached = float(np.mean([one.picked.fit.score for one in of_split]))
     rates = [one.scored.data.labels("valid").mean() for one in of_split]
@@ -313,7 +315,7 @@ def _reliability(one: Scored, reading: str) -> Curve:
 
 
 def _precision_recall(labels: Bools, scores: Floats) -> Curve:
-    """Precision against recall, thinned to what a drawing can show."""
+    """Return precision against recall, thinned to what a drawing can show."""
     precision, recall, _ = precision_recall_curve(
         labels.ravel(), scores.ravel(), drop_intermediate=True
     )

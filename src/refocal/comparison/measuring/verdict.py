@@ -18,7 +18,7 @@ _WORTH_ASKING = 100
 
 
 def margin_of(average_precision: float, base_rate: float) -> float:
-    """The smallest difference worth having: 5 % of what there is to gain or to lose.
+    """Return the smallest difference worth having: 5 % of what there is to gain or to lose.
 
     Args:
         average_precision: of cross-entropy on validation rows.
@@ -29,7 +29,7 @@ def margin_of(average_precision: float, base_rate: float) -> float:
 
 
 def judge(interval: Estimate, margin: float) -> Verdict:
-    """The verdict on a difference.
+    """Return the verdict on a difference.
 
     Equivalence comes first: an interval within ± the margin may exclude 0, and then says
     "measurable, not worth having".
@@ -44,7 +44,7 @@ def judge(interval: Estimate, margin: float) -> Verdict:
 
 
 def positives_needed(difference: float, variance: float, positives: int, margin: float) -> int:
-    """About how many test positives would decide, to one digit: P V (2.8 / x)².
+    """Say about how many test positives would decide, to one digit: P V (2.8 / x)².
 
     x is what there is to see: the difference where it is beyond the margin, else what it stays
     short of it. 0 where more than a hundred times this table would not do.
@@ -66,6 +66,6 @@ def positives_needed(difference: float, variance: float, positives: int, margin:
 
 
 def one_digit(number: float) -> int:
-    """Rounded up to one digit, since the variance behind it is known no better."""
+    """Round up to one digit, since the variance behind it is known no better."""
     power = 10.0 ** math.floor(math.log10(number))
     return int(math.ceil(round(number / power, 9)) * power)

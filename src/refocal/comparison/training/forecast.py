@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from refocal.comparison.data.prepare import Prepared
+from refocal.comparison.data.splits import Split
 from refocal.comparison.data.table import Integers
 from refocal.comparison.plan import Plan
-from refocal.comparison.splits import Split
-from refocal.comparison.training.models import Model
+from refocal.comparison.training.models import Model, Work
 from refocal.comparison.training.settings import central
 from refocal.comparison.training.tuning import Contest, planned, rungs
 
@@ -42,7 +42,7 @@ class Forecast(NamedTuple):
 
 
 def forecast(contests: Sequence[Contest], data: Prepared, plan: Plan, splits: int) -> Forecast:
-    """The time of one row in one step of each model, measured, times all there are.
+    """Return the time of one row in one step of each model, measured, times all there are.
 
     Args:
         contests: of one split.
@@ -56,8 +56,8 @@ def forecast(contests: Sequence[Contest], data: Prepared, plan: Plan, splits: in
     total = 0.0
     count = 0
     step_us = {}
-    for model in {one.model.name: one.model for one in contests}.values():
-        own = [one for one in contests if one.model.name == model.name]
+    for model in {contest.model.name: contest.model for contest in contests}.values():
+        own = [contest for contest in contests if contest.model.name == model.name]
         before, step = _cost(model, own[0], small, plan)
         usual = _steps(model, plan)
         for rung, trainings in zip(
@@ -71,7 +71,7 @@ def forecast(contests: Sequence[Contest], data: Prepared, plan: Plan, splits: in
 
 
 def _cost(model: Model, contest: Contest, small: Prepared, plan: Plan) -> tuple[float, float]:
-    """Seconds before the first step of a taste, and of each step."""
+    """Return seconds before the first step of a taste, and of each step."""
     few, more = _EPOCHS if model.network else _ROUNDS
     if not model.starts:  # Newton's method takes the steps it takes
         _seconds(contest, small, 1, plan)
@@ -94,20 +94,14 @@ def _seconds(contest: Contest, data: Prepared, steps: int, plan: Plan) -> float:
         setting = setting.with_value("epochs", steps)
     effort = replace(plan.effort, rounds=steps, patience=steps)
     started = time.perf_counter()
-    contest.model.fit(
-        contest.family.losses[0], setting, data, effort, seed=plan.seed, watch=_silent
-    )
+    contest.model.fit(Work(contest.family.losses[0], setting, data, effort, plan.seed))
     return time.perf_counter() - started
 
 
 def _some(rows: Integers, data: Prepared) -> Integers:
-    """A few thousand rows, with some of every class."""
+    """Return a few thousand rows, with some of every class."""
     labels = data.table.targets[rows]
     rare = [np.flatnonzero(labels[:, k])[:_OF_EACH] for k in range(labels.shape[1])]
     spread = np.arange(0, len(rows), max(1, len(rows) // _TASTE))
     chosen: Integers = rows[np.unique(np.concatenate([spread, *rare]))]
     return chosen
-
-
-def _silent(step: int, score: float | None) -> None:
-    """No progress of a taste."""

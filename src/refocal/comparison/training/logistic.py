@@ -20,8 +20,8 @@ from refocal.boosting import numeric
 from refocal.comparison.data.prepare import Prepared
 from refocal.comparison.data.table import Bools, Floats
 from refocal.comparison.training.losses import Loss
-from refocal.comparison.training.models import Effort, Fit, Watch, validation_score
-from refocal.comparison.training.settings import Axis, Setting
+from refocal.comparison.training.models import Fit, Watch, Work, validation_score
+from refocal.comparison.training.settings import Axis
 from refocal.formula.in_numpy import BOOK, for_gamma
 
 _ROWS = 32_768  # of a block in float64
@@ -55,35 +55,28 @@ class Logistic:
     }
 
     def identity(self, data: Prepared, seed: int) -> str:
-        """It depends on nothing but the data."""
+        """Return name the method: the answer depends on nothing else but the data."""
         return f"{self.name}, Newton"
 
     def supports(self, loss: Loss) -> bool:
-        """Any loss."""
+        """Say yes to any loss."""
         return True
 
-    def fit(
-        self,
-        loss: Loss,
-        setting: Setting,
-        data: Prepared,
-        effort: Effort,
-        *,
-        seed: int,
-        watch: Watch,
-    ) -> Fit:
+    def fit(self, work: Work) -> Fit:
         """Train to the minimum; the seed is not looked at."""
+        loss, ridge = work.loss, work.setting["ridge"]
+        data, watch = work.data, work.watch
         labels = data.labels("train")
         features = _flat(data.train)
         if loss.link == "softmax":
-            weights, steps, converged = minimise(features, labels, loss, setting["ridge"], watch)
+            weights, steps, converged = minimise(features, labels, loss, ridge, watch)
         else:
             parts = [
                 minimise(
                     features,
                     labels[:, [k]],
                     Loss(loss.name, alpha, loss.gamma),
-                    setting["ridge"],
+                    ridge,
                     watch,
                 )
                 for k, alpha in enumerate(loss.alphas(labels.shape[1]))
@@ -98,7 +91,8 @@ class Logistic:
 def minimise(
     features: Tensor, labels: Bools, loss: Loss, ridge: float, watch: Watch | None = None
 ) -> tuple[Tensor, int, bool]:
-    """Weights `(D + 1, K)` at the minimum of mean loss + ridge, the steps it took, whether it is.
+    """Return weights `(D + 1, K)` at the minimum of mean loss + ridge, the steps it took, whether
+    it is.
 
     Args:
         features: `(n, D)` float32.
@@ -164,7 +158,7 @@ class _Problem:
             yield torch.cat([block, block.new_ones(len(block), 1)], 1), part
 
     def _margins(self, logits: Tensor, part: slice) -> tuple[Tensor, Tensor | None]:
-        """The margin of the true class, and what each rival has of the others' weight."""
+        """Return the margin of the true class, and what each rival has of the others' weight."""
         labels = self.labels[part]
         if not self.softmax:
             return torch.where(labels[:, 0], logits[:, 0], -logits[:, 0]), None
@@ -173,7 +167,7 @@ class _Problem:
         return own - torch.logsumexp(rivals, 1), torch.softmax(rivals, 1)
 
     def value(self, weights: Tensor) -> float:
-        """The mean loss."""
+        """Return the mean loss."""
         total = 0.0
         book = for_gamma(self.gamma)
         for block, part in self._blocks():
@@ -183,7 +177,7 @@ class _Problem:
         return total / self.rows
 
     def curvature_at(self, weights: Tensor) -> float:
-        """The mean clipped curvature by a logit: what a ridge is measured by."""
+        """Return the mean clipped curvature by a logit: what a ridge is measured by."""
         total = 0.0
         for block, part in self._blocks():
             margins, rivals = self._margins(block @ weights, part)
@@ -195,7 +189,7 @@ class _Problem:
         return total / self.rows / self.labels.shape[1]
 
     def _derivatives(self, margins: Tensor, part: slice) -> tuple[Tensor, Tensor]:
-        """Slope and clipped curvature of the weighted loss by the margin."""
+        """Return slope and clipped curvature of the weighted loss by the margin."""
         s = margins.numpy()
         slope, curvature = numeric.slope_and_curvature(s, BOOK.decay(s), self.gamma, "exact", False)
         weight = self.weight[part]
@@ -205,7 +199,7 @@ class _Problem:
     def newton(
         self, weights: Tensor, penalty: Tensor, floor: float
     ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """The gradient, and what solves the clipped Newton system for a right-hand side."""
+        """Return the gradient, and what solves the clipped Newton system for a right-hand side."""
         gradient = penalty * weights
         unknowns, classes = weights.numel(), weights.shape[1]
         dense = not self.softmax and unknowns <= _DENSE
@@ -238,7 +232,7 @@ class _Problem:
         penalty: Tensor,
         kept: list[tuple[Tensor, Tensor, Tensor, Tensor | None]],
     ) -> Tensor:
-        """Conjugate gradients on the system, whose matrix is too large to form."""
+        """Solve the system, whose matrix is too large to form, by conjugate gradients."""
 
         def times(direction: Tensor) -> Tensor:
             out = penalty * direction

@@ -45,17 +45,17 @@ class Loss:
         return {"alpha": self.tensor_alpha(), "gamma": self.gamma}
 
     def tensor_alpha(self) -> float | Tensor | None:
-        """alpha, with one for each class as a tensor."""
+        """Return alpha, with one for each class as a tensor."""
         if isinstance(self.alpha, tuple):
             return torch.tensor(self.alpha)
         return self.alpha
 
     def alphas(self, count: int) -> list[float | None]:
-        """One alpha for each of so many classes against the rest."""
+        """Return one alpha for each of so many classes against the rest."""
         return list(self.alpha) if isinstance(self.alpha, tuple) else [self.alpha] * count
 
     def mean(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The mean loss of logits `(n, K)` and targets `(n, K)` (softmax: `(n,)` indices)."""
+        """Return the mean loss of logits and targets `(n, K)`, or (softmax) indices `(n,)`."""
         if self.link == "softmax":
             return softmax_focal_loss(logits, targets, **self.settings)
         return sigmoid_focal_loss(logits, targets, **self.settings)
@@ -99,7 +99,7 @@ class Family:
 def families(
     kind: Kind, base_rates: list[float], *, network: bool, softmax: bool = True, quick: bool = False
 ) -> list[Family]:
-    """What competes: cross-entropy first, then focal loss, then the other remedies.
+    """Return what competes: cross-entropy first, then focal loss, then the other remedies.
 
     Args:
         kind: of the task.
@@ -141,7 +141,8 @@ def families(
 
 
 def weightings(base_rates: list[float], link: Link) -> tuple[Alpha, Alpha]:
-    """Class weights that make all classes weigh the same in total, and half of the way there.
+    """Return class weights that make all classes weigh the same in total, and half of the way
+    there.
 
     Half of the way is the square root of the odds (sigmoid) or of the inverse frequency (softmax).
     """
@@ -161,7 +162,9 @@ def focal(
     link: Link = "sigmoid",
     weights: str | None = None,
 ) -> Loss:
-    """A focal loss under its usual name; `weights` names an alpha that follows the base rates."""
+    """Return a focal loss under its usual name; `weights` names an alpha that follows the base
+    rates.
+    """
     name = f"focal, γ {gamma:.3g}"
     if weights is not None:
         name = f"focal, {weights}, γ {gamma:.3g}"

@@ -1,8 +1,8 @@
-"""The models that `--model` names, and your own: each trains under any candidate loss."""
+"""What a model is to the comparison: something that trains under any candidate loss."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,13 +11,10 @@ import torch
 
 from refocal.comparison.data.prepare import Prepared
 from refocal.comparison.data.table import Bools, Floats
-from refocal.comparison.errors import CompareError
-from refocal.comparison.links import log_odds
 from refocal.comparison.training.losses import Loss
+from refocal.comparison.training.scores import log_odds
 from refocal.comparison.training.settings import Axis, Setting
-from refocal.digits import average_precision
-
-NAMES = ("mlp", "logistic", "xgboost", "lightgbm", "catboost")
+from refocal.metrics import average_precision
 
 
 @dataclass(frozen=True)
@@ -69,6 +66,31 @@ class Fit:
 Watch = Callable[[int, float | None], None]
 
 
+def unwatched(step: int, score: float | None) -> None:
+    """Let a training run to its end, and say nothing of it."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One training, as a model is asked for it.
+
+    Attributes:
+        loss: what is minimised.
+        setting: the point of the model's grid.
+        data: the split.
+        effort: how long it may take.
+        seed: of the start, the order of the rows and bagging.
+        watch: called with every step.
+    """
+
+    loss: Loss
+    setting: Setting
+    data: Prepared
+    effort: Effort
+    seed: int = 0
+    watch: Watch = unwatched
+
+
 class Model(Protocol):
     """Something that can be trained under any loss."""
 
@@ -93,50 +115,17 @@ class Model(Protocol):
         """What is tuned beside the loss."""
 
     def identity(self, data: Prepared, seed: int) -> str:
-        """Text that changes when the same training would give another result."""
+        """Return text that changes when the same training would give another result."""
 
     def supports(self, loss: Loss) -> bool:
-        """Whether this model can be trained with this loss."""
+        """Say whether this model can be trained with this loss."""
 
-    def fit(
-        self,
-        loss: Loss,
-        setting: Setting,
-        data: Prepared,
-        effort: Effort,
-        *,
-        seed: int,
-        watch: Watch,
-    ) -> Fit:
-        """Train once."""
-
-
-def by_name(names: Iterable[str]) -> list[Model]:
-    """The models with these names, each once.
-
-    Raises:
-        CompareError: a name that is not one of `NAMES`.
-        ImportError: the package of a model is not installed.
-    """
-    from refocal.comparison.training.logistic import Logistic
-    from refocal.comparison.training.networks import Network, hidden_layers
-    from refocal.comparison.training.trees import Trees
-
-    made: dict[str, Model] = {}
-    for name in names:
-        if name == "mlp":
-            made[name] = Network(name, hidden_layers(64, 32))
-        elif name == "logistic":
-            made[name] = Logistic()
-        elif name in NAMES:
-            made[name] = Trees(name)
-        else:
-            raise CompareError(f"there is no model {name!r}. Choose from: {', '.join(NAMES)}.")
-    return list(made.values())
+    def fit(self, work: Work) -> Fit:
+        """Train once, as the work says."""
 
 
 def validation_score(loss: Loss, logits: Floats, labels: Bools) -> float:
-    """Average precision, averaged over the classes: what learning rates are chosen by."""
+    """Return average precision, averaged over the classes: what learning rates are chosen by."""
     scores = log_odds(loss, torch.from_numpy(np.asarray(logits, dtype=np.float64))).numpy()
     if not np.isfinite(scores).all():
         return 0.0  # a training that diverged
@@ -144,6 +133,6 @@ def validation_score(loss: Loss, logits: Floats, labels: Bools) -> float:
 
 
 def mean_average_precision(scores: Any, labels: Bools) -> float:
-    """The mean over the columns of `(n, K)` scores."""
+    """Return the mean over the columns of `(n, K)` scores."""
     each = [average_precision(scores[:, k], labels[:, k]) for k in range(labels.shape[1])]
     return float(np.mean(each))

@@ -22,8 +22,8 @@ from refocal.comparison.data.prepare import Prepared
 from refocal.comparison.data.table import Bools, Floats
 from refocal.comparison.errors import CompareError
 from refocal.comparison.training.losses import Loss
-from refocal.comparison.training.models import NAMES, Effort, Fit, Watch, validation_score
-from refocal.comparison.training.settings import Axis, Setting
+from refocal.comparison.training.models import Fit, Work, validation_score
+from refocal.comparison.training.settings import Axis
 from refocal.parameters import prior_bias, prior_biases
 
 _AVERAGED = 0.25  # of the steps, the last ones
@@ -39,7 +39,7 @@ ModelFn: TypeAlias = Callable[[int, int], nn.Module]
 
 
 def hidden_layers(*widths: int) -> ModelFn:
-    """A function that makes a network with these hidden layers; without any it is linear."""
+    """Return a function that makes a network with these hidden layers; without any it is linear."""
 
     def build(inputs: int, outputs: int) -> nn.Module:
         layers: list[nn.Module] = []
@@ -59,10 +59,12 @@ class Network:
         name: what the report calls it.
         build: makes the module from the numbers of inputs and outputs. It gets float32 features
             `(n, ...)` and returns logits `(n, outputs)`, or `(n,)` for one output.
+        ours: whether its name says what it is, as that of one that `by_name` makes.
     """
 
     name: str
     build: ModelFn
+    ours: bool = False
     network: bool = True
     starts: bool = True
     unit: str = "epoch"
@@ -74,34 +76,26 @@ class Network:
     }
 
     def identity(self, data: Prepared, seed: int) -> str:
-        """The name of one of ours; the text and the first weights of someone else's."""
-        if self.name in NAMES:
+        """Return the name of one of ours; the text and the first weights of someone else's."""
+        if self.ours:
             return f"{self.name} torch {torch.__version__}"
         start = self.start(data.train.shape[1:], data.table.targets.shape[1], seed)
         return f"{weights_hash(start)} torch {torch.__version__}"
 
     def supports(self, loss: Loss) -> bool:
-        """Any loss."""
+        """Say yes to any loss."""
         return True
 
-    def fit(
-        self,
-        loss: Loss,
-        setting: Setting,
-        data: Prepared,
-        effort: Effort,
-        *,
-        seed: int,
-        watch: Watch,
-    ) -> Fit:
+    def fit(self, work: Work) -> Fit:
         """Train for all the epochs of the setting."""
+        loss, setting, data, seed = work.loss, work.setting, work.data, work.seed
         outputs = data.table.targets.shape[1]
         model = self.start(data.train.shape[1:], outputs, seed)
         if loss.prior_bias:
             start_from_base_rates(model, loss, data.base_rates)
         labels = data.labels("valid")
         targets = _targets(data.labels("train"), loss)
-        parameters = [one for one in model.parameters() if one.requires_grad]
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(
             parameters, lr=setting["rate"], weight_decay=setting["decay"], fused=True
         )
@@ -126,20 +120,20 @@ class Network:
                     optimizer.step()
                     average.add(step)
                     step += 1
-                if effort.scored and epoch < epochs:
+                if work.effort.scored and epoch < epochs:
                     curve.append(
                         validation_score(loss, _logits(model, data.valid, outputs), labels)
                     )
-                watch(epoch, curve[-1] if effort.scored and epoch < epochs else None)
+                work.watch(epoch, curve[-1] if work.effort.scored and epoch < epochs else None)
             average.copy_back()
             _settle_batch_norm(model, data.train)
         valid = _logits(model, data.valid, outputs)
         curve.append(validation_score(loss, valid, labels))
-        watch(epochs, curve[-1])
+        work.watch(epochs, curve[-1])
         return Fit(valid, _logits(model, data.test, outputs), tuple(curve), epochs)
 
     def start(self, shape: torch.Size, outputs: int, seed: int) -> nn.Module:
-        """The untrained network, whose weights depend on the seed alone."""
+        """Return the untrained network, whose weights depend on the seed alone."""
         # Trainings run side by side, and torch has one random generator for all threads: without
         # the lock two networks that start together draw from each other's numbers.
         with _seeded(seed):
@@ -147,7 +141,9 @@ class Network:
 
 
 def schedule(step: int, steps: int) -> float:
-    """The rate of a step as a share of the highest: a short rise, then half a cosine down to 0."""
+    """Return the rate of a step as a share of the highest: a short rise, then half a cosine down to
+    0.
+    """
     rise = max(1, round(_WARM_UP * steps))
     if step < rise:
         return (step + 1) / rise
@@ -159,7 +155,7 @@ class _Average:
 
     def __init__(self, parameters: Sequence[Tensor], first: int) -> None:
         self.parameters, self.first, self.count = list(parameters), first, 0
-        self.sums = [torch.zeros_like(one) for one in parameters]
+        self.sums = [torch.zeros_like(parameter) for parameter in parameters]
 
     def add(self, step: int) -> None:
         """Take the weights after this step in, if it is one of the last."""
@@ -178,13 +174,13 @@ class _Average:
 def _settle_batch_norm(model: nn.Module, features: Tensor) -> None:
     """Running statistics belong to the last step's weights: measure those of the averaged ones."""
     kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-    if any(isinstance(one, kinds) for one in model.modules()):
+    if any(isinstance(module, kinds) for module in model.modules()):
         torch.optim.swa_utils.update_bn(torch.split(features, batch_size(len(features))), model)
 
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """The generator of torch for oneself, seeded; as it was afterwards."""
+    """Seed the generator of torch for oneself, and leave it as it was."""
     with _DRAWING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
@@ -205,7 +201,7 @@ def _own_numbers(model: nn.Module, features: Tensor, seed: int) -> Iterator[None
 
 
 def _draws(model: nn.Module, features: Tensor) -> bool:
-    """Whether a step of training draws from torch's generator."""
+    """Say whether a step of training draws from torch's generator."""
     probe = copy.deepcopy(model).train()
     with _seeded(0), torch.no_grad():
         before = torch.get_rng_state()
@@ -219,7 +215,7 @@ def start_from_base_rates(model: nn.Module, loss: Loss, rates: list[float]) -> N
     Raises:
         CompareError: there is no such layer, or it has no bias.
     """
-    layers = [one for one in model.modules() if isinstance(one, nn.Linear | nn.Conv2d)]
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
     if not layers or layers[-1].bias is None or layers[-1].bias.numel() != len(rates):
         raise CompareError(
             "the network has no last layer whose bias could start from the base rate; leave out"
@@ -238,7 +234,7 @@ def start_from_base_rates(model: nn.Module, loss: Loss, rates: list[float]) -> N
 
 
 def _targets(labels: Bools, loss: Loss) -> Tensor:
-    """What the loss takes: indices for the softmax, 0 and 1 in float32 for the sigmoid."""
+    """Return what the loss takes: indices for the softmax, 0 and 1 in float32 for the sigmoid."""
     targets = torch.from_numpy(labels)
     return targets.int().argmax(1) if loss.link == "softmax" else targets.float()
 
@@ -258,7 +254,7 @@ def _as_columns(logits: Tensor, outputs: int) -> Tensor:
 
 
 def batch_size(rows: int) -> int:
-    """Rows of one step."""
+    """Return rows of one step."""
     return min(max(rows // _UPDATES, _SMALLEST_BATCH), _LARGEST_BATCH)
 
 
@@ -267,7 +263,7 @@ def _batches(rows: int, generator: torch.Generator) -> Iterator[Tensor]:
 
 
 def weights_hash(model: nn.Module) -> str:
-    """A hash of a module's text and weights."""
+    """Return a hash of a module's text and weights."""
     digest = hashlib.sha256(repr(model).encode())
     for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())

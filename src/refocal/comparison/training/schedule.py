@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import replace
 from typing import TypeVar
 
@@ -13,7 +14,7 @@ import torch
 from refocal.comparison.data.prepare import Prepared
 from refocal.comparison.plan import Plan
 from refocal.comparison.progress import Progress
-from refocal.comparison.training.models import Fit
+from refocal.comparison.training.models import Fit, Work
 from refocal.comparison.training.store import FitStore
 from refocal.comparison.training.tuning import (
     WIDENINGS,
@@ -36,7 +37,7 @@ def contested(
     progress: Progress,
     searched: Sequence[Sequence[Training]] = (),
 ) -> list[Picked]:
-    """What every family is judged by on one split.
+    """Return what every family is judged by on one split.
 
     Args:
         contests: families that have not begun.
@@ -47,16 +48,16 @@ def contested(
         searched: for each contest trainings that a search found, which join on all rows.
     """
     ladder = rungs(data, plan.seed_of(contests[0].split, 0), quick=plan.quick)
-    field: list[list[Training]] = [one.opening(plan.quick) for one in contests]
+    field: list[list[Training]] = [contest.opening(plan.quick) for contest in contests]
     _enter(contests, field, ladder[0], plan, store, progress)
     if not plan.quick:
-        field = [one.second() for one in contests]
+        field = [contest.second() for contest in contests]
         _enter(contests, field, ladder[0], plan, store, progress)
         for _ in range(WIDENINGS):
-            field = [one.wider() for one in contests]
+            field = [contest.wider() for contest in contests]
             progress.expect(sum(map(len, field)))
             _enter(contests, field, ladder[0], plan, store, progress)
-    best = [one.ranked() for one in contests]
+    best = [contest.ranked() for contest in contests]
     for number, rung in enumerate(ladder[1:], start=1):
         field = [one[: kept_on(number, len(ladder))] for one in best]
         _enter(contests, field, rung, plan, store, progress)
@@ -100,7 +101,7 @@ def train_all(
     store: FitStore,
     progress: Progress | None,
 ) -> list[Fit]:
-    """The fit of every training, in order; those in the store are not repeated.
+    """Return the fit of every training, in order; those in the store are not repeated.
 
     A training that fails, or an interrupt, stops the others.
 
@@ -132,13 +133,9 @@ def train_all(
             reached = "" if score is None else f": average precision {score:.3f}"
             counted.working(f"{name}, {unit} {step}{reached}")
 
+        seed = training.seed(plan)
         fit = training.entry.model.fit(
-            training.entry.loss,
-            training.setting,
-            data,
-            plan.effort,
-            seed=training.seed(plan),
-            watch=watch,
+            Work(training.entry.loss, training.setting, data, plan.effort, seed, watch)
         )
         if part:
             fit = replace(fit, valid_logits=fit.valid_logits[:0], test_logits=fit.test_logits[:0])
@@ -153,7 +150,8 @@ def train_all(
 def side_by_side(
     work: Callable[[Job], Result], jobs: Sequence[Job], progress: Progress
 ) -> list[Result]:
-    """The work on every job, in order: as many at once as torch has threads, each on one of them.
+    """Return the work on every job, in order: as many at once as torch has threads, each on one of
+    them.
 
     The layers are too small to share: two threads on one of them wait for each other more than
     they work, above all on a busy machine. Figures then do not depend on the number of threads.
@@ -162,7 +160,8 @@ def side_by_side(
     """
     with one_thread() as threads:
         with ThreadPoolExecutor(threads) as pool:
-            runs = [pool.submit(work, job) for job in jobs]
+            # with the context of the caller, in which messages are spelled
+            runs = [pool.submit(copy_context().run, work, job) for job in jobs]
             try:
                 done, _ = wait(runs, return_when=FIRST_EXCEPTION)
                 for run in done:

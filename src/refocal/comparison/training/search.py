@@ -15,13 +15,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from refocal import extras
 from refocal.comparison.data.prepare import Prepared
 from refocal.comparison.errors import CompareError, argument
 from refocal.comparison.folder import STUDY
 from refocal.comparison.plan import Plan
 from refocal.comparison.progress import Progress
 from refocal.comparison.training.losses import Link, Loss
-from refocal.comparison.training.models import Fit, Model
+from refocal.comparison.training.models import Fit, Model, Work
 from refocal.comparison.training.schedule import side_by_side
 from refocal.comparison.training.settings import Setting, central
 from refocal.comparison.training.store import FitStore, key_of
@@ -58,7 +59,7 @@ def search(
     split: int,
     folder: Path | None,
 ) -> dict[str, list[Found]]:
-    """For each model the best of cross-entropy and the best of focal loss, in this order.
+    """Find, for each model, the best of cross-entropy and the best of focal loss, in this order.
 
     Args:
         models: what is trained.
@@ -127,7 +128,7 @@ class _Search:
         )
 
     def run(self) -> Found:
-        """Trials until there are enough, whoever made them."""
+        """Make trials until there are enough, whoever made them."""
         if self.own:
             self._drop_stale()
         while len(self._counted()) < self.plan.trials:
@@ -147,7 +148,7 @@ class _Search:
         return found
 
     def _counted(self) -> list[Any]:
-        """The trials that decide: the first ones asked for, finished or at work anywhere.
+        """Return the trials that decide: the first ones asked for, finished or at work anywhere.
 
         Two machines may ask for the last one at the same time; the later one is then left out, so
         that both find the same.
@@ -159,7 +160,7 @@ class _Search:
         return found[: self.plan.trials]
 
     def _settled(self) -> list[Any]:
-        """The trials that decide, once other machines have finished theirs."""
+        """Return the trials that decide, once other machines have finished theirs."""
         running = self.optuna.trial.TrialState.RUNNING
         since, before = time.monotonic(), -1
         while True:
@@ -175,7 +176,7 @@ class _Search:
             time.sleep(0.5)
 
     def _drop_stale(self) -> None:
-        """Trials that a killed run left open: nobody else works on a study in our own folder."""
+        """Drop trials that a killed run left open: nobody else works on a study of ours."""
         states = self.optuna.trial.TrialState
         for trial in self.study.get_trials(states=(states.RUNNING, states.WAITING)):
             self.study._storage.set_trial_state_values(trial._trial_id, state=states.FAIL)
@@ -230,7 +231,9 @@ class _Search:
         return space
 
     def _middle(self) -> Setting:
-        """What a search begins with: the middle of what it looks for, and of what it does not."""
+        """Return what a search begins with: the middle of what it looks for, and of what it does
+        not.
+        """
         point = central(self.axes)
         return Setting(tuple((n, v) for n, v in point.values if self.axes[n].factor is not None))
 
@@ -264,13 +267,9 @@ class _Search:
             if trial.should_prune():
                 raise self.optuna.TrialPruned
 
+        seed = training.seed(self.plan)
         return self.model.fit(
-            training.entry.loss,
-            training.setting,
-            self.data,
-            self.effort,
-            seed=training.seed(self.plan),
-            watch=watch,
+            Work(training.entry.loss, training.setting, self.data, self.effort, seed, watch)
         )
 
     def _replay(self, fit: Fit, trial: Any) -> None:
@@ -283,19 +282,13 @@ class _Search:
 
 
 def _optuna() -> Any:
-    try:
-        import optuna
-    except ImportError:
-        raise ImportError(
-            "optuna is not installed, and --trials needs it. Install it with:"
-            " pip install 'refocal[search]'"
-        ) from None
+    optuna = extras.imported("trials", "optuna")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna
 
 
 def open_storage(optuna: Any, url: str | None, folder: Path | None) -> Any:
-    """Optuna's storage at a URL, in a file of the folder, or in memory.
+    """Return Optuna's storage at a URL, in a file of the folder, or in memory.
 
     Raises:
         CompareError: it cannot be reached.

@@ -8,8 +8,6 @@ from itertools import product
 
 import numpy as np
 
-START = "start"  # which of several starts: first weights, order of the rows, bagging
-
 
 @dataclass(frozen=True)
 class Axis:
@@ -34,7 +32,9 @@ class Axis:
     whole: bool = False
 
     def beyond(self, value: float, tried: set[float]) -> float | None:
-        """The value to try next where the best of those tried lies at their end; None inside."""
+        """Return the value to try next where the best of those tried lies at their end; None
+        inside.
+        """
         if self.factor is None or len(tried) < 2:
             return None
         wider = None
@@ -51,7 +51,10 @@ class Axis:
 
 @dataclass(frozen=True)
 class Setting:
-    """A point of the grid: values by name of the axis, and the start."""
+    """A point of the grid: values by name of the axis, and which of several starts.
+
+    A start decides the first weights, the order of the rows and bagging.
+    """
 
     values: tuple[tuple[str, float], ...]
     start: int = 0
@@ -60,35 +63,35 @@ class Setting:
         return dict(self.values)[name]
 
     def with_value(self, name: str, value: float) -> Setting:
-        """The same point elsewhere on one axis."""
+        """Return the same point elsewhere on one axis."""
         return Setting(
             tuple((key, value if key == name else old) for key, old in self.values), self.start
         )
 
     def with_start(self, start: int) -> Setting:
-        """The same point from another start."""
+        """Return the same point from another start."""
         return Setting(self.values, start)
 
     def words(self, axes: Mapping[str, Axis]) -> str:
-        """For people."""
+        """Write the point for people."""
         text = ", ".join(f"{axes[name].words} {value:g}" for name, value in self.values)
         return text + (f", start {self.start + 1}" if self.start else "")
 
 
 def central(axes: Mapping[str, Axis]) -> Setting:
-    """The middle of the grid."""
+    """Return the middle of the grid."""
     return Setting(tuple((name, axis.central) for name, axis in axes.items()))
 
 
-def spread(axes: Mapping[str, Axis], count: int) -> list[Setting]:
-    """So many points of the grid, the middle first, then those that differ from it in least.
+def grid_points(axes: Mapping[str, Axis], count: int) -> list[Setting]:
+    """Choose so many points of the grid, the middle first, then those that differ from it in least.
 
     Where the grid has fewer, what is left goes to other starts.
     """
     middle = central(axes)
     if len(axes) == 1:
         ((name, axis),) = axes.items()
-        others = [one for one in axis.values if one != axis.central]
+        others = [value for value in axis.values if value != axis.central]
         even = np.unique(np.linspace(0, len(others) - 1, max(count - 1, 0)).round().astype(int))
         ordered = [middle, *(middle.with_value(name, others[k]) for k in even if others)]
         return [ordered[k % len(ordered)].with_start(k // len(ordered)) for k in range(count)]

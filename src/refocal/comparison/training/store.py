@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 
 from refocal.comparison.errors import CompareError, argument
+from refocal.comparison.folder import FITS
 from refocal.comparison.training.models import Fit
 from refocal.files import replacing
-
-FITS = "fits"
 
 
 class FitStore:
@@ -36,7 +35,7 @@ class FitStore:
         self._lock = threading.Lock()
 
     def get(self, key: str) -> Fit | None:
-        """The fit with this key, or None where there is none that can be read whole."""
+        """Return the fit with this key, or None where there is none that can be read whole."""
         with self._lock:
             if key in self._memory:
                 return self._memory[key]
@@ -82,6 +81,6 @@ class FitStore:
 
 
 def key_of(**description: Any) -> str:
-    """A short name for everything that decides a result."""
+    """Return a short name for everything that decides a result."""
     text = json.dumps(description, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -10,19 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 
 import numpy as np
 
-from refocal import __version__
 from refocal.comparison.data.prepare import Prepared
+from refocal.comparison.data.splits import Split
 from refocal.comparison.data.table import Integers
 from refocal.comparison.plan import Plan
-from refocal.comparison.splits import Split
 from refocal.comparison.training.losses import Family, Loss
 from refocal.comparison.training.models import Fit, Model
-from refocal.comparison.training.settings import Axis, Setting, central, spread
+from refocal.comparison.training.settings import Axis, Setting, central, grid_points
 from refocal.comparison.training.store import key_of
 
+_VERSION = version("refocal")
 OPENING, SECOND = 12, 6  # trainings of a family: the first look, and around the best of it
 SECOND_LINEAR = 12  # a converged linear model is cheap, and its ridge is all there is to tune
 WIDENINGS = 3
@@ -55,21 +56,21 @@ class Training:
     split: int
 
     def name(self, axes: Mapping[str, Axis]) -> str:
-        """For progress lines."""
+        """Return name the training in progress lines."""
         setting = self.setting.words(axes)
         return f"{self.entry.model.name}, {self.entry.loss.name}, {setting}"
 
     def seed(self, plan: Plan) -> int:
-        """Of the start, the order of the rows and bagging."""
+        """Return the seed of the start, the order of the rows and bagging."""
         return plan.seed_of(self.split, self.setting.start)
 
     def key(self, data: Prepared, plan: Plan) -> str:
-        """Where the store keeps it."""
+        """Return the key under which the store keeps its fit."""
         model, loss = self.entry.model, self.entry.loss
         effort = asdict(plan.effort)
         of_trees = {name: effort[name] for name in ("rounds", "patience")}
         return key_of(
-            version=__version__,
+            version=_VERSION,
             table=data.table.fingerprint(),
             split=data.split.fingerprint(),
             model=model.identity(data, self.seed(plan)),
@@ -96,7 +97,7 @@ class Contest:
     widened: set[str] = field(default_factory=set)
 
     def training(self, loss: Loss, setting: Setting) -> Training:
-        """Of this contest."""
+        """Make a training of this contest."""
         return Training(Entry(self.model, loss), setting, self.split)
 
     def take(self, trainings: Iterable[Training], fits: Iterable[Fit]) -> None:
@@ -106,27 +107,29 @@ class Contest:
             self.converged[training] = fit.converged
 
     def ranked(self, among: Iterable[Training] | None = None) -> list[Training]:
-        """The best first; of equals the one that was tried first."""
+        """Sort trainings, the best first; of equals the one that was tried first."""
         tried = list(self.reached if among is None else among)
         return sorted(tried, key=lambda one: -self.reached[one])
 
     # --- what to try -------------------------------------------------------------------------
 
     def opening(self, quick: bool) -> list[Training]:
-        """The first look: every loss, and as many settings of each as there are trainings."""
+        """Take the first look: every loss, and as many settings of each as there are trainings."""
         if quick:
             return [self.training(loss, central(self.axes)) for loss in self.family.losses]
         each = max(1, OPENING // len(self.family.losses))
-        points = spread(self.axes, each)
-        return [self.training(loss, one) for loss in self.family.losses for one in points][:OPENING]
+        points = grid_points(self.axes, each)
+        return [self.training(loss, point) for loss in self.family.losses for point in points][
+            :OPENING
+        ]
 
     def second(self) -> list[Training]:
-        """Around the best two: settings where each loss had one, else other starts."""
+        """Look around the best two: at settings where each loss had one, else at other starts."""
         count = SECOND if self.model.starts else SECOND_LINEAR
         half = count // 2
         if len(self.family.losses) >= OPENING:
             best = list(dict.fromkeys(one.entry.loss for one in self.ranked()))[:2]
-            points = spread(self.axes, half + 1)[1:]
+            points = grid_points(self.axes, half + 1)[1:]
             return [self.training(loss, one) for loss in best for one in points]
         return [
             self.training(one.entry.loss, point)
@@ -144,7 +147,9 @@ class Contest:
         return [setting.with_value(name, one) for one in finer[:count]]
 
     def wider(self) -> list[Training]:
-        """One more training beyond every end of the grid that the best of this family lies at."""
+        """Return one more training beyond every end of the grid that the best of this family lies
+        at.
+        """
         best = self.ranked()[0]
         found = []
         for name, value in self.at_edges(best).items():
@@ -153,7 +158,7 @@ class Contest:
         return [one for one in found if one not in self.reached]
 
     def at_edges(self, training: Training) -> dict[str, float]:
-        """The axes at whose end a training lies, and what to try next there."""
+        """Return the axes at whose end a training lies, and what to try next there."""
         found = {}
         for name, value in training.setting.values:
             axis = self.axes[name]
@@ -165,7 +170,7 @@ class Contest:
     # --- what came of it -----------------------------------------------------------------------
 
     def findings(self, picked: Training) -> list[str]:
-        """What a reader must know of how this pick ended."""
+        """Return what a reader must know of how this pick ended."""
         found = [
             f"{self.axes[name].words} {picked.setting[name]:g} is the end of its grid"
             for name in self.at_edges(picked)
@@ -193,7 +198,7 @@ class Picked:
 
 
 def rungs(data: Prepared, seed: int, *, quick: bool) -> list[Prepared]:
-    """The same split with a part of its training rows, then larger parts, then all of them.
+    """Return the same split with a part of its training rows, then larger parts, then all of them.
 
     Parts are drawn at random, one inside the other. Where a part would hold few positives, or the
     table is small, there is no rung but the last.
@@ -210,7 +215,7 @@ def rungs(data: Prepared, seed: int, *, quick: bool) -> list[Prepared]:
 
 
 def _part(data: Prepared, rows: Integers) -> Prepared:
-    """A split with some of its training rows, encoded as the whole; nothing there is tested."""
+    """Return a split with some of its training rows, encoded as the whole, to test nothing on."""
     split = Split(data.split.train[rows], data.split.valid, data.split.test[:1])
     part = Prepared(data.table, split)
     part.__dict__.update(train=data.train[rows], valid=data.valid, test=data.test[:1])
@@ -218,15 +223,15 @@ def _part(data: Prepared, rows: Integers) -> Prepared:
 
 
 def kept_on(rung: int, count: int) -> int:
-    """How many of a family are trained on a rung after the first."""
+    """Say how many of a family are trained on a rung after the first."""
     return _KEPT[-1] if rung == count - 1 else _KEPT[0]
 
 
 def planned(contests: Sequence[Contest], count: int, *, quick: bool) -> list[int]:
-    """How many trainings each rung will see, if no grid is widened."""
+    """Say how many trainings each rung will see, if no grid is widened."""
     first = 0
-    for one in contests:
-        first += len(one.opening(quick))
+    for contest in contests:
+        first += len(contest.opening(quick))
         if not quick:
-            first += SECOND if one.model.starts else SECOND_LINEAR
+            first += SECOND if contest.model.starts else SECOND_LINEAR
     return [first, *(len(contests) * kept_on(rung, count) for rung in range(1, count))]

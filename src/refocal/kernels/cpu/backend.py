@@ -17,7 +17,7 @@ from refocal import arguments
 from refocal.kernels import backward, eager
 from refocal.kernels.backward import Keeping
 from refocal.kernels.cpu import launch, sigmoid, softmax
-from refocal.kernels.cpu.launch import DTYPES, FLOATS, LARGEST_GAMMA
+from refocal.kernels.cpu.launch import DTYPES, FLOATS
 from refocal.problem import Number, Problem, SoftmaxProblem
 from refocal.reduction import Reduction
 from refocal.torch_state import constant
@@ -78,8 +78,8 @@ def unsupported(problem: Problem) -> str | None:
         return f"has no kernel for {logits.dtype} logits and {targets.dtype} targets."
     gammas = (problem.gamma,) if isinstance(problem, SoftmaxProblem) else problem.gamma
     for gamma in gammas:
-        if type(gamma) is float and gamma > LARGEST_GAMMA:
-            return f"has no kernel for a gamma above {LARGEST_GAMMA:g}."
+        if type(gamma) is float and gamma > arguments.LARGEST_GAMMA:
+            return f"has no kernel for a gamma above {arguments.LARGEST_GAMMA:g}."
     if why := trouble():
         return f"cannot use Numba: {why}"
     return None

@@ -29,8 +29,6 @@ DTYPES = {
     torch.int32: "int32",
     torch.int64: "int64",
 }
-# Beyond this, gamma times -log q leaves float32, and with it the compensated exponent.
-LARGEST_GAMMA = 1e30
 # Logits below which waking the other threads costs more than they save.
 SERIAL_BELOW = 32_768
 SINGLE_MAX = torch.finfo(torch.float32).max

@@ -14,7 +14,7 @@ _TINY = float(np.finfo(np.float64).tiny)
 
 
 def log_odds(loss: Loss, logits: Tensor, *, closed_form: bool = True) -> Tensor:
-    """What a model says of each class, `(n, K)`: what is ranked by and calibrated.
+    """Return what a model says of each class, `(n, K)`: what is ranked by and calibrated.
 
     Args:
         loss: the loss.
@@ -28,14 +28,14 @@ def log_odds(loss: Loss, logits: Tensor, *, closed_form: bool = True) -> Tensor:
     if loss.link == "softmax":
         if not closed_form or loss.plain:
             return torch.log_softmax(z, 1)
-        return softmax_posterior(z, **loss.settings).clamp(min=_TINY).log()
+        return softmax_posterior(z, **loss.settings, log_probabilities=True)
     if not closed_form or loss.plain:
         return z
     return sigmoid_posterior(z, **loss.settings, log_odds=True)
 
 
 def log_probabilities(kind: Kind, said: Tensor, *, softmax: bool) -> tuple[Tensor, Tensor]:
-    """Logarithms of the probabilities of each class and of its absence, both `(n, K)`.
+    """Return logarithms of the probabilities of each class and of its absence, both `(n, K)`.
 
     Classes that exclude each other share a total of 1; one-vs-rest probabilities are scaled to it.
     """
@@ -50,5 +50,5 @@ def log_probabilities(kind: Kind, said: Tensor, *, softmax: bool) -> tuple[Tenso
 
 
 def sigmoid(values: Floats) -> Floats:
-    """Probabilities of log-odds, without overflow."""
+    """Return probabilities of log-odds, without overflow."""
     return np.exp(-np.logaddexp(0.0, -values))

@@ -15,7 +15,7 @@ from refocal.comparison.errors import CompareError, argument
 FOLDS = 5  # one for test, one for validation, three for training
 FEWEST = 10  # examples of each class: below, no split can measure anything
 
-Protocol: TypeAlias = Literal["stratified", "grouped", "time"]
+Splitting: TypeAlias = Literal["stratified", "grouped", "time"]
 
 
 @dataclass(frozen=True)
@@ -27,19 +27,19 @@ class Split:
     test: Integers
 
     def parts(self) -> dict[str, Integers]:
-        """The parts by the names the report uses."""
+        """Return the parts by the names the report uses."""
         return {"training": self.train, "validation": self.valid, "test": self.test}
 
     def fingerprint(self) -> str:
-        """A hash of the row numbers."""
+        """Return a hash of the row numbers."""
         digest = hashlib.sha256()
         for rows in self.parts().values():
             digest.update(np.ascontiguousarray(rows, dtype=np.int64).tobytes())
         return digest.hexdigest()
 
 
-def protocol(table: Table) -> Protocol:
-    """How a table is split: by time if it has one, by groups if it has those, else at random."""
+def splitting(table: Table) -> Splitting:
+    """Say how a table is split: by time or by groups if it has them, else at random."""
     if table.time is not None:
         return "time"
     return "stratified" if table.groups is None else "grouped"

@@ -12,8 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-
-__all__ = ["CLASSES", "SIDE", "Scenes", "scenes"]
+from sklearn.datasets import load_digits
 
 SIDE = 40
 CLASSES = 10
@@ -55,12 +54,6 @@ def scenes(count: int, *, seed: int, part: Part = "train") -> Scenes:
 
     Raises:
         ValueError: a count below 1, a negative seed or an unknown part.
-        ImportError: scikit-learn is not installed.
-
-    Example:
-        >>> drawn = scenes(4, seed=0)
-        >>> drawn.images.shape, drawn.targets.shape, int(drawn.targets.sum())
-        ((4, 1, 40, 40), (4, 10, 40, 40), 9)
 
     References:
         E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
@@ -87,13 +80,6 @@ def scenes(count: int, *, seed: int, part: Part = "train") -> Scenes:
 
 
 def _digits(seed: int, part: Part) -> tuple[Pixels, npt.NDArray[np.int64]]:
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise ImportError(
-            "refocal.data.digits needs scikit-learn. pip install 'refocal[compare]'"
-        ) from error
-
     known: Any = load_digits()
     order = np.random.default_rng(seed).permutation(len(known.target))
     chosen = order[::_TEST] if part == "test" else np.delete(order, np.s_[::_TEST])

@@ -26,7 +26,7 @@ KINDS_OF_ROWS = tuple(
 
 
 def gradient_shares(loss: Loss, labels: Bools, *, reference: Floats, fitted: Floats) -> list[Share]:
-    """The gradient budget of one loss.
+    """Return the gradient budget of one loss.
 
     Shares read off one set of logits speak of the start of training alone: on its own fitted
     logits a loss spends its gradient differently. So both are given.
@@ -56,7 +56,7 @@ def gradient_shares(loss: Loss, labels: Bools, *, reference: Floats, fitted: Flo
 
 
 def example_kinds(labels: Bools, reference: Floats, *, softmax: bool = False) -> dict[str, Bools]:
-    """Which examples are of which kind, by cross-entropy's logits `(n, K)`."""
+    """Say which examples are of which kind, by cross-entropy's logits `(n, K)`."""
     rare: Bools
     if softmax:
         index = labels.argmax(1)
@@ -75,7 +75,7 @@ def example_kinds(labels: Bools, reference: Floats, *, softmax: bool = False) ->
 
 
 def _easiest(members: Bools, margin: Floats, share: float) -> Bools:
-    """The given share of the members, those with the largest margins."""
+    """Return the given share of the members, those with the largest margins."""
     rows = np.flatnonzero(members)
     order = rows[np.argsort(-margin[rows], kind="stable")]
     chosen = np.zeros_like(members)
@@ -84,7 +84,7 @@ def _easiest(members: Bools, margin: Floats, share: float) -> Bools:
 
 
 def gradient_sizes(loss: Loss, labels: Bools, scores: Floats) -> Floats:
-    """Size of the gradient of each example's loss with respect to its logits."""
+    """Return size of the gradient of each example's loss with respect to its logits."""
     softmax = loss.link == "softmax"
     logits = torch.from_numpy(scores).double().requires_grad_()
     targets = torch.from_numpy(labels.argmax(1) if softmax else labels)

@@ -1,41 +1,64 @@
 """Dense digits: cross-entropy, alpha and focal loss where one answer in 8,000 is positive.
 
-python examples/dense_digits.py                     the table: 10 settings, 5 seeds
-python examples/dense_digits.py --plot FOLDER       and the plots of the documents
-python examples/dense_digits.py --rates             how the learning rates were chosen
-python examples/dense_digits.py --steps 1200        longer training
+python -m examples.dense_digits                     the table: 10 settings, 5 seeds
+python -m examples.dense_digits --out FOLDER        and results.json; stopped, it goes on there
+python -m examples.dense_digits --plot FOLDER       and the plots of the documents
+python -m examples.dense_digits --rates             how the learning rates were chosen
+python -m examples.dense_digits --steps 1200        longer training
+python -m examples.dense_digits --quick             2 seeds, 30 steps
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from examples.dense_digits.ablation import SETTINGS, Ablation, run
+from examples.dense_digits.scenes import scenes
 from refocal.comparison.drawing import COLOURS, DASHES, axes, standalone, style, to_svg
-from refocal.data.digits import scenes
-from refocal.digits import SETTINGS, Ablation, run
+from refocal.comparison.progress import Progress
+from refocal.files import write_text
 
 RATES = (0.03, 0.1, 0.3, 1.0)
 TUNING_SEED = 100  # none of the seeds that are reported
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=300)
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.dense_digits", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--seeds", type=int)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--out", type=Path, metavar="FOLDER")
     parser.add_argument("--plot", type=Path, metavar="FOLDER")
     parser.add_argument("--rates", action="store_true")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    seeds = options.seeds or (2 if options.quick else 5)
+    steps = options.steps or (30 if options.quick else 300)
     if options.rates:
-        compare_rates(options.steps)
+        compare_rates(steps)
         return
-    results = run(seeds=options.seeds, steps=options.steps)
+    progress = Progress(seeds * len(SETTINGS))
+    try:
+        results = run(
+            seeds=seeds,
+            steps=steps,
+            kept=None if options.out is None else options.out / "fits.json",
+            progress=lambda done, total: progress.finished("dense digits"),
+        )
+    finally:
+        progress.close()
     print(results.table())
+    if options.out is not None:
+        write_text(options.out / "results.json", json.dumps(results.as_dict(), indent=1) + "\n")
     if options.plot is not None:
         with style():
             write(draw(results), options.plot / "dense-digits.svg", "Average precision by step")
@@ -61,19 +84,19 @@ def compare_rates(steps: int) -> None:
 def draw(results: Ablation) -> Figure:
     """Average precision on the way, mean and range over the seeds: one panel per first bias."""
     figure, panels = axes(9.0, 3.9, columns=3)
-    losses = list(dict.fromkeys(one.setting.loss for one in results.outcomes))
+    losses = list(dict.fromkeys(outcome.setting.loss for outcome in results.outcomes))
     titles = {"zero": "no prior bias", "one percent": "bias of 1 %", "base rate": "base rate"}
     for panel, (start, title) in zip(panels, titles.items(), strict=True):
-        for one in results.outcomes:
-            if one.setting.start == start:
-                k = losses.index(one.setting.loss)
-                curves = np.array(one.average_precision)
+        for outcome in results.outcomes:
+            if outcome.setting.start == start:
+                k = losses.index(outcome.setting.loss)
+                curves = np.array(outcome.average_precision)
                 panel.plot(
                     results.checks,
                     curves.mean(0),
                     color=COLOURS[k],
                     linestyle=DASHES[k],
-                    label=one.setting.loss,
+                    label=outcome.setting.loss,
                 )
                 panel.fill_between(
                     results.checks, curves.min(0), curves.max(0), color=COLOURS[k], alpha=0.15

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
+from typing import Any
 
+import examples.dense_digits.scenes as digits
 import numpy as np
 import pytest
 import torch
+from examples.dense_digits import ablation
+from examples.dense_digits.__main__ import main
+from examples.dense_digits.ablation import BASE_RATE, SETTINGS, Ablation, Outcome, Setting, run
+from examples.dense_digits.detector import detector
+from examples.dense_digits.scenes import CLASSES, SIDE, scenes
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.metrics import average_precision_score
 
 from refocal import sigmoid_posterior
-from refocal.data import digits
-from refocal.data.digits import CLASSES, SIDE, scenes
-from refocal.digits import (
-    BASE_RATE,
-    SETTINGS,
-    Ablation,
-    Outcome,
-    Setting,
-    average_precision,
-    detector,
-    run,
-)
 
 
 def test_scenes_are_decided_by_the_seed() -> None:
@@ -85,15 +80,6 @@ def test_scenes_refuse(arguments: dict[str, object], message: str) -> None:
         scenes(**arguments)  # type: ignore[arg-type]
 
 
-def test_average_precision_is_scikit_learns() -> None:
-    random = np.random.default_rng(0)
-    for ties in (1, 10, 1_000):
-        scores = np.round(random.normal(size=2_000) * ties) / ties
-        positive = random.random(2_000) < 0.02 + 0.3 * (scores > 1)
-        expected = average_precision_score(positive, scores)
-        assert_allclose(average_precision(scores, positive), expected, rtol=1e-12)
-
-
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda one: f"{one.loss}, {one.start}")
 def test_first_bias(setting: Setting) -> None:
     bias = torch.tensor(setting.bias, dtype=torch.float64)
@@ -123,8 +109,8 @@ def test_answers_see_the_whole_digit_and_no_more_than_promised() -> None:
 
 @pytest.fixture
 def few_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("refocal.digits._TRAINING_SCENES", 50)
-    monkeypatch.setattr("refocal.digits._TEST_SCENES", 10)
+    monkeypatch.setattr("examples.dense_digits.ablation._TRAINING_SCENES", 50)
+    monkeypatch.setattr("examples.dense_digits.ablation._TEST_SCENES", 10)
 
 
 @pytest.mark.usefixtures("few_scenes")
@@ -146,6 +132,40 @@ def test_runs_are_reproducible_whatever_the_workers() -> None:
 
 
 @pytest.mark.usefixtures("few_scenes")
+def test_a_run_goes_on_where_it_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained: list[str] = []
+    fit, stop = ablation._fit, 3
+
+    def counted(setting: Setting, *more: Any) -> list[float]:
+        if len(trained) == stop:
+            raise KeyboardInterrupt
+        trained.append(setting.loss)
+        return fit(setting, *more)
+
+    monkeypatch.setattr(ablation, "_fit", counted)
+    monkeypatch.setattr(ablation.os, "cpu_count", lambda: 1)
+    command = ["--seeds", "1", "--steps", "6", "--out", str(tmp_path)]
+    with pytest.raises(KeyboardInterrupt):
+        main(command)
+    assert len(trained) == 3
+    assert not (tmp_path / "results.json").exists()
+    stop = -1
+    main(command)
+    assert len(trained) == len(SETTINGS)
+    capsys.readouterr()
+    main(command)  # nothing is left to train, and the table is the same
+    assert len(trained) == len(SETTINGS)
+    alone = run(SETTINGS[:2], seeds=1, steps=6)
+    found = json.loads((tmp_path / "results.json").read_text())
+    for outcome, kept in zip(alone.outcomes, found["outcomes"], strict=False):
+        assert [list(curve) for curve in outcome.average_precision] == kept["average_precision"]
+    main([*command, "--steps", "7"])  # another run, other fits
+    assert len(trained) == 2 * len(SETTINGS) + 2
+
+
+@pytest.mark.usefixtures("few_scenes")
 def test_the_detector_learns() -> None:
     outcome = run([SETTINGS[8]], seeds=1, steps=60).outcomes[0]
     assert outcome.final[0] > 100 * BASE_RATE
@@ -154,7 +174,7 @@ def test_the_detector_learns() -> None:
 def test_table_pairs_the_seeds() -> None:
     plain = Outcome(Setting(None, 0.0, "one percent"), ((0.1, 0.5), (0.2, 0.7)))
     focal = Outcome(Setting(0.25, 2.0, "one percent"), ((0.1, 0.6), (0.2, 0.8)))
-    table = Ablation((plain, focal), (0, 1), (1, 2), 1.0).table()
+    table = Ablation((plain, focal), (0, 1), (1, 2)).table()
     row = table.splitlines()[-1]
     # means .6 and .7 with half widths 12.706 * .1414 / sqrt(2); differences are .1 twice
     assert "0.700 ± 1.271" in row

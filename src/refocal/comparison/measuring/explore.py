@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from refocal.comparison.data.table import Bools, Floats
-from refocal.comparison.gradient import example_kinds, gradient_sizes
-from refocal.comparison.links import sigmoid
+from refocal.comparison.measuring.gradient import example_kinds, gradient_sizes
 from refocal.comparison.training.losses import Loss
+from refocal.comparison.training.scores import sigmoid
 from refocal.probabilities import sigmoid_logit
 
 GAMMAS = tuple(round(0.25 * step, 2) for step in range(21))
@@ -23,7 +23,7 @@ _DIGITS = 4
 
 
 def explore(labels: Bools, log_odds: Floats, base_rate: float) -> dict[str, Any]:
-    """Shares of the gradient and the reliability of the plain sigmoid, by alpha and gamma.
+    """Return shares of the gradient and the reliability of the plain sigmoid, by alpha and gamma.
 
     Args:
         labels: `(n, K)` of test rows.
@@ -58,7 +58,8 @@ def explore(labels: Bools, log_odds: Floats, base_rate: float) -> dict[str, Any]
 
 
 def _points(labels: Bools, log_odds: Floats) -> tuple[Floats, Floats, Floats]:
-    """(labels, log-odds, rows they stand for) of a few hundred points, kind by kind: `(4, cells)`.
+    """Return (labels, log-odds, rows they stand for) of a few hundred points, kind by kind: `(4,
+    cells)`.
 
     Neighbours in log-odds share a point at their mean.
     """
@@ -73,7 +74,7 @@ def _points(labels: Bools, log_odds: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _bins(labels: Bools, log_odds: Floats) -> tuple[Floats, list[float]]:
-    """Mean log-odds and observed rate in bins of equally many examples."""
+    """Return mean log-odds and observed rate in bins of equally many examples."""
     order = np.argsort(log_odds.ravel(), kind="stable")
     parts = [part for part in np.array_split(order, _BINS) if len(part)]
     p = sigmoid(log_odds.ravel())
@@ -83,7 +84,7 @@ def _bins(labels: Bools, log_odds: Floats) -> tuple[Floats, list[float]]:
 
 
 def _logits(loss: Loss, log_odds: Floats) -> Floats:
-    """The logits of a model trained out under this loss that believes these log-odds."""
+    """Return the logits of a model trained out under this loss that believes these log-odds."""
     if loss.plain:
         return log_odds
     logits: Floats = sigmoid_logit(

@@ -1,9 +1,8 @@
-"""The dense digits experiment: which loss finds one positive in 8,000, and how fast.
+"""Which loss finds one positive in 8,000, and how fast.
 
-A small convolutional detector is trained on the scenes of `refocal.data.digits` under several
-losses and several first biases of its last layer, everything else being equal: the same scenes,
-the same first weights, the same order. That is repeated with other seeds, and every loss is
-compared with cross-entropy seed by seed.
+The detector is trained on scenes under several losses and several first biases of its last layer,
+everything else being equal: the same scenes, the same first weights, the same order. That is
+repeated with other seeds, and every loss is compared with cross-entropy seed by seed.
 
 The form is that of table 1 of Lin, Goyal, Girshick, He, Dollár, "Focal Loss for Dense Object
 Detection", 2017: cross-entropy with and without a prior bias, then alpha, then gamma.
@@ -11,37 +10,35 @@ Detection", 2017: cross-entropy with and without a prior bias, then alpha, then 
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from scipy.stats import t as student
+from torch import nn
 
-from refocal.data.digits import CLASSES, SIDE, Scenes, scenes
-from refocal.inverse import BinaryLink
-from refocal.losses import sigmoid_focal_loss
-
-__all__ = ["SETTINGS", "Ablation", "Outcome", "Setting", "average_precision", "detector", "run"]
+from examples.dense_digits.detector import detector
+from examples.dense_digits.scenes import CLASSES, SIDE, Scenes, scenes
+from refocal import sigmoid_focal_loss, sigmoid_logit
+from refocal.files import write_text
+from refocal.metrics import average_precision
 
 BASE_RATE = 2 / (CLASSES * SIDE**2)  # two digits a scene on average
 
 _TRAINING_SCENES = 1_000
 _TEST_SCENES = 200
 _BATCH = 16
-_WIDTH = 32
 _WARM_UP = 0.2  # share of the steps in which the learning rate rises
 _LARGEST_GRADIENT = 1.0
 _CHECKS = 6  # measurements on the way
-# 97.5 % points of Student's t by degrees of freedom; the normal's beyond
-_T = (math.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
 Start = Literal["zero", "one percent", "base rate"]
 
@@ -79,9 +76,8 @@ class Setting:
             return 0.0
         if self.start == "one percent":
             return -math.log(99)
-        weight = 0.0 if self.alpha is None else math.log(self.alpha / (1 - self.alpha))
-        link = BinaryLink(weight, (self.gamma, self.gamma))
-        return link.logit(math.log(BASE_RATE / (1 - BASE_RATE)))
+        rate = torch.tensor(BASE_RATE, dtype=torch.float64)
+        return sigmoid_logit(rate, alpha=self.alpha, gamma=self.gamma).item()
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -124,13 +120,11 @@ class Ablation:
         outcomes: one per setting, in the order asked for.
         seeds: the seeds.
         checks: the steps after which average precision was measured.
-        seconds: wall time.
     """
 
     outcomes: tuple[Outcome, ...]
     seeds: tuple[int, ...]
     checks: tuple[int, ...]
-    seconds: float
 
     def table(self) -> str:
         """The outcome as text: means and differences with 95 % t intervals over the seeds.
@@ -143,20 +137,20 @@ class Ablation:
             "-" * 86,
         ]
         by_start = {
-            one.setting.start: one
-            for one in self.outcomes
-            if one.setting.gamma == 0 and one.setting.alpha is None
+            outcome.setting.start: outcome
+            for outcome in self.outcomes
+            if outcome.setting.gamma == 0 and outcome.setting.alpha is None
         }
-        for one in self.outcomes:
-            setting = one.setting
-            other = by_start.get(setting.start)
+        for outcome in self.outcomes:
+            setting = outcome.setting
+            plain = by_start.get(setting.start)
             difference = "-"
-            if other is not None and other is not one:
-                difference = _interval(
-                    [a - b for a, b in zip(one.final, other.final, strict=True)], sign="+"
-                )
+            if plain is not None and plain is not outcome:
+                gains = [a - b for a, b in zip(outcome.final, plain.final, strict=True)]
+                difference = _interval(gains, sign="+")
             start = f"{setting.start} {setting.bias:.2f}" if setting.bias else setting.start
-            lines.append(f"{setting.loss:<26} {start:<19} {_interval(one.final):<18} {difference}")
+            reached = _interval(outcome.final)
+            lines.append(f"{setting.loss:<26} {start:<19} {reached:<18} {difference}")
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, Any]:
@@ -170,6 +164,7 @@ def run(
     seeds: int | Sequence[int] = 5,
     steps: int = 300,
     workers: int | None = None,
+    kept: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Ablation:
     """Train the detector under every setting with every seed, and measure it.
@@ -180,6 +175,7 @@ def run(
             scenes, the first weights and the order.
         steps: batches of 16 scenes, >= 6.
         workers: fits at a time, one thread each; None: one per core.
+        kept: a JSON file of finished fits: what is in it is not trained again.
         progress: called with fits done and fits in all, after each.
 
     Returns:
@@ -188,12 +184,6 @@ def run(
 
     Raises:
         ValueError: no seeds or settings, or too few steps.
-        ImportError: scikit-learn is not installed.
-
-    Example:
-        >>> results = run(SETTINGS[:1], seeds=1, steps=6)
-        >>> results.checks
-        (1, 2, 3, 4, 5, 6)
     """
     chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
     if not chosen:
@@ -202,89 +192,78 @@ def run(
         raise ValueError("run: settings must hold at least one, got none.")
     if steps < _CHECKS:
         raise ValueError(f"run: steps must be >= {_CHECKS}, got {steps}.")
-    started = time.monotonic()
     checks = tuple(round(steps * (k + 1) / _CHECKS) for k in range(_CHECKS))
     workers = workers or os.cpu_count() or 1
     total = len(chosen) * len(settings)
-    curves: list[Any] = []
+    fits = Fits(kept)
+    done = 0
     threads = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             for seed in chosen:
-                train = scenes(_TRAINING_SCENES, seed=seed)
-                test = scenes(_TEST_SCENES, seed=seed, part="test")
-                row = []
-                fits = pool.map(
-                    lambda one, s=seed, a=train, b=test: _fit(one, s, a, b, checks), settings
-                )
-                for curve in fits:
-                    row.append(curve)
-                    if progress is not None:
-                        progress(len(curves) * len(settings) + len(row), total)
-                curves.append(row)
+                wanted = [one for one in settings if (one, seed, checks) not in fits]
+                if wanted:
+                    train = scenes(_TRAINING_SCENES, seed=seed)
+                    test = scenes(_TEST_SCENES, seed=seed, part="test")
+                jobs = {
+                    setting: pool.submit(_fit, setting, seed, train, test, checks)
+                    for setting in wanted
+                }
+                try:
+                    for setting in settings:
+                        if setting in jobs:
+                            fits.add(setting, seed, checks, jobs[setting].result())
+                        done += 1
+                        if progress is not None:
+                            progress(done, total)
+                finally:
+                    for job in jobs.values():  # one that was not begun is not waited for
+                        job.cancel()
     finally:
         torch.set_num_threads(threads)
     outcomes = tuple(
-        Outcome(setting, tuple(row[k] for row in curves)) for k, setting in enumerate(settings)
+        Outcome(setting, tuple(fits[setting, seed, checks] for seed in chosen))
+        for setting in settings
     )
-    return Ablation(outcomes, chosen, checks, time.monotonic() - started)
+    return Ablation(outcomes, chosen, checks)
 
 
-def detector(bias: float, seed: int) -> nn.Sequential:
-    """A network from an image ``(N, 1, 40, 40)`` to a logit per class and pixel.
-
-    The convolutions run on 20 x 20 positions of four pixels each, and the last layer answers for
-    those four pixels; every answer sees 14 x 14 pixels.
+class Fits:
+    """Finished fits: average precision at each check, by setting, seed and checks.
 
     Args:
-        bias: the first bias of the last layer, whose other weights start near 0.
-        seed: of the first weights.
-
-    Returns:
-        The network, in training mode.
-
-    Example:
-        >>> detector(-4.6, seed=0)(torch.zeros(1, 1, 40, 40)).shape
-        torch.Size([1, 10, 40, 40])
+        file: where they are kept for a run that goes on after this one; None for nowhere.
     """
-    random = torch.Generator().manual_seed(seed)
-    layers: list[nn.Module] = [nn.PixelUnshuffle(2)]
-    inputs = 4
-    for _ in range(3):
-        layer = nn.Conv2d(inputs, _WIDTH, 3, padding=1, bias=False)
-        nn.init.kaiming_normal_(layer.weight, generator=random)
-        layers += [layer, nn.BatchNorm2d(_WIDTH), nn.ReLU()]
-        inputs = _WIDTH
-    head = nn.Conv2d(_WIDTH, 4 * CLASSES, 1)
-    nn.init.normal_(head.weight, std=0.01, generator=random)
-    nn.init.constant_(head.bias, bias)  # type: ignore[arg-type]
-    return nn.Sequential(*layers, head, nn.PixelShuffle(2))
 
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self._curves: dict[str, list[float]] = {}
+        if file is not None and file.exists():
+            self._curves = json.loads(file.read_text())
 
-def average_precision(scores: npt.NDArray[Any], positive: npt.NDArray[np.bool_]) -> float:
-    """Average precision, as scikit-learn defines it; quick where positives are few.
+    def add(self, setting: Setting, seed: int, checks: Sequence[int], curve: list[float]) -> None:
+        """Keep a fit."""
+        self._curves[self._key(setting, seed, checks)] = curve
+        if self._file is not None:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            write_text(self._file, json.dumps(self._curves, indent=1) + "\n")
 
-    Args:
-        scores: the higher, the more likely positive.
-        positive: which are; at least one.
+    def __getitem__(self, fit: tuple[Setting, int, Sequence[int]]) -> tuple[float, ...]:
+        return tuple(self._curves[self._key(*fit)])
 
-    Returns:
-        The mean, over the positives, of the precision at that positive's score.
+    def __contains__(self, fit: tuple[Setting, int, Sequence[int]]) -> bool:
+        return self._key(*fit) in self._curves
 
-    Example:
-        >>> average_precision(np.array([3.0, 2.0, 1.0]), np.array([True, False, True]))
-        0.8333333333333333
-    """
-    found = np.sort(scores[positive])
-    others = np.sort(scores[~positive])
-    true = len(found) - np.searchsorted(found, found, "left")
-    false = len(others) - np.searchsorted(others, found, "left")
-    return float(np.mean(true / (true + false)))
+    @staticmethod
+    def _key(setting: Setting, seed: int, checks: Sequence[int]) -> str:
+        """All that decides what a fit reaches."""
+        scenes = (_TRAINING_SCENES, _TEST_SCENES)
+        return f"{setting} seed={seed} checks={list(checks)} scenes={scenes}"
 
 
 def _fit(
     setting: Setting, seed: int, train: Scenes, test: Scenes, checks: Sequence[int]
-) -> tuple[float, ...]:
+) -> list[float]:
     """Average precision on the test scenes after each of ``checks`` steps."""
     torch.set_num_threads(1)
     network = detector(setting.bias, seed)
@@ -311,21 +290,21 @@ def _fit(
             normalizer="positives",
         )
         # --8<-- [end:loss]
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_GRADIENT)
         optimizer.step()
         schedule.step()
         if step in checks:
             curve.append(average_precision(_scores(network, test), test.targets))
-    return tuple(curve)
+    return curve
 
 
 @torch.no_grad()
-def _scores(network: nn.Sequential, test: Scenes) -> npt.NDArray[Any]:
+def _scores(network: nn.Sequential, test: Scenes) -> np.ndarray:
     network.eval()
-    logits: Tensor = network(torch.from_numpy(test.images))
+    logits = network(torch.from_numpy(test.images))
     network.train()
-    return np.asarray(logits.numpy())
+    return logits.numpy()
 
 
 def _interval(values: Sequence[float], sign: str = "") -> str:
@@ -334,6 +313,5 @@ def _interval(values: Sequence[float], sign: str = "") -> str:
     if len(values) == 1:
         return f"{mean:{sign}.3f}"
     degrees = len(values) - 1
-    t = _T[degrees] if degrees < len(_T) else 1.96
-    half = t * statistics.stdev(values) / math.sqrt(len(values))
+    half = student.ppf(0.975, degrees) * statistics.stdev(values) / math.sqrt(len(values))
     return f"{mean:{sign}.3f} ± {half:.3f}"
