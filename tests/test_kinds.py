@@ -197,7 +197,7 @@ def test_bad_weights_are_refused(function: str, kind: str, bad: float) -> None:
 @pytest.mark.parametrize("function", ["sigmoid_focal_loss", "softmax_focal_loss"])
 def test_a_subclass_takes_the_kernel(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not plain operations, which take a hundred times as long."""
-    cpu = pytest.importorskip("refocal.kernels.cpu")
+    cpu = pytest.importorskip("refocal.kernels.cpu.backend")
     if not cpu.NUMBA_IS_INSTALLED:
         pytest.skip("Numba is not installed")
     ran = []

@@ -243,16 +243,16 @@ class Source:
         path: of the file, as it was given; None for the flights that come with refocal.
         target: columns.
         positive: value of the one target.
-        group: column.
-        time: column.
+        groups: column.
+        time_order: column.
         drop: columns.
     """
 
     path: str | None
     target: list[str] = field(default_factory=list)
     positive: str | None = None
-    group: str | None = None
-    time: str | None = None
+    groups: str | None = None
+    time_order: str | None = None
     drop: list[str] = field(default_factory=list)
 
 

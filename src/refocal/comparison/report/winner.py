@@ -20,7 +20,7 @@ from refocal.comparison.plan import Plan
 from refocal.comparison.report.recommend import is_no_gain, is_overfit
 from refocal.comparison.results import LossResult, Pick, Results, Source
 from refocal.comparison.training.losses import Alpha, Link, Loss
-from refocal.comparison.training.models import NAMES
+from refocal.comparison.training.named import NAMES
 from refocal.comparison.training.settings import Setting
 from refocal.comparison.training.trees import params_of, scale_of
 
@@ -92,8 +92,8 @@ def _read(source: Source) -> dict[str, Any]:
     every: dict[str, Any] = {
         "target": source.target,
         "positive": source.positive,
-        "group": source.group,
-        "time": source.time,
+        "groups": source.groups,
+        "time_order": source.time_order,
         "drop": source.drop,
     }
     return {name: value for name, value in every.items() if value} if source.path else {}
