@@ -29,7 +29,7 @@ CONCEPTS = {
         "formula/",
     ),
     "the bound of the curvature": (r"\((ONE|1) \+ gamma\) \* \(p \* -", "formula/hessian.py"),
-    "which gammas are exact": (r"0\.0: .*(modulator_)?zero", "formula/binding.py"),
+    "which gammas are exact": (r"0\.0: .*(modulator_)?zero", "formula/focal.py"),
     "F itself": (r"\* \(q \+ gamma \* \(p \* ", "formula/focal.py"),
 }
 # A recorded exception, docs/decisions/0003: the Triton sigmoid's arithmetic is ordered by sides.

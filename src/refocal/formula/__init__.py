@@ -9,7 +9,8 @@ They compute on Python floats as they stand (`plain` has the operations). `bindi
 other backends: `in_torch`, `in_numpy`, and the kernels' own.
 """
 
-from refocal.formula.binding import CONSTANTS, EXACT, FUNCTIONS, MODULATORS, bind, modulator_for
+from refocal.formula.binding import CONSTANTS, FUNCTIONS, MODULATORS, bind, modulator_for
+from refocal.formula.focal import EXACT
 from refocal.formula.plain import FAR
 
 __all__ = ["CONSTANTS", "EXACT", "FAR", "FUNCTIONS", "MODULATORS", "bind", "modulator_for"]

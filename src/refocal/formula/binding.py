@@ -34,19 +34,11 @@ MODULATORS: dict[str, Callable[..., Real]] = {
     if function.__name__.startswith("modulator_")
 }
 
-# The gammas whose modulator needs neither pow nor exp. A new one is a line here, and its expression
-# in `focal`.
-EXACT: dict[float, Callable[..., Real]] = {
-    0.0: focal.modulator_zero,
-    1.0: focal.modulator_one,
-    2.0: focal.modulator_two,
-}
-
 
 def modulator_for(gamma: Any, general: str) -> str:
     """The name of gamma's exact modulator; ``general`` for all others, and for tensors of them."""
     # a tuple: torch.compile knows no unions of types
-    exact = EXACT.get(gamma) if isinstance(gamma, (int, float)) else None
+    exact = focal.EXACT.get(gamma) if isinstance(gamma, (int, float)) else None
     return general if exact is None else exact.__name__.removeprefix("modulator_")
 
 

@@ -29,6 +29,8 @@ Notes on the expressions, because every line below looks the way it does for a r
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from refocal.formula.plain import (
     FAR,
     ONE,
@@ -95,6 +97,14 @@ def modulator_one(s: Real, log1p_x: Real, q: Real, gamma: Real) -> Real:
 def modulator_two(s: Real, log1p_x: Real, q: Real, gamma: Real) -> Real:
     """Gamma = 2."""
     return q * q
+
+
+# The gammas whose modulator needs neither pow nor exp, on every backend.
+EXACT: dict[float, Callable[..., Real]] = {
+    0.0: modulator_zero,
+    1.0: modulator_one,
+    2.0: modulator_two,
+}
 
 
 def modulator_power(s: Real, log1p_x: Real, q: Real, gamma: Real) -> Real:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from refocal.formula.binding import EXACT, bind, modulator_for
+from refocal.formula.binding import bind, modulator_for
+from refocal.formula.focal import EXACT
 
 _OPERATIONS: dict[str, Any] = {
     "exp": np.exp,

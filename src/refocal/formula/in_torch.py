@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refocal.formula.binding import EXACT, bind, modulator_for
+from refocal.formula.binding import bind, modulator_for
+from refocal.formula.focal import EXACT
 
 OPERATIONS: dict[str, Any] = {
     "exp": torch.exp,
