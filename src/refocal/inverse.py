@@ -125,7 +125,7 @@ def inflection(gamma: float) -> float:
 
 
 def rising_root(function: Callable[[float], float]) -> float:
-    """Where an increasing function crosses 0, to the last bit."""
+    """Finds where an increasing function crosses 0, to the last bit."""
     low, high = -1.0, 1.0
     while function(low) > 0:
         low, high = 2 * low, low
@@ -135,7 +135,7 @@ def rising_root(function: Callable[[float], float]) -> float:
 
 
 def bisect(function: Callable[[float], float], low: float, high: float) -> float:
-    """Where a function that is <= 0 at ``low`` and >= 0 at ``high`` crosses 0."""
+    """Finds where a function that is <= 0 at ``low`` and >= 0 at ``high`` crosses 0."""
     while True:
         middle = low + (high - low) / 2
         if not low < middle < high:

@@ -77,7 +77,7 @@ def has_index_targets(problem: SoftmaxProblem) -> bool:
 
 
 def is_kept(targets: Tensor, value: float) -> Tensor:
-    """Where targets are not the ignored value; NaN is NaN."""
+    """Tells where targets are not the ignored value; NaN is NaN."""
     return torch.eq(targets, targets) if value != value else torch.ne(targets, value)
 
 
@@ -88,7 +88,7 @@ ROUNDING_OF_SINGLES = 2.0**-21
 
 
 def rounding_of(dtype: torch.dtype) -> float:
-    """How far targets of a dtype may lie outside of [0, 1]."""
+    """Returns how far targets of a dtype may lie outside of [0, 1]."""
     return ROUNDING.get(dtype, ROUNDING_OF_SINGLES)
 
 

@@ -22,7 +22,7 @@ from refocal.problem import (
 
 
 class Reduction(NamedTuple):
-    """How the unreduced loss becomes the result.
+    """Says how the unreduced loss becomes the result.
 
     Attributes:
         kind: "none", "mean" or "sum".

@@ -206,7 +206,7 @@ def class_weights(
 
 
 def check_alpha_values(function: str, alpha: Tensor, *, multiclass: bool) -> None:
-    """In [0, 1], or for a softmax finite and >= 0, where the values may be read."""
+    """Checks alpha: in [0, 1], or for a softmax finite and >= 0, where values may be read."""
     if readable(alpha):
         check_alpha_range(function, *extremes(alpha), multiclass=multiclass)
 

@@ -118,7 +118,7 @@ def sigmoid_derivatives(
     hessian: str,
     detached: bool,
 ) -> tuple[Array, Array]:
-    """As `numeric.sigmoid_derivatives`, of one gamma."""
+    """Does what `numeric.sigmoid_derivatives` does, of one gamma."""
     real = margins.dtype
     loop = _loop(real == np.float64, modulator_for(gamma, "compensated"), hessian, detached)
     given = np.ones(1, real) if sample_weight is None else sample_weight.astype(real, copy=False)

@@ -45,7 +45,7 @@ def scalar(*, double: bool) -> Tensor:
 
 
 def address(tensor: Tensor | None) -> int:
-    """Where the elements of a tensor lie; 0, which a kernel takes for "not given", only of None."""
+    """Returns where a tensor's elements lie; 0, "not given" to a kernel, only of None."""
     if tensor is None:
         return 0
     at = tensor.data_ptr()

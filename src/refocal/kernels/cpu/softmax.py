@@ -159,7 +159,7 @@ def _kernel(features: Features) -> int:
 
 
 def _groups(classes: int, inner: int, positions: int, *, rows: bool) -> tuple[str, int, int]:
-    """How positions are grouped into blocks: the layout, positions per block, and blocks.
+    """Groups positions into blocks: returns the layout, positions per block, and blocks.
 
     By sizes alone: the number of threads must not change the result.
     """

@@ -56,7 +56,7 @@ def pool() -> Pool | None:
 
 
 def threads_for(worthwhile: bool) -> int:
-    """How many threads a call should use: all of torch's or one.
+    """Returns how many threads a call should use: all of torch's or one.
 
     Nothing between, because libgomp ends the threads that a smaller team leaves over.
     """

@@ -97,7 +97,7 @@ def choice_of(family: str) -> Choice:
 
 @cache
 def processors(device: torch.device) -> int:
-    """How many multiprocessors run programs at once."""
+    """Returns how many multiprocessors run programs at once."""
     if device.type != "cuda":
         return 4  # interpreted: few programs that take several blocks each
     return int(torch.cuda.get_device_properties(device).multi_processor_count)
@@ -191,7 +191,7 @@ def finish(sums: Tensor, total: Tensor, denominator: Number | None) -> None:
 
 
 def count(problem: Problem) -> Tensor | None:
-    """How many targets are not ignored, at least 1; None where all are kept.
+    """Counts the targets that are not ignored, at least 1; None where all are kept.
 
     One launch instead of the five of a comparison, a sum and a guard against 0; two where one
     program would take long.
@@ -531,7 +531,7 @@ def block(problem: SigmoidProblem) -> int:
 
 
 def programs(problem: Problem, *, may_leave: bool = False) -> int:
-    """How many programs a problem takes; few where they may find nothing to do."""
+    """Returns how many programs a problem takes; few where they may find nothing to do."""
     if isinstance(problem, SigmoidProblem):
         family, whole = "sigmoid", blocks(problem.logits.numel(), block(problem))
     else:

@@ -52,16 +52,16 @@ def accumulated(total: Any, lost: Any, part: Any) -> Any:
     return grown, lost + ((total - (grown - of_part)) + (part - of_part))
 
 
-def group_of(integers: Any, one: Any) -> Any:
+def group_of(integers: Any, block: Any) -> Any:
     """First position of a block and how many positions it has."""
     group = integers[GROUP]
     if ADJACENT:
         # a group never crosses from one image into the next
         inner = integers[INNER_SIZE]
         per_image = -(-inner // group)
-        begin = (one % per_image) * group
-        return one // per_image * inner + begin, min(group, inner - begin)
-    first = one * group
+        begin = (block % per_image) * group
+        return block // per_image * inner + begin, min(group, inner - begin)
+    first = block * group
     return first, min(group, integers[COUNT] - first)
 
 

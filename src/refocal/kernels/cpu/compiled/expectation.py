@@ -160,11 +160,11 @@ def two_largest(z: Any, known: Any, top: Any) -> None:
     for c in range(1, classes):
         number = real(c)
         for i in range(count):
-            one, best, second = z[c, i], known[FIRST, i], known[SECOND, i]
+            logit, best, second = z[c, i], known[FIRST, i], known[SECOND, i]
             # of NaN, neither is true: it stays where it is, and the sums will be NaN
-            wins = one > best
-            known[SECOND, i] = where(wins, best, where(one > second, one, second))
-            known[FIRST, i] = where(wins, one, best)
+            wins = logit > best
+            known[SECOND, i] = where(wins, best, where(logit > second, logit, second))
+            known[FIRST, i] = where(wins, logit, best)
             top[i] = where(wins, number, top[i])
 
 
@@ -303,11 +303,11 @@ def gamma_of_each(gamma: Any, gammas: Any, c: Any, i: Any) -> Any:
 gamma_of = gamma_of_all  # or the other
 
 
-def kernel_of_groups(base: Any, one: Any) -> Any:
+def kernel_of_groups(base: Any, block: Any) -> Any:
     """One group of positions; the sum of their losses."""
     integers = view(base, COUNTERS, np.int64)
     classes = integers[CLASSES]
-    first, count = group_of(integers, one)
+    first, count = group_of(integers, block)
     known = np.empty((KNOWN, count), real)
     top = np.empty(count, real)
     z = np.empty((classes, count), real)
@@ -338,7 +338,7 @@ def kernel_of_groups(base: Any, one: Any) -> Any:
 
 @cache
 def address(kernel: ExpectationKernel) -> int:
-    """Of the C function of a kernel, compiled or from the cache on disk."""
+    """Returns the address of a kernel's C function, compiled or from the cache on disk."""
     number, logits, targets = real_type(kernel), STORAGE[kernel.logits], STORAGE[kernel.targets]
     layout = kernel.layout
     # read into the computing dtype

@@ -270,7 +270,7 @@ def exp(a: Any) -> Any:
 
 
 def exp_or_zero(a: Any) -> Any:
-    """As `exp`, and 0 where it would be subnormal: for the many terms of a sum of at least 1."""
+    """Does as `exp`, with 0 for what is subnormal: for the many terms of a sum of at least 1."""
     shifted = fma(a, LOG2_E, ROUNDER)
     k = shifted - ROUNDER
     r = fma(k, LN2_LOW, fma(k, LN2_HIGH, a))

@@ -109,16 +109,17 @@ def team_member(base: Any) -> None:
         share = (number + step) % threads
         last = (share + 1) * blocks // threads
         while True:
-            one = share * blocks // threads + atomic_add(base, COUNTERS + COUNTER_STRIDE * share, 1)
-            if one >= last:
+            taken = atomic_add(base, COUNTERS + COUNTER_STRIDE * share, 1)
+            block = share * blocks // threads + taken
+            if block >= last:
                 break
-            if not integers[REDO] or sums[partials + one] == UNDONE:
-                sums[partials + one] = call_kernel(integers[KERNEL_ADDRESS], base, one)
+            if not integers[REDO] or sums[partials + block] == UNDONE:
+                sums[partials + block] = call_kernel(integers[KERNEL_ADDRESS], base, block)
             finished += 1
     if atomic_add(base, FINISHED, finished) + finished == blocks and integers[RESULT]:
         total = 0.0
-        for one in range(blocks):
-            total += sums[partials + one]
+        for block in range(blocks):
+            total += sums[partials + block]
         total *= numbers[RESULT_FACTOR]
         if integers[RESULT_IS_DOUBLE]:
             view(integers[RESULT], 1, np.float64)[0] = total
@@ -146,14 +147,14 @@ def reject(base: Any) -> Any:
 
 def name_of(kind: str, kernel: tuple[Any, ...]) -> str:
     """A name that no other kernel has."""
-    marks = "".join(str(int(one)) for one in kernel if isinstance(one, bool))
-    words = "-".join(one for one in kernel if isinstance(one, str))
+    marks = "".join(str(int(part)) for part in kernel if isinstance(part, bool))
+    words = "-".join(part for part in kernel if isinstance(part, str))
     return f"{kind}-{words}-{marks}"
 
 
 @cache
 def fingerprint() -> str:
-    """Of all the source that a kernel is made of: Numba's cache watches one file only."""
+    """Returns a hash of all that a kernel is made of: Numba's cache watches one file only."""
     here = Path(__file__).parent
     book = here.parents[2] / "formula"
     digest = hashlib.sha256()

@@ -362,9 +362,9 @@ def gathered_parameters(integers: Any, start: Any, count: Any) -> Any:
     for each would be 64.
     """
     gathered = np.empty((6, count), real)
-    for one in range(6):
-        out = gathered[one]
-        slot = PARAMETERS + 4 * one
+    for parameter in range(6):
+        out = gathered[parameter]
+        slot = PARAMETERS + 4 * parameter
         address = integers[slot]
         if address == 0:
             number = number_at(integers, slot + 1)
@@ -419,10 +419,10 @@ def parameters_of_tile(arrays: Any, offset: Any, size: Any) -> Any:
 of_tile = parameters_of_tile  # or the other
 
 
-def kernel_of_blocks(base: Any, one: Any) -> Any:
+def kernel_of_blocks(base: Any, block: Any) -> Any:
     """One block; its sum, or UNDONE if some target was not what the loop is for."""
     integers = view(base, COUNTERS, np.int64)
-    start = one * BLOCK
+    start = block * BLOCK
     count = min(BLOCK, integers[COUNT] - start)
     targets = view(integers[TARGETS] + start * TARGET_SIZE, count, Target)
     ignoring = integers[IGNORING] != 0
@@ -492,7 +492,7 @@ def stride_of(host: str) -> Stride:
 
 @cache
 def address(kernel: SigmoidKernel) -> int:
-    """Of the C function of a kernel, compiled or from the cache on disk."""
+    """Returns the address of a kernel's C function, compiled or from the cache on disk."""
     number = np.float64 if kernel.logits == "float64" else np.float32
     logits, targets = STORAGE[kernel.logits], STORAGE[kernel.targets]
     stride = stride_of(get_host_cpu_name())
@@ -549,7 +549,7 @@ def address(kernel: SigmoidKernel) -> int:
 
 @cache
 def parameter_reader(number: type, general: bool) -> Any:
-    """How a block comes to its parameters, compiled once for all kernels."""
+    """Returns what gives a block its parameters, compiled once for all kernels."""
     names = {**globals(), **operations(number), "REAL_SIZE": np.dtype(number).itemsize}
     names["number_at"] = inlined(rebound(pool.number_at, names))
     names["gather"] = compiled(rebound(gather, names))

@@ -261,7 +261,7 @@ def leave(past: Any, gradient: Any, classes: Any, target: Any, share: Any, step:
         slopes[target] = store(step)
 
 
-def kernel_of_rows(base: Any, one: Any) -> Any:
+def kernel_of_rows(base: Any, block: Any) -> Any:
     """One group of positions whose classes lie side by side.
 
     A row is fetched, becomes exponentials one step later and a gradient some steps after that, when
@@ -272,7 +272,7 @@ def kernel_of_rows(base: Any, one: Any) -> Any:
     """
     integers = view(base, COUNTERS, np.int64)
     classes = integers[CLASSES]
-    first = one * integers[GROUP]
+    first = block * integers[GROUP]
     count = min(integers[GROUP], integers[COUNT] - first)
     row_size = classes * LOGIT_SIZE
     at = integers[LOGITS] + first * row_size
@@ -406,11 +406,11 @@ def scale_of(tile: Any, known: Any) -> None:
             tile[c, i] *= known[SHARE + i]
 
 
-def kernel_of_tile(base: Any, one: Any) -> Any:
+def kernel_of_tile(base: Any, block: Any) -> Any:
     """One group of positions with a vector over them."""
     integers = view(base, COUNTERS, np.int64)
     classes = integers[CLASSES]
-    first, count = group_of(integers, one)
+    first, count = group_of(integers, block)
     index = np.empty(count, np.int64)
     known = np.empty(KNOWN, real)
     tile = np.empty((classes, count), real)
@@ -442,7 +442,7 @@ def kernel_of_tile(base: Any, one: Any) -> Any:
 
 @cache
 def address(kernel: SoftmaxKernel) -> int:
-    """Of the C function of a kernel, compiled or from the cache on disk."""
+    """Returns the address of a kernel's C function, compiled or from the cache on disk."""
     number, logits = real_type(kernel), STORAGE[kernel.logits]
     names: dict[str, Any] = {
         **globals(),
