@@ -1,4 +1,4 @@
-"""Times every case under both allocators, and writes results/cpu.csv.
+"""Times every case under both allocators, and writes results/cpu-KIND.csv of this processor.
 
     python -m benchmarks                      # all of it, about ten minutes on quiet cores
     python -m benchmarks --seconds 0.3 --only 1000 --out /tmp/x.csv
@@ -18,7 +18,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-RESULTS = Path(__file__).parent / "results" / "cpu.csv"
 # glibc reads these when a process starts
 WARM = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
 FIELDS = [
@@ -29,11 +28,24 @@ FIELDS = [
 ]
 
 
-def processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
+def cpu_information(name: str) -> str:
+    """A line of /proc/cpuinfo, or nothing."""
+    path = Path("/proc/cpuinfo")
+    for line in path.read_text().splitlines() if path.exists() else ():
+        if line.startswith(name):
             return line.split(":", 1)[1].strip()
-    return platform.processor()
+    return ""
+
+
+def processor() -> str:
+    return cpu_information("model name") or platform.processor()
+
+
+def results() -> Path:
+    """Where this kind of processor's results are kept: the other kinds' stay beside them."""
+    kinds = {"GenuineIntel": "intel", "AuthenticAMD": "amd"}
+    kind = kinds.get(cpu_information("vendor_id"), platform.machine())
+    return Path(__file__).parent / "results" / f"cpu-{kind}.csv"
 
 
 def run(options: argparse.Namespace, allocator: str) -> None:
@@ -100,7 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=6.0, help="per case")
     parser.add_argument("--only", help="one shape, as 1000 or 8192x1000")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=results())
     parser.add_argument("--allocators", nargs="+", default=["warm", "default"])
     parser.add_argument("--inside", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,12 @@ def times(row: Row | None) -> str:
     return f"{float(row['times_refocal']):.1f}×" if row else "–"
 
 
+def by_processor() -> list[list[Row]]:
+    """The results of each kind of processor, the newest first."""
+    found = [rows(path) for path in sorted(RESULTS.glob("cpu-*.csv"))]
+    return sorted(found, key=lambda each: each[0]["date"], reverse=True)
+
+
 def table(found: list[Row]) -> str:
     """Markdown: what others take, as multiples of refocal's time."""
     header = ["forward + backward, mean", "refocal", *(name for name, _ in COLUMNS)]
@@ -81,15 +88,24 @@ def table(found: list[Row]) -> str:
         lines.append([title, f"{float(ours['runtime_ms']):.3g} ms", *peers])
     body = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
     first = found[0]
-    note = (
-        f"Medians of interleaved runs, {first['threads']} threads, {first['cpu']}, "
-        f"torch {first['torch'].split('+')[0]}, {first['date']}; other columns in multiples of "
-        "refocal's time. The usual focal loss is torchvision's for sigmoid, and cross-entropy with "
-        "a factor for softmax. The allocator keeps its pages. `make bench` measures it; "
-        "`benchmarks/results/cpu.csv` has every row with its spread and its error, and plain "
-        "malloc beside it."
-    )
-    return f"{body}\n\n{note}"
+    where = f"{first['cpu']}, {first['threads']} threads, torch {first['torch'].split('+')[0]}"
+    return f"{body}\n\n{where}, {first['date']}."
+
+
+NOTE = (
+    "Medians of interleaved runs; other columns in multiples of refocal's time. The usual focal "
+    "loss is torchvision's for sigmoid, and cross-entropy with a factor for softmax. The allocator "
+    "keeps its pages. `make bench` measures it; `benchmarks/results/` has every row with its "
+    "spread and its error, and plain malloc beside it."
+)
+
+
+def two_digits(row: Row | None) -> str:
+    return f"{float(row['times_refocal']):.2f}×" if row else "–"
+
+
+def share_of_roofline(row: Row | None) -> str:
+    return f"{float(row['roofline_share']):.0%}" if row else "–"
 
 
 # provider and how many times refocal's time it was to take at least: warm, default malloc
@@ -135,9 +151,15 @@ FLOORS = (
 )
 
 
-def targets(found: list[Row], first_calls: list[Row]) -> str:
-    """Markdown: what was aimed at, and what was measured."""
-    lines = [["case", "against", "allocator", "target", "measured"], ["---"] * 3 + ["---:"] * 2]
+def targets(measured: list[list[Row]], first_calls: list[Row]) -> str:
+    """Markdown: what was aimed at, and what was measured on each kind of processor."""
+    lines = [["case", "against", "allocator", "target"], ["---"] * 3 + ["---:"]]
+    lines[0] += [f"{found[0]['cpu']}, {found[0]['date']}" for found in measured]
+    lines[1] += ["---:"] * len(measured)
+
+    def all_of(cell: Callable[[Row | None], str], **wanted: str) -> list[str]:
+        return [cell(pick(found, **wanted)) for found in measured]
+
     for wanted, aims in TARGETS:
         case = {**USUAL, **wanted}
         words = [case["link"], case["shape"].replace("x", " × ")]
@@ -145,23 +167,26 @@ def targets(found: list[Row], first_calls: list[Row]) -> str:
         words += [case["dtype"]] * (case["dtype"] != "float32")
         words += ["forward alone"] * (case["mode"] == "forward")
         for provider, allocator, aim in aims:
-            row = pick(found, provider=provider, **{**case, "allocator": allocator})
-            lines.append([" ".join(words), provider, allocator, f"{aim:g}×", times(row)])
+            cells = all_of(times, provider=provider, **{**case, "allocator": allocator})
+            lines.append([" ".join(words), provider, allocator, f"{aim:g}×", *cells])
     for allocator, aim in (("warm", 0.8), ("default", 0.7)):
         case = {**USUAL, "link": "sigmoid", "shape": "10000000", "allocator": allocator}
-        row = pick(found, provider="refocal", **case)
-        share = f"{float(row['roofline_share']):.0%}" if row else "–"
+        shares = all_of(share_of_roofline, provider="refocal", **case)
         name = "share of the roofline"
-        lines.append(["sigmoid 10000000", name, allocator, f"{aim:.0%}", share])
+        lines.append(["sigmoid 10000000", name, allocator, f"{aim:.0%}", *shares])
     for wanted, provider, allocator in FLOORS:
-        row = pick(found, provider=provider, **{**USUAL, **wanted, "allocator": allocator})
-        case = f"{wanted['link']} {wanted['shape'].replace('x', ' × ')}"
-        share = f"{float(row['times_refocal']):.2f}×" if row else "–"
-        lines.append([case, f"floor: {provider}", allocator, "–", share])
+        floors = {**USUAL, **wanted, "allocator": allocator}
+        title = f"{wanted['link']} {wanted['shape'].replace('x', ' × ')}"
+        cells = all_of(two_digits, provider=provider, **floors)
+        lines.append([title, f"floor: {provider}", allocator, "–", *cells])
+    calls = [["first call of", "target", "measured"], ["---", "---:", "---:"]]
     for row in first_calls:
         # at most, this one
-        lines.append([row["case"], "first call", "–", "2 s", f"{float(row['compiled_s']):.1f} s"])
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+        calls.append([row["case"], "2 s", f"{float(row['compiled_s']):.1f} s"])
+    tables = (
+        "\n".join("| " + " | ".join(cells) + " |" for cells in each) for each in (lines, calls)
+    )
+    return "\n\n".join(tables)
 
 
 def memory_note(found: list[Row]) -> str:
@@ -179,7 +204,7 @@ def memory_note(found: list[Row]) -> str:
 
 def section() -> str:
     """What stands between the markers of the README."""
-    parts = [table(rows(RESULTS / "cpu.csv"))]
+    parts = [*map(table, by_processor()), NOTE]
     if (RESULTS / "memory.csv").exists():
         parts.append(memory_note(rows(RESULTS / "memory.csv")))
     return "\n\n".join(parts)
@@ -244,11 +269,11 @@ def main() -> None:
     if not parser.parse_args().write:
         print(section())
         return
-    found = rows(RESULTS / "cpu.csv")
+    measured = by_processor()
     README.write_text(replaced(README.read_text(), section()))
     first_calls = rows(RESULTS / "first_call.csv")
-    RECORD.write_text(replaced(RECORD.read_text(), targets(found, first_calls)))
-    draw(found, PLOT)
+    RECORD.write_text(replaced(RECORD.read_text(), targets(measured, first_calls)))
+    draw(measured[0], PLOT)
 
 
 if __name__ == "__main__":

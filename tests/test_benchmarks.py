@@ -15,10 +15,9 @@ def test_the_table_of_the_readme_comes_from_the_csv():
 
 
 def test_the_targets_of_the_record_come_from_the_csv():
-    found, first_calls = (
-        table.rows(table.RESULTS / name) for name in ("cpu.csv", "first_call.csv")
-    )
-    assert table.between(table.RECORD.read_text()) == table.targets(found, first_calls)
+    first_calls = table.rows(table.RESULTS / "first_call.csv")
+    written = table.between(table.RECORD.read_text())
+    assert written == table.targets(table.by_processor(), first_calls)
 
 
 def test_the_markers_keep_what_is_around_them():
@@ -27,8 +26,8 @@ def test_the_markers_keep_what_is_around_them():
     assert table.between(table.replaced(text, "new")) == "new"
 
 
-def test_every_number_of_the_table_is_a_row():
-    found = table.rows(table.RESULTS / "cpu.csv")
+@pytest.mark.parametrize("found", table.by_processor(), ids=lambda found: found[0]["cpu"])
+def test_every_number_of_the_table_is_a_row(found):
     assert {row["link"] for row in found} == {"sigmoid", "softmax"}
     assert all(float(row["log1p_ns"]) <= measure.HEALTHY_LOG1P for row in found)
     for row in found:
@@ -75,8 +74,9 @@ def test_rounds_are_summed_up_by_their_median():
     assert measure.summary([1.0, 2.0, 3.0, 4.0, 100.0]).runtime_ms == 3.0
 
 
-def test_the_csv_has_the_columns_that_are_written():
-    from benchmarks.__main__ import FIELDS, RESULTS
+@pytest.mark.parametrize("path", table.RESULTS.glob("cpu-*.csv"), ids=lambda path: path.stem)
+def test_the_csv_has_the_columns_that_are_written(path):
+    from benchmarks.__main__ import FIELDS
 
-    with RESULTS.open(newline="") as file:
+    with path.open(newline="") as file:
         assert csv.DictReader(file).fieldnames == FIELDS
