@@ -74,7 +74,9 @@ def test_rounds_are_summed_up_by_their_median():
     assert measure.summary([1.0, 2.0, 3.0, 4.0, 100.0]).runtime_ms == 3.0
 
 
-@pytest.mark.parametrize("path", table.RESULTS.glob("cpu-*.csv"), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted(table.RESULTS.glob("cpu-*.csv")), ids=lambda path: path.stem
+)
 def test_the_csv_has_the_columns_that_are_written(path):
     from benchmarks.__main__ import FIELDS
 
