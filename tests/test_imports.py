@@ -23,7 +23,7 @@ TIERS = (
     {"losses", "linear", "variants", "modules"},
     {"metrics", "boosting", "parameters", "budget"},
     {"data"},
-    {"gpu_check", "integrations"},
+    {"gpu_check", "integrations", "warm_up"},
     {"comparison"},
     {"commands"},
     {"__main__", "__init__"},

@@ -1,4 +1,4 @@
-"""The command line: ``refocal compare``, ``diagnose``, ``report``, ``plot`` and ``gpu-check``."""
+"""The command line: ``refocal`` and its commands."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from refocal.commands import (
     refuse,
     report,
     stopped,
+    warm_up,
 )
 from refocal.extras import MissingExtra
 
@@ -64,7 +65,7 @@ def _parser() -> _Parser:
     parser = _Parser(prog="refocal", description="Focal loss: is it worth it on your data?")
     parser.add_argument("--version", action="version", version=f"refocal {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for room in (compare, diagnose, report, plot, gpu_check):
+    for room in (compare, diagnose, report, plot, gpu_check, warm_up):
         room.add(commands)
     return parser
 

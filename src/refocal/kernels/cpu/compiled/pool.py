@@ -178,6 +178,12 @@ def address_of(function: Callable[..., Any], signature: Any, name: str) -> int:
     return int(compiled.address)
 
 
+def cache_folder() -> str | None:
+    """Returns where the last function lies on disk; None where nothing can be written."""
+    folder: str | None = _functions[-1]._cache.cache_path if _functions else None
+    return folder
+
+
 def kernel_address(function: Callable[..., Any], name: str) -> int:
     """Returns the address of a kernel; ``name`` tells it from all others of the same code."""
     return address_of(function, KERNEL, name)
