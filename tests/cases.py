@@ -375,7 +375,7 @@ def expected(
     label_smoothing: float = 0.0,
     detach_modulator: bool = False,
 ) -> Answer:
-    """The oracle's loss and gradient for the public keywords, straight from design.md."""
+    """The oracle's loss and gradient for the public keywords, from their meaning alone."""
     link = loss if isinstance(loss, str) else loss.link
     if isinstance(alpha, str):
         alpha = 0.25 if link == SIGMOID else None

@@ -15,7 +15,7 @@ import refocal
 
 SOURCE = Path(refocal.__file__).parent
 
-# The rooms of design.md; a room may look into its own tier and those above it in this list.
+# A room may look into its own tier and those above it in this list.
 TIERS = (
     {"formula", "files", "extras", "lazy", "messages", "torch_state"},
     {"links", "arguments", "problem", "inverse", "overrides"},

@@ -22,7 +22,8 @@ Notes on the expressions, because every line below looks the way it does for a r
     derivative at q = 0, so none of them is differentiated: ``where`` picks between two expressions
     that are finite on both sides, and the differentiable modulator is an exponential.
 (c) ``p * ce`` is ``0 * inf`` at s = -inf. ``ce`` is held at FAR = 1000 inside products with ``p``:
-    p underflows long before that, so the clamp changes no result.
+    p underflows long before that, so holding it changes no result. The modulators hold s there,
+    too: where that changes q**gamma, at a gamma near 0, what it multiplies is 0.
 (d) The expressions are plain scalar code over a few named operations and constants, all of them
     globals, which :func:`refocal.formula.binding.bind` exchanges.
 """
@@ -64,19 +65,19 @@ def smaller_fused(x: Real, larger: Real) -> Real:
 
 
 def probability(s: Real, x: Real) -> Real:
-    """P = sigmoid(s)."""
+    """The probability p = sigmoid(s)."""
     larger = ONE / (ONE + x)
     return where(s >= ZERO, larger, smaller(x, larger))
 
 
 def complement(s: Real, x: Real) -> Real:
-    """Q = 1 - p, formed directly."""
+    """What is missing of it, q = 1 - p, formed directly."""
     larger = ONE / (ONE + x)
     return where(s >= ZERO, smaller(x, larger), larger)
 
 
 def cross_entropy(s: Real, log1p_x: Real) -> Real:
-    """Ce = -log p."""
+    """The cross-entropy ce = -log p."""
     return where(s >= ZERO, ZERO, -s) + log1p_x
 
 
@@ -85,17 +86,17 @@ def cross_entropy(s: Real, log1p_x: Real) -> Real:
 
 
 def modulator_zero(s: Real, log1p_x: Real, q: Real, gamma: Real) -> Real:
-    """Gamma = 0."""
+    """That of gamma = 0."""
     return ONE
 
 
 def modulator_one(s: Real, log1p_x: Real, q: Real, gamma: Real) -> Real:
-    """Gamma = 1."""
+    """That of gamma = 1."""
     return q
 
 
 def modulator_two(s: Real, log1p_x: Real, q: Real, gamma: Real) -> Real:
-    """Gamma = 2."""
+    """That of gamma = 2."""
     return q * q
 
 

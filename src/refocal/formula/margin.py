@@ -22,7 +22,7 @@ from refocal.formula.plain import (
 
 
 def decay(s: Real) -> Real:
-    """X = exp(-|s|). Not ``abs``: its derivative at 0 is 0, and s = 0 is where training starts."""
+    """The decay x = exp(-|s|). Not by ``abs``, whose derivative is 0 where training starts."""
     return exp(-where(s >= ZERO, s, -s))
 
 
@@ -39,7 +39,7 @@ def term(z: Real, base: Real) -> Real:
 def against(
     own: Real, base: Real, rest: Real, top: Real, gap_if_infinite: Real
 ) -> tuple[Real, Real, Real]:
-    """S, x and the safe rest of a logit against rivals that sum to ``rest * exp(base)``.
+    """The margin s, x and the safe rest of a logit against rivals that sum to ``rest * exp(base)``.
 
     Args:
         own: the class' logit.

@@ -36,6 +36,8 @@ def where(condition: Any, if_true: Real, if_false: Real) -> Real:
 
 
 def fma(a: Real, b: Real, c: Real) -> Real:
+    if not (math.isfinite(a) and math.isfinite(b) and math.isfinite(c)):
+        return a * b + c  # nothing to round
     return float(Fraction(a) * Fraction(b) + Fraction(c))
 
 

@@ -30,7 +30,7 @@ def softplus(s: Real, log1p_x: Real) -> Real:
 
 
 def gain(s: Real, x: Real) -> Real:
-    """P ce / q: gamma times it is what the modulator's own slope adds to 1.
+    """The ratio p ce / q: gamma times it is what the modulator's own slope adds to 1.
 
     For s >= 0, p / q = 1 / x and p ce / q = log1p(x) / x, which tends to 1 where x underflows;
     for s < 0, p / q = x. Below NEAR it is (6 + x) / (6 + 4 x), within 3e-17: the quotient's

@@ -52,7 +52,8 @@ def takes(problem: Problem, impl: str, held: list[Tensor]) -> bool:
 def run(problem: Problem, reduction: Reduction) -> Tensor:
     """The reduced loss, differentiable once or more with respect to the logits."""
     loss: Tensor
-    loss, _ = one_pass(*pack(problem, reduction), problem.logits.requires_grad)
+    learns = torch.is_grad_enabled() and problem.logits.requires_grad
+    loss, _ = one_pass(*pack(problem, reduction), learns)
     return loss
 
 

@@ -156,9 +156,11 @@ def name_of(kind: str, kernel: tuple[Any, ...]) -> str:
 def fingerprint() -> str:
     """Returns a hash of all that a kernel is made of: Numba's cache watches one file only."""
     here = Path(__file__).parent
-    book = here.parents[2] / "formula"
+    root = here.parents[2]
+    # the latter for what rounding may do to a target
+    others = (here.parent / "frame.py", root / "problem.py")
     digest = hashlib.sha256()
-    for path in (*sorted(book.glob("*.py")), here.parent / "frame.py", *sorted(here.glob("*.py"))):
+    for path in (*sorted((root / "formula").glob("*.py")), *others, *sorted(here.glob("*.py"))):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
