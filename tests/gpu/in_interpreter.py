@@ -650,7 +650,7 @@ class NoReading(TorchDispatchMode):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_forward_and_backward_read_no_value(link, reduction, dtype, monkeypatch):
     """With the checks of values off, as they are on a device."""
-    for reader in ("problems", "tensors", "settings"):
+    for reader in ("problems", "tensors"):
         module = importlib.import_module(f"refocal.arguments.{reader}")
         monkeypatch.setattr(module, "readable", lambda tensor: False)
     # whatever watches operations gets operations; here it is to watch what the kernels' host does
