@@ -8,6 +8,7 @@ import torch
 from scipy.special import lambertw
 
 from refocal import sigmoid_posterior, softmax_posterior
+from refocal.inverse import rising_root
 from refocal.parameters import (
     effective_number_weights,
     gradient_ratio,
@@ -114,6 +115,20 @@ def test_prior_biases():
     )
     np.testing.assert_allclose(p[0], np.array(counts) / sum(counts), rtol=1e-9)
     np.testing.assert_allclose(sum(biases), 0, atol=1e-12)
+
+
+def test_a_root_beyond_every_number_is_infinite():
+    """A score that is bounded, as cross-entropy's is, never reaches some constants."""
+    for sign in (1, -1):
+        asked = []
+
+        def bounded(s, sign=sign, asked=asked):
+            asked.append(s)
+            assert len(asked) < 5000
+            return math.atan(s) - 2 * sign
+
+        assert rising_root(bounded) == sign * math.inf
+    assert rising_root(lambda s: s**3 - 27) == 3
 
 
 def test_initialize_bias():

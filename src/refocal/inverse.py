@@ -125,11 +125,11 @@ def inflection(gamma: float) -> float:
 
 
 def rising_root(function: Callable[[float], float]) -> float:
-    """Finds where an increasing function crosses 0, to the last bit."""
+    """Finds where an increasing function crosses 0, to the last bit; infinity where it does not."""
     low, high = -1.0, 1.0
-    while function(low) > 0:
+    while function(low) > 0 and math.isfinite(low):
         low, high = 2 * low, low
-    while function(high) < 0:
+    while function(high) < 0 and math.isfinite(high):
         low, high = high, 2 * high
     return bisect(function, low, high)
 
