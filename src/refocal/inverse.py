@@ -131,6 +131,9 @@ def rising_root(function: Callable[[float], float]) -> float:
         low, high = 2 * low, low
     while function(high) < 0 and math.isfinite(high):
         low, high = high, 2 * high
+    for end in (low, high):
+        if math.isinf(end):
+            return end
     return bisect(function, low, high)
 
 
