@@ -59,6 +59,7 @@ _MODULES = (
     "reduction",
     "torch_state",
     "variants",
+    "warm_up",
 )
 
 # what `from refocal import *` brings: what needs the losses' framework alone

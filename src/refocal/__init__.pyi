@@ -30,6 +30,7 @@ from refocal import ranks as ranks
 from refocal import reduction as reduction
 from refocal import torch_state as torch_state
 from refocal import variants as variants
+from refocal import warm_up as warm_up
 from refocal.arguments import check_values as check_values
 from refocal.comparison import compare as compare
 from refocal.linear import LinearFocalLoss as LinearFocalLoss
