@@ -327,6 +327,30 @@ except ImportError as error:
     assert run(code) == "True\n"
 
 
+def test_one_package_is_asked_for_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plot needs matplotlib, and not whatever else its extra would bring."""
+    pytest.importorskip("matplotlib").use("Agg")
+    logits = torch.tensor([-2.0, 0.5, 1.5], dtype=torch.float64)
+    found = refocal.budget.gradient_budget(logits, torch.tensor([0, 1, 1]))
+    monkeypatch.setattr(extras, "is_installed", lambda name: name == "matplotlib")
+    assert len(found.plot().lines) == 3
+    monkeypatch.setattr(extras, "is_installed", lambda name: False)
+    with pytest.raises(extras.MissingExtra, match="matplotlib is not installed"):
+        found.plot()
+
+
+@pytest.mark.parametrize("module", ["refocal", "refocal.boosting"])
+def test_listing_names_imports_nothing(module: str) -> None:
+    """Not even a host whose distribution has another name, whose version is in its metadata."""
+    heavy = ("torch", "pandas", "sklearn", "xgboost", "lightgbm", "catboost")
+    code = f"""
+import importlib, sys
+dir(importlib.import_module({module!r}))
+print(*sorted(set({heavy!r}) & set(sys.modules)))
+"""
+    assert run(code) == "\n"
+
+
 def test_versions_are_numbers() -> None:
     for text, numbers in (
         ("2.13.0+cpu", (2, 13, 0)),

@@ -113,18 +113,19 @@ def need(function: str, extra: str) -> None:
             raise MissingExtra(function, reason)
 
 
-def imported(function: str, module: str, extra: str | None = None) -> Any:
-    """A package, imported, in a version that works.
+def imported(function: str, module: str) -> Any:
+    """A package, imported, in a version that works; whatever else its extra would bring.
 
     Args:
         function: who asks, as the user called it.
         module: the package's name in an import.
-        extra: what brings it; None is the extra that is meant for it.
 
     Raises:
         MissingExtra: as `need`.
     """
-    need(function, extra or PACKAGES[module].extra)
+    reason = lack(module)
+    if reason is not None:
+        raise MissingExtra(function, reason)
     return import_module(module)
 
 
@@ -196,8 +197,12 @@ def _version_on_disk(module: str) -> str:
 
     try:
         return metadata.version(PACKAGES[module].distribution or module)
-    except metadata.PackageNotFoundError:  # under another name, as xgboost-cpu: its own word
-        return str(getattr(import_module(module), "__version__", ""))
+    except metadata.PackageNotFoundError:  # under another name, as xgboost-cpu
+        others = metadata.packages_distributions().get(module, [])
+    if others:
+        return metadata.version(others[0])
+    # of a bare folder on the path, its own word
+    return str(getattr(import_module(module), "__version__", ""))
 
 
 def as_numbers(version: str) -> Version | None:
