@@ -182,7 +182,8 @@ def _searched(
 
 def _foretold(contests: Sequence[Contest], data: Prepared, plan: Plan, count: int) -> str:
     expected = forecast(contests, data, plan, count)
-    steps = ", ".join(f"{name} {step:.2g} µs" for name, step in expected.step_us.items())
+    # two digits, which ".2g" alone would write as 1.5e+02
+    steps = ", ".join(f"{name} {float(f'{us:.2g}'):g} µs" for name, us in expected.step_us.items())
     return (
         f"{expected.trainings * count} trainings on {len(data.split.train):,} rows or a part of"
         f" them: about {duration(expected.seconds)} (a row in one epoch, round or step: {steps})."
