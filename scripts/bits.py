@@ -4,8 +4,8 @@
     python -m scripts.bits compare build/bits.json   # after
 
 Every loss of tests/cases.py by every implementation, at every shape, dtype and reduction and at the
-extremes of every dtype; posteriors, their derivatives, variants, boosters' derivatives (NumPy, so
-these are listed apart: they may move within their bounds). With ``TRITON_INTERPRET=1`` in the
+extremes of every dtype; posteriors, their derivatives, variants, and the derivatives for boosters,
+which NumPy forms and which may move within their bounds. With ``TRITON_INTERPRET=1`` in the
 environment the GPU's kernels are among the implementations.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -17,7 +18,17 @@ pool = pytest.importorskip("refocal.kernels.cpu.compiled.pool")
 FEW = ("sigmoid, evaluation", "sigmoid, another gamma")
 
 
+def forget() -> None:
+    """What other tests have compiled in this process."""
+    rooms = ("sigmoid", "softmax", "compiled.sigmoid", "compiled.softmax", "compiled.expectation")
+    for room in rooms:
+        for kept in vars(importlib.import_module(f"refocal.kernels.cpu.{room}")).values():
+            if hasattr(kept, "cache_clear"):
+                kept.cache_clear()
+
+
 def test_nothing_is_left_to_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    forget()
     assert list(warm_up.fill()) == list(warm_up.typical_calls())
 
     def refuse(*_: object) -> int:
@@ -32,6 +43,9 @@ def test_nothing_is_left_to_compile(monkeypatch: pytest.MonkeyPatch) -> None:
     softmax_focal_loss(z, y, impl="cpu").backward()
     z, y = torch.randn(2, 21, 9, 9).requires_grad_(), torch.randint(0, 21, (2, 9, 9))
     softmax_focal_loss(z, y, impl="cpu", ignore_index=255).backward()
+    ones = torch.ones(9, dtype=torch.float64)
+    with pytest.raises(AssertionError, match="another kernel"):
+        sigmoid_focal_loss(ones, ones, impl="cpu", detach_modulator=True, gamma=3.5)
 
 
 def test_another_process_finds_it_on_disk(tmp_path: Path) -> None:
