@@ -22,10 +22,10 @@ CONCEPTS = {
     "both branches of x": (r"where\(\w+, \w+ \* (\w+), \1 / \w+\)", "formula/margin.py"),
     "the base, held finite": (r"base\w* = .*(clamp|clip)\(", None),
     "a smoothed share": (r"\* \(1(\.0)? - (label_)?smoothing\) \+", None),
-    "x = exp(-|s|)": (r"exp\(-(np\.|torch\.|tl\.)?abs\(s\)\)", None),
+    "x = exp(-|s|)": (r"\b(np|torch|math)\.exp\(-(np\.|torch\.|math\.)?abs\(", None),
     "the modulator's slope, in logarithms": (r"log1p\(gamma \* \w+\(", "formula/posterior.py"),
     "softplus from the exponential": (
-        r"(maximum|max|where)\([^()]*\) \+ (np\.|torch\.|math\.)?(log1p\(x\)|log1p_x)",
+        r"(maximum|max|where)\([^()]*\) \+ (np\.|torch\.|math\.)?(log1p\(|log1p_x)",
         "formula/",
     ),
     "the bound of the curvature": (r"\((ONE|1) \+ gamma\) \* \(p \* -", "formula/hessian.py"),

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from refocal import arguments, extras, links
-from refocal.formula import in_torch
+from refocal.formula.in_torch import BOOK
 from refocal.messages import refuse
 from refocal.posterior import sigmoid_posterior, softmax_posterior
 from refocal.probabilities import sigmoid_logit
@@ -28,7 +28,6 @@ LOSSES = ("cross_entropy", "focal_at_start", "focal_when_fitted")
 
 # focal logits of a softmax are found in as many steps
 STEPS = 2000
-BOOK = in_torch.bound("exponential")
 NO_WEIGHTS = (1.0, 1.0)
 
 # "default" is the loss' own: 0.25 of the sigmoid, None of the softmax

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from refocal.formula import in_torch
 
-decay = in_torch.bound("exponential").decay
-against = in_torch.bound("exponential").against
+decay = in_torch.BOOK.decay
+against = in_torch.BOOK.against
 
 
 class SoftmaxMargin(NamedTuple):

@@ -24,10 +24,9 @@ from torch import Tensor
 
 from refocal import arguments, gate, links
 from refocal.formula import in_torch
+from refocal.formula.in_torch import BOOK
 from refocal.overrides import overridable
 from refocal.problem import Number
-
-BOOK = in_torch.bound("exponential")
 
 
 @overridable

@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from refocal import arguments
+from refocal.formula.in_torch import BOOK
 from refocal.inverse import bisect
 from refocal.messages import refuse
 from refocal.overrides import overridable
 from refocal.posterior import (
-    BOOK,
     BinaryTensorLink,
     binary_link,
     sigmoid_posterior,

@@ -125,6 +125,12 @@ def is_freed(tensor: Tensor) -> bool:
     )
 
 
+def graph_is_kept() -> bool:
+    """Whether what backward reads may be read again. A torch that does not say keeps it."""
+    ask = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
+    return ask is None or bool(ask())
+
+
 def is_distributed(tensor: Any) -> bool:
     """Whether this is a DTensor."""
     # not imported for the question, which takes seconds: who has one has imported it

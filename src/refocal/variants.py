@@ -22,12 +22,11 @@ import torch
 from torch import Tensor
 
 from refocal import arguments, gate
-from refocal.formula import FAR, in_torch
+from refocal.formula import FAR
+from refocal.formula.in_torch import BOOK, for_gamma
 from refocal.overrides import overridable
 from refocal.problem import Number, computing_dtype, shares
 from refocal.reduction import kept_positions, reduce, reduction_for
-
-BOOK = in_torch.bound("exponential")
 
 
 @overridable
@@ -366,5 +365,5 @@ def _modulated(ce: Tensor, base: Tensor, exponent: Number) -> Tensor:
 
 def _power(base: Tensor, exponent: Number) -> Tensor:
     """base**exponent for base in [0, 1], whose gradient at base 0 is 0 instead of inf or NaN."""
-    power = in_torch.for_gamma(exponent, "raised").modulator(base, base, base, exponent)
+    power = for_gamma(exponent, "raised").modulator(base, base, base, exponent)
     return power if isinstance(power, Tensor) else torch.ones_like(base)

@@ -19,6 +19,7 @@ from refocal.boosting.objectives import (
     SoftmaxFocalObjective,
     labels_and_weights,
 )
+from refocal.formula.in_numpy import BOOK
 from refocal.messages import refuse
 from refocal.metrics import average_precision
 
@@ -132,7 +133,7 @@ class PosteriorLogLoss(Metric):
             odds = self.objective.log_odds(margins.reshape(len(labels)))
             positive = arguments.binary_labels(type(self).__name__, labels)
             wrong = np.where(positive, -odds, odds)
-            losses = np.maximum(wrong, 0.0) + np.log1p(np.exp(-np.abs(wrong)))
+            losses = BOOK.softplus(wrong, np.log1p(BOOK.decay(wrong)))
         else:
             z = arguments.margins(type(self).__name__, margins, len(labels), multiclass=True)
             index = arguments.class_labels(type(self).__name__, labels, z.shape[1])

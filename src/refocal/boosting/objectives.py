@@ -13,6 +13,7 @@ from refocal import inverse
 from refocal.boosting import arguments, compiled, numeric
 from refocal.boosting.numeric import Array, Pair
 from refocal.boosting.saved import python_number
+from refocal.formula.in_numpy import BOOK
 from refocal.messages import refuse
 
 Derivatives = tuple[Array, Array]
@@ -153,7 +154,7 @@ class SigmoidFocalObjective:
         undone as alpha is, sample weights are not.
         """
         odds = self.log_odds(margins)
-        x = np.exp(-np.abs(odds))
+        x = BOOK.decay(odds)
         small, large = x / (1 + x), 1 / (1 + x)
         p: Array = np.where(odds >= 0, large, small)
         return np.column_stack([np.where(odds >= 0, small, large), p])

@@ -38,6 +38,7 @@ from refocal.formula.plain import (
     TWO,
     ZERO,
     Real,
+    at_most,
     exp,
     fma,
     log,
@@ -119,7 +120,7 @@ def modulator_exponential(s: Real, log1p_x: Real, q: Real, gamma: Real) -> Real:
     Two exponentials, because max(s, 0) is exact and its sum with log1p_x is not: rounded in the
     exponent it would cost as much again.
     """
-    large = where(s >= ZERO, where(s > FAR, FAR, s), ZERO)
+    large = where(s >= ZERO, at_most(s, FAR), ZERO)
     return exp(-(gamma * large)) * exp(-(gamma * log1p_x))
 
 
@@ -129,7 +130,7 @@ def modulator_compensated(s: Real, log1p_x: Real, q: Real, gamma: Real) -> Real:
     ``high + low`` is max(s, 0) + log1p_x exactly (two-sum); ``t + e`` is gamma times it. Needs a
     true fused multiply-add, and a compiler that does not re-associate these lines.
     """
-    large = where(s >= ZERO, where(s > FAR, FAR, s), ZERO)
+    large = where(s >= ZERO, at_most(s, FAR), ZERO)
     high = large + log1p_x
     back = high - large
     low = (large - (high - back)) + (log1p_x - back)
@@ -162,7 +163,7 @@ def value_of(ce: Real, m: Real) -> Real:
 
 def slope_of(p: Real, q: Real, ce: Real, m: Real, gamma: Real) -> Real:
     """F' from its parts: all terms have one sign, nothing cancels."""
-    return -(m * (q + gamma * (p * where(ce > FAR, FAR, ce))))
+    return -(m * (q + gamma * (p * at_most(ce, FAR))))
 
 
 def detached_slope_of(q: Real, m: Real) -> Real:
@@ -223,7 +224,7 @@ def curvature(s: Real, x: Real, gamma: Real) -> Real:
     p = probability(s, x)
     q = complement(s, x)
     ce = cross_entropy(s, log1p_x)
-    held = where(ce > FAR, FAR, ce)
+    held = at_most(ce, FAR)
     m = modulator(s, log1p_x, q, gamma)
     bracket = (ONE + TWO * gamma) * q + gamma * ((gamma * p - q) * held)
     return (p * m) * bracket

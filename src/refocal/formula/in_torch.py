@@ -34,6 +34,8 @@ BINDINGS: dict[str, SimpleNamespace] = {
         "raised",
     )
 }
+# what depends on no modulator, and what may be differentiated
+BOOK = BINDINGS["exponential"]
 DOUBLE = bind({**OPERATIONS, "LARGEST": torch.finfo(torch.float64).max}, "exponential")
 
 
@@ -44,7 +46,7 @@ def bound(modulator: str) -> SimpleNamespace:
 
 def for_dtype(dtype: torch.dtype) -> SimpleNamespace:
     """The book of a computing dtype, for what holds numbers within it."""
-    return DOUBLE if dtype == torch.float64 else BINDINGS["exponential"]
+    return DOUBLE if dtype == torch.float64 else BOOK
 
 
 LARGEST_POWER = 100.0

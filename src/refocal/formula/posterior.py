@@ -40,7 +40,7 @@ def gain(s: Real, x: Real) -> Real:
     near = x < NEAR
     ratio = where(near, (THREE + x / TWO) / (THREE + TWO * x), log1p_x / where(near, ONE, x))
     ce = cross_entropy(s, log1p_x)
-    return where(s >= ZERO, ratio, x * where(ce > FAR, FAR, ce))
+    return where(s >= ZERO, ratio, x * at_most(ce, FAR))
 
 
 def log_gain(s: Real, x: Real, gamma: Real) -> Real:

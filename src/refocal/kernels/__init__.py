@@ -23,9 +23,10 @@ from refocal.kernels.cpu import backend as cpu
 from refocal.kernels.gpu import backend as gpu
 from refocal.kernels.packing import tensors_of, with_tensors, without_tensors
 from refocal.problem import Problem, SoftmaxProblem
-from refocal.reduction import Reduction, reduce
+from refocal.reduction import Reduction
 from refocal.torch_state import (
     PLAIN,
+    graph_is_kept,
     has_memory,
     is_batched,
     is_traced,
@@ -90,7 +91,7 @@ def run(function: str, problem: Problem, reduction: Reduction, impl: str) -> Ten
     if learns or not backend.checks_values:
         arguments.check_values_of(function, problem)
     if learns:
-        return _differentiable(problem, reduction)
+        return eager.differentiable_loss(problem, reduction)
     if torch.is_grad_enabled() and problem.logits.requires_grad:
         return _record(problem.logits, (function, problem, reduction, backend, held))
     return backend.evaluate(function, problem, reduction, gradient=False)[0]
@@ -123,7 +124,7 @@ def _by_operations(
             function, impl, f"needs tensors with memory of their own, got {wrappers}."
         )
     arguments.check_values_of(function, problem)
-    return _differentiable(problem, reduction)
+    return eager.differentiable_loss(problem, reduction)
 
 
 def choose(function: str, problem: Problem, impl: str, held: list[Tensor]) -> Backend:
@@ -160,10 +161,6 @@ def counter(problem: Problem, impl: str) -> Callable[[Problem], Tensor | None] |
     return gpu.count
 
 
-def _differentiable(problem: Problem, reduction: Reduction) -> Tensor:
-    return reduce(eager.losses(problem), reduction, problem.logits.dtype)
-
-
 class OnePass(torch.autograd.Function):
     """The loss with its gradient from the same pass of a backend; see `kernels.backward`."""
 
@@ -188,13 +185,13 @@ class OnePass(torch.autograd.Function):
         if asks and policy.is_one(upstream):
             gradient = ctx.saved_tensors[-1]
             # The tensor itself, unless the graph needs it again: who is handed it may write to it.
-            return gradient.clone() if policy.graph_is_kept() else gradient, None
+            return gradient.clone() if graph_is_kept() else gradient, None
         problem, reduction, kept = _load(ctx)
         if again:
             return eager.differentiable_gradient(problem, reduction, upstream), None
         # under vmap upstream stands for several, and operations can follow it, but no kernel
         backend = ctx.backend if is_plain_upstream(upstream) else eager
-        in_place = not policy.graph_is_kept()
+        in_place = not graph_is_kept()
         return backend.pulled_back(problem, reduction, kept, upstream, in_place=in_place), None
 
 

@@ -46,20 +46,23 @@ def keeps(keeping: Keeping, dtype: torch.dtype, reduction: str) -> bool:
 
 
 def pulled_back(
+    anew: Callable[[Problem, Tensor], Tensor],
     problem: Problem,
     reduction: Reduction,
     kept: Tensor | None,
     upstream: Tensor,
-    anew: Callable[[Problem, Tensor], Tensor],
+    *,
+    in_place: bool = False,
 ) -> Tensor:
-    """The gradient of the reduced loss times ``upstream``.
+    """The gradient of the reduced loss times ``upstream``, for backends without a way of their own.
 
     Args:
+        anew: the gradient of the unreduced loss times a factor, rounded once.
         problem: the problem.
         reduction: its reduction.
         kept: the gradient that came with the loss, or None.
         upstream: a scalar, or of the loss shape.
-        anew: the gradient of the unreduced loss times a factor, rounded once.
+        in_place: whether ``kept`` may be overwritten, which saves nothing here.
     """
     if kept is None or kept.dtype not in FULL:
         factor = upstream.to(computing_dtype(problem.logits))
@@ -83,9 +86,3 @@ def is_one(upstream: Tensor) -> bool:
         and not torch.compiler.is_compiling()
         and upstream.item() == 1
     )
-
-
-def graph_is_kept() -> bool:
-    """Whether what backward reads may be read again. A torch that does not say keeps it."""
-    ask = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
-    return ask is None or bool(ask())

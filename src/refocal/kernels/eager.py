@@ -8,6 +8,7 @@ together with its gradient.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from refocal import links
-from refocal.formula.in_torch import bound, for_gamma
+from refocal.formula.in_torch import BOOK, for_gamma
 from refocal.kernels import backward
 from refocal.kernels.backward import Keeping
 from refocal.problem import (
@@ -94,21 +95,17 @@ def gradient(problem: Problem, factor: Tensor) -> Tensor:
     return (slopes * factor).to(problem.logits.dtype)
 
 
-def pulled_back(
-    problem: Problem,
-    reduction: Reduction,
-    kept: Tensor | None,
-    upstream: Tensor,
-    *,
-    in_place: bool,
-) -> Tensor:
-    """The gradient of the reduced loss times ``upstream``."""
-    return backward.pulled_back(problem, reduction, kept, upstream, gradient)
+pulled_back = partial(backward.pulled_back, gradient)
+
+
+def differentiable_loss(problem: Problem, reduction: Reduction) -> Tensor:
+    """The reduced loss by operations that autograd may look into."""
+    return reduce(losses(problem), reduction, problem.logits.dtype)
 
 
 def differentiable_gradient(problem: Problem, reduction: Reduction, upstream: Tensor) -> Tensor:
     """The gradient of the reduced loss times ``upstream``, for another derivative."""
-    loss = reduce(losses(problem), reduction, problem.logits.dtype)
+    loss = differentiable_loss(problem, reduction)
     (slopes,) = torch.autograd.grad(loss, problem.logits, upstream, create_graph=True)
     return slopes
 
@@ -297,7 +294,7 @@ def smooth(y: Tensor, label_smoothing: float, classes: int) -> Tensor:
     """Targets mixed with the uniform distribution over the classes."""
     if label_smoothing == 0:
         return y
-    smoothed: Tensor = bound("zero").smoothed(y, 1 - label_smoothing, label_smoothing / classes)
+    smoothed: Tensor = BOOK.smoothed(y, 1 - label_smoothing, label_smoothing / classes)
     return smoothed
 
 
@@ -305,7 +302,7 @@ def _weigh(coefficient: Number, value: Tensor) -> Tensor:
     """Coefficient * value, where 0 * inf is 0. NaN stays: a NaN logit is never hidden."""
     if not isinstance(coefficient, Tensor):
         return value if coefficient == 1 else value * coefficient
-    weighed: Tensor = bound("zero").weighed(coefficient, value)
+    weighed: Tensor = BOOK.weighed(coefficient, value)
     return weighed
 
 

@@ -227,9 +227,9 @@ def _one_class(logits: Tensor) -> Tensor:
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    logits, targets, tensors, *rest, gradient = inputs
-    ctx.rest = rest
-    ctx.kept = gradient and keeps(KEEPING, logits.dtype, inputs[8])
+    logits, targets, tensors, *settings, kind, count, gradient = inputs
+    ctx.rest = (*settings, kind, count)
+    ctx.kept = gradient and keeps(KEEPING, logits.dtype, kind)
     ctx.count = len(tensors)
     ctx.save_for_backward(logits, targets, *tensors, output[1])
 
@@ -249,7 +249,7 @@ def _backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Any, ...]:
         return gradient_of(*arguments, factor)  # type: ignore[no-any-return]
 
     there = kept if ctx.kept else None
-    return pulled_back(problem, reduction, there, upstream, anew), *nothing
+    return pulled_back(anew, problem, reduction, there, upstream), *nothing
 
 
 one_pass.register_autograd(_backward, setup_context=_remember)

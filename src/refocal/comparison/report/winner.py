@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 
-from refocal.boosting import numeric
+from refocal.boosting import CLASSIFIERS, numeric
 from refocal.comparison.plan import Plan
 from refocal.comparison.report.recommend import is_no_gain, is_overfit
 from refocal.comparison.results import LossResult, Pick, Results, Source
@@ -23,13 +23,9 @@ from refocal.comparison.training.losses import Alpha, Link, Loss
 from refocal.comparison.training.named import NAMES
 from refocal.comparison.training.settings import Setting
 from refocal.comparison.training.trees import params_of, scale_of
+from refocal.formula.in_numpy import BOOK
 
 _WIDTH = 92  # of a line
-_TREES = {
-    "xgboost": "FocalXGBClassifier",
-    "lightgbm": "FocalLGBMClassifier",
-    "catboost": "FocalCatBoostClassifier",
-}
 
 
 def why_not(results: Results) -> str | None:
@@ -65,7 +61,7 @@ def script(results: Results) -> str:
         model=chosen.model,
         link=chosen.link,
         kind=results.data.kind,
-        trees=_TREES.get(chosen.model),
+        trees=CLASSIFIERS.get(chosen.model),
         logloss=chosen.model == "catboost" and usual.gamma == 0,
         path=source.path,
         read=_read(source),
@@ -167,7 +163,7 @@ def _curvatures(results: Results, loss: Loss) -> list[float]:
         classes = len(counts)
         margin = np.array([-np.log(classes - 1.0) if softmax else 0.0])
         slope, curvature = numeric.slope_and_curvature(
-            margin, np.exp(-np.abs(margin)), loss.gamma, "exact", False
+            margin, BOOK.decay(margin), loss.gamma, "exact", False
         )
         bend = max(float(curvature[0]), 0.0)
         if softmax:

@@ -8,6 +8,7 @@ imported with the first of them.
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from importlib.util import find_spec
 
 import torch
@@ -111,16 +112,7 @@ def gradient(problem: Problem, factor: Tensor) -> Tensor:
     return slopes
 
 
-def pulled_back(
-    problem: Problem,
-    reduction: Reduction,
-    kept: Tensor | None,
-    upstream: Tensor,
-    *,
-    in_place: bool,
-) -> Tensor:
-    """The gradient of the reduced loss times ``upstream``."""
-    return backward.pulled_back(problem, reduction, kept, upstream, gradient)
+pulled_back = partial(backward.pulled_back, gradient)
 
 
 def _run(

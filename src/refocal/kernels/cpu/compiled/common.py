@@ -20,14 +20,12 @@ from refocal.kernels.cpu.compiled.math import (
 
 
 class Kernel(Protocol):
-    """What both kinds of kernel are described by."""
+    """What every kernel is described by."""
 
     @property
     def logits(self) -> str: ...
     @property
     def targets(self) -> str: ...
-    @property
-    def layout(self) -> str: ...
     @property
     def modulator(self) -> str: ...
     @property
@@ -36,7 +34,14 @@ class Kernel(Protocol):
     def gradient(self) -> bool: ...
 
 
-# what `common_names` binds
+class SoftmaxKind(Kernel, Protocol):
+    """A softmax' kernel, whose classes lie in one of several ways."""
+
+    @property
+    def layout(self) -> str: ...
+
+
+# what `softmax_names` binds
 ADJACENT = False
 
 INNER_SIZE, GROUP, COUNT = frame.INNER_SIZE, frame.GROUP, frame.COUNT
@@ -70,8 +75,8 @@ def real_type(kernel: Kernel) -> type:
     return np.float64 if kernel.logits == "float64" else np.float32
 
 
-def common_names(kernel: Kernel) -> dict[str, Any]:
-    """What the functions of a kernel find under the names they use."""
+def kernel_names(kernel: Kernel, *, log1p_given: bool = False) -> dict[str, Any]:
+    """What the functions of every kernel find under the names they use."""
     number = real_type(kernel)
     logits, targets = STORAGE[kernel.logits], STORAGE[kernel.targets]
     names: dict[str, Any] = {
@@ -84,14 +89,22 @@ def common_names(kernel: Kernel) -> dict[str, Any]:
         "load": logits.load,
         "store": logits.store,
         "GRADIENT": kernel.gradient,
+        **formula_of(number, kernel.modulator, kernel.detached, log1p_given),
+        "reject": compiled(pool.reject),
+    }
+    names["number_at"] = inlined(rebound(pool.number_at, names))
+    return names
+
+
+def softmax_names(kernel: SoftmaxKind) -> dict[str, Any]:
+    """What those of a softmax find beside."""
+    names = kernel_names(kernel)
+    names |= {
         "ADJACENT": kernel.layout == "adjacent",
         "INNER_SIZE": INNER_SIZE,
         "GROUP": GROUP,
         "COUNT": COUNT,
-        **formula_of(number, kernel.modulator, kernel.detached),
-        "reject": compiled(pool.reject),
     }
-    names["number_at"] = inlined(rebound(pool.number_at, names))
     names["accumulated"] = called(rebound(accumulated, names))
     names["group_of"] = called(rebound(group_of, names))
     return names

@@ -16,7 +16,7 @@ import numpy as np
 
 from refocal.kernels.cpu import frame
 from refocal.kernels.cpu.compiled import pool
-from refocal.kernels.cpu.compiled.common import common_names, real_type
+from refocal.kernels.cpu.compiled.common import real_type, softmax_names
 from refocal.kernels.cpu.compiled.dtypes import STORAGE, target_limits
 from refocal.kernels.cpu.compiled.math import compiled, rebound, where, widest_vectors
 from refocal.kernels.cpu.compiled.memory import view
@@ -345,7 +345,7 @@ def address(kernel: ExpectationKernel) -> int:
     limits = {name: number(limit) for name, limit in target_limits(kernel.targets).items()}
     names: dict[str, Any] = {
         **globals(),
-        **common_names(kernel),
+        **softmax_names(kernel),
         "GAMMAS_GIVEN": kernel.gammas,
         **limits,
     }

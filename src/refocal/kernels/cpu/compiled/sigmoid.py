@@ -17,11 +17,11 @@ from numba import types as nt
 
 from refocal.kernels.cpu import frame
 from refocal.kernels.cpu.compiled import pool
+from refocal.kernels.cpu.compiled.common import kernel_names, real_type
 from refocal.kernels.cpu.compiled.dtypes import STORAGE, target_limits
 from refocal.kernels.cpu.compiled.math import (
     add_in_any_order,
     compiled,
-    formula_of,
     from_bits,
     inlined,
     operations,
@@ -493,19 +493,11 @@ def stride_of(host: str) -> Stride:
 @cache
 def address(kernel: SigmoidKernel) -> int:
     """Returns the address of a kernel's C function, compiled or from the cache on disk."""
-    number = np.float64 if kernel.logits == "float64" else np.float32
-    logits, targets = STORAGE[kernel.logits], STORAGE[kernel.targets]
+    targets = STORAGE[kernel.targets]
     stride = stride_of(get_host_cpu_name())
     names: dict[str, Any] = {
         **globals(),
-        **operations(number),
-        "Logit": logits.raw,
-        "Target": targets.raw,
-        "LOGIT_SIZE": logits.size,
-        "TARGET_SIZE": targets.size,
-        "REAL_SIZE": np.dtype(number).itemsize,
-        "load": logits.load,
-        "store": logits.store,
+        **kernel_names(kernel, log1p_given=True),
         "target_number": targets.load,
         "BLOCK": frame.BLOCK_OF_ARRAYS if kernel.general else frame.BLOCK,
         "TILE": stride.tile,
@@ -513,12 +505,9 @@ def address(kernel: SigmoidKernel) -> int:
         "SOFT": kernel.soft,
         "LOSSES": kernel.output == "each",
         "SUM": kernel.output == "sum",
-        "GRADIENT": kernel.gradient,
         # two evaluations, or an exponential and more behind it
         "LONG": kernel.soft or kernel.modulator == "compensated",
-        **formula_of(number, kernel.modulator, kernel.detached, log1p_given=True),
-        "parameters": parameter_reader(number, kernel.general),
-        "reject": compiled(pool.reject),
+        "parameters": parameter_reader(real_type(kernel), kernel.general),
         "double_of": from_bits,
         **target_limits(kernel.targets),
     }
@@ -526,7 +515,6 @@ def address(kernel: SigmoidKernel) -> int:
     def bind(name: str, function: Any, wrap: Any = inlined) -> None:
         names[name] = wrap(rebound(function, names))
 
-    bind("number_at", pool.number_at)
     bind("plain", plain)
     names["weigh"] = names["weighed"]
     if not kernel.general:  # no coefficient of 0

@@ -22,7 +22,7 @@ import numpy as np
 
 from refocal.kernels.cpu import frame
 from refocal.kernels.cpu.compiled import pool
-from refocal.kernels.cpu.compiled.common import common_names, real_type
+from refocal.kernels.cpu.compiled.common import real_type, softmax_names
 from refocal.kernels.cpu.compiled.dtypes import STORAGE
 from refocal.kernels.cpu.compiled.math import (
     add_in_any_order,
@@ -446,7 +446,7 @@ def address(kernel: SoftmaxKernel) -> int:
     number, logits = real_type(kernel), STORAGE[kernel.logits]
     names: dict[str, Any] = {
         **globals(),
-        **common_names(kernel),
+        **softmax_names(kernel),
     }
 
     def bind(name: str, function: Any) -> None:
