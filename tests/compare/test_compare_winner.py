@@ -102,13 +102,13 @@ def test_the_script_reaches_the_figure_and_predicts(folder: Path, kind: str, mod
             np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
 
 
-@pytest.mark.parametrize("by", ["group", "time"])
+@pytest.mark.parametrize("by", ["groups", "time_order"])
 def test_rows_that_are_split_by_a_column(tmp_path: Path, by: str) -> None:
     """That column is no feature, and new rows need none."""
     frame = people(1200)
     frame["family"] = np.arange(1200) // 3
     frame.to_csv(tmp_path / "people.csv", index=False)
-    column = {"group": "family", "time": "joined"}[by]
+    column = {"groups": "family", "time_order": "joined"}[by]
     keywords = {"target": "churn", "drop": ["wear", "fault", "state"], by: column}
     table = read_table(tmp_path / "people.csv", **keywords)  # type: ignore[arg-type]
     text = script(comparison.run(table, by_name(["logistic"]), PLAN))
