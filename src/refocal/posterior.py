@@ -235,8 +235,8 @@ def softmax_posterior(
     if wanted:
         # by margins, because the log-softmax of a likely class rounds to 0 where P rounds to 1
         margins = links.softmax_margins(torch.where(masked, -torch.inf, score), axis)
-        logs = torch.where(margins.s >= 0, 0.0, margins.s) - torch.log1p(margins.x)
-        return logs.to(logits.dtype)
+        logs = 0.0 - book.cross_entropy(margins.s, torch.log1p(margins.x))
+        return logs.to(logits.dtype)  # type: ignore[no-any-return]
     return torch.softmax(score, axis).to(logits.dtype)
 
 
