@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import refocal
@@ -237,6 +238,11 @@ ENTRIES: dict[str, tuple[str, set[str]]] = {
     "no such file": ("compare missing.csv --target ended", {"numpy", "pandas"}),
     "no such column": ("compare t.csv --target missing", {"numpy", "pandas"}),
     "one class": ("compare t.csv --target ended", {"numpy", "pandas"}),
+    "no such logits": ("diagnose missing.npz", {"numpy", "pandas"}),
+    "no array of that name": ("diagnose x.npz", {"numpy", "pandas"}),
+    "no logits at all": ("diagnose t.csv", {"numpy", "pandas"}),
+    "no such folder": ("report missing", {"numpy", "pandas"}),
+    "no such results": ("report .", {"numpy", "pandas"}),
 }
 COMMAND = """
 import contextlib, io, sys
@@ -254,6 +260,8 @@ def test_what_a_command_loads(
     monkeypatch.chdir(tmp_path)
     rows = "".join(f"{row},no\n" for row in range(100))
     (tmp_path / "t.csv").write_text(f"amount,ended\n{rows}")
+    (tmp_path / "results.json").write_text('{"schema": "another"}')
+    np.savez(tmp_path / "x.npz", y=np.zeros(3))
     loaded = loaded_after(COMMAND.format(arguments=line.split()), {"torch", "numpy", *HEAVY})
     assert loaded <= allowed
 

@@ -19,7 +19,7 @@ import refocal
 from refocal import comparison
 from refocal.__main__ import main
 from refocal.commands import option
-from refocal.comparison import CompareError
+from refocal.comparison import CompareError, api
 from refocal.comparison.errors import argument, spelled
 from refocal.comparison.measuring import likelihood
 from refocal.comparison.training.scores import sigmoid
@@ -327,7 +327,7 @@ def table_of(data: Any, **options: Any) -> comparison.Table:
         raise CompareError("enough.")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(comparison.api, "run", run)
+        patch.setattr(api, "run", run)
         with pytest.raises(CompareError, match="enough"):
             comparison.compare("logistic", data, **options)
     return seen[0]

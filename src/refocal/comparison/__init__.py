@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from refocal.comparison.api import compare
     from refocal.comparison.curves import focal_svg
     from refocal.comparison.data.flights import flights_table
+    from refocal.comparison.data.logits import read_logits
     from refocal.comparison.data.sources import frame_table, read_table
     from refocal.comparison.data.table import Table
-    from refocal.comparison.diagnosis import Diagnosis, diagnose, diagnosis_json, read_logits
+    from refocal.comparison.diagnosis import Diagnosis, diagnose, diagnosis_json
     from refocal.comparison.errors import CompareError
     from refocal.comparison.experiment import run
     from refocal.comparison.folder import check_folder, free_folder, workplace
     from refocal.comparison.plan import Costs, Plan
-    from refocal.comparison.report.files import rebuild, summary, write
+    from refocal.comparison.report.again import rebuild
+    from refocal.comparison.report.files import summary, write
     from refocal.comparison.results import Results
     from refocal.comparison.training.named import NAMES, by_name, check_names
 
@@ -69,9 +71,9 @@ _ROOMS = {
     "focal_svg": "curves",
     "frame_table": "data.sources",
     "free_folder": "folder",
-    "read_logits": "diagnosis",
+    "read_logits": "data.logits",
     "read_table": "data.sources",
-    "rebuild": "report.files",
+    "rebuild": "report.again",
     "run": "experiment",
     "summary": "report.files",
     "workplace": "folder",

@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 
 from refocal.comparison.drawing import standalone
-from refocal.comparison.errors import CompareError
 from refocal.comparison.folder import RUN, WINNER, write_files
 from refocal.comparison.report.page import html
 from refocal.comparison.report.plots import plots
@@ -59,25 +58,6 @@ def write(results: Results, folder: Path, *, seconds: float) -> None:
     }
     # run.json last: without it the run counts as unfinished
     write_files(folder, report_files(results) | {RUN: json.dumps(run, indent=1) + "\n"})
-
-
-def rebuild(folder: Path) -> None:
-    """Write everything but `run.json` anew from the folder's results.json.
-
-    Raises:
-        CompareError: there is no results.json of this version, or the folder cannot be written.
-    """
-    path = folder / "results.json"
-    try:
-        results = Results.from_dict(json.loads(path.read_text("utf-8")))
-    except FileNotFoundError:
-        raise CompareError(f"there is no {path}.") from None
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise CompareError(
-            f"{path} cannot be read as the results of this version: {reason}."
-        ) from error
-    write_files(folder, report_files(results))
 
 
 def summary(results: Results) -> str:
