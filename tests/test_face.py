@@ -267,6 +267,20 @@ except ImportError as error:
     assert run(code) == f"refocal.{name}: PyTorch is not installed. {way_out}\n"
 
 
+def test_help_without_torch() -> None:
+    """What is listed can be used, and the page can be read."""
+    code = (
+        HIDE.format(hidden={"torch"})
+        + """
+import pydoc, refocal
+assert len(pydoc.render_doc(refocal)) > 1000
+assert all(hasattr(refocal, name) for name in dir(refocal))
+print(*sorted({*refocal._ROOMS, *refocal._MODULES} & {*dir(refocal)}))
+"""
+    )
+    assert run(code).split() == sorted(refocal._ALONE)
+
+
 def test_boosters_work_without_torch() -> None:
     """Objective, metrics and every classifier whose host is there, posterior included."""
     code = (

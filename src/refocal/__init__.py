@@ -62,8 +62,26 @@ _MODULES = (
     "warm_up",
 )
 
+# The rooms that know no framework, or ask for it where they are used.
+_ALONE = (
+    "arguments",
+    "boosting",
+    "commands",
+    "comparison",
+    "data",
+    "extras",
+    "files",
+    "formula",
+    "integrations",
+    "inverse",
+    "lazy",
+    "messages",
+    "metrics",
+)
+_USES = {name: "torch" for name in (*_ROOMS, *_MODULES) if name not in _ALONE}
+
 # what `from refocal import *` brings: what needs the losses' framework alone
 __all__ = [name for name in _ROOMS if name != "compare"]
 __version__ = "0.1.0"
 
-__getattr__, __dir__ = lazily(__name__, _ROOMS, _MODULES, {"compare": "compare"})
+__getattr__, __dir__ = lazily(__name__, _ROOMS, _MODULES, {"compare": "compare"}, _USES)

@@ -19,6 +19,7 @@ def lazily(
     rooms: Mapping[str, str],
     modules: Iterable[str] = (),
     needs: Mapping[str, str] | None = None,
+    uses: Mapping[str, str] | None = None,
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """The ``__getattr__`` and ``__dir__`` of a package.
 
@@ -29,13 +30,15 @@ def lazily(
         package: its ``__name__``.
         rooms: where each name is defined: a module, relative to the package.
         modules: modules that are attributes themselves.
-        needs: the extra without which a name cannot be used. ``dir()``, and with it ``help()``,
-            leaves out what would raise.
+        needs: the extra without which a name cannot be used; it is asked for at every access.
+        uses: the extra of other names, whose rooms ask for it themselves. ``dir()``, and with it
+            ``help()``, leaves out what would raise.
 
     Returns:
         The two functions, to be assigned in the package.
     """
     needs = {} if needs is None else needs
+    extra_of = {**({} if uses is None else uses), **needs}
     names = {*rooms, *modules}
 
     def __getattr__(name: str) -> Any:
@@ -68,7 +71,8 @@ def lazily(
             for name, value in vars(module).items()
             if name.startswith("__") or isinstance(value, type(sys)) or name in module.__all__
         }
-        return sorted((kept | names) - {name for name, extra in needs.items() if not _has(extra)})
+        lacking = {extra for extra in {*extra_of.values()} if not _has(extra)}
+        return sorted((kept | names) - {name for name in names if extra_of.get(name) in lacking})
 
     return __getattr__, __dir__
 
