@@ -197,3 +197,54 @@ def test_settings_are_plain_attributes() -> None:
     module.gamma = 0.0
     z, y = torch.randn(5), torch.ones(5)
     assert_close(module(z, y), sigmoid_focal_loss(z, y, gamma=0), **EXACTLY)
+
+
+FORMS: dict[str, Any] = {
+    "number": 1.5,
+    "integer": 3,
+    "tensor": torch.tensor(0.5),
+    "double": torch.tensor(2.5, dtype=torch.float64),
+    "of elements": torch.linspace(0, 2, 5),
+    "parameter": torch.nn.Parameter(torch.tensor(2.0)),
+    "pair": (1.0, 4.0),
+    "pair with a tensor": (torch.tensor(1.0), 4.0),
+    "pair of tensors": (torch.tensor(1.0), torch.tensor(3.0)),
+    "pair with a parameter": (0.5, torch.nn.Parameter(torch.tensor(1.0))),
+}
+
+
+@pytest.mark.filterwarnings("ignore:SigmoidFocalLoss. a learnable gamma")
+@pytest.mark.parametrize("after", FORMS)
+@pytest.mark.parametrize("before", FORMS)
+def test_a_setting_may_be_assigned_later(before: str, after: str) -> None:
+    """In any form after any other, as if the module had been made with it."""
+    z, y = torch.randn(5), torch.tensor([1.0, 0.0, 1.0, 1.0, 0.0])
+    module = SigmoidFocalLoss(gamma=FORMS[before], impl="eager")
+    module.gamma = FORMS[after]
+    fresh = SigmoidFocalLoss(gamma=FORMS[after], impl="eager")
+    assert repr(module) == repr(fresh)
+    for name in ("_parameters", "_buffers", "_non_persistent_buffers_set"):
+        assert set(getattr(module, name)) == set(getattr(fresh, name)), name
+    assert module.state_dict().keys() == fresh.state_dict().keys()
+    for twin in (module, copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+        assert_close(twin(z, y), fresh(z, y), **EXACTLY)
+        if not list(twin.parameters()):  # whose values a checkpoint would bring
+            assert_close(twin.to("meta").to_empty(device="cpu")(z, y), fresh(z, y), **EXACTLY)
+
+
+@pytest.mark.parametrize(
+    "value", [None, 0.3, torch.full((5,), 0.3)], ids=["none", "number", "tensor"]
+)
+@pytest.mark.parametrize("loss", [SigmoidFocalLoss, SoftmaxFocalLoss, LinearFocalLoss])
+def test_alpha_may_be_assigned_later(loss: type[FocalModule], value: Any) -> None:
+    """Of every module; what is wrong is refused by the call."""
+    module = loss(alpha=torch.ones(5))
+    module.alpha = value
+    assert ("alpha" in dict(module.named_buffers())) == isinstance(value, torch.Tensor)
+    assert module.keywords()["alpha"] is None or "0.3" in f"{module.keywords()['alpha']}"
+    module.alpha = torch.full((5,), -1.0)
+    call: tuple[torch.Tensor, ...] = (torch.randn(4, 5), torch.rand(4, 5).softmax(1))
+    if loss is LinearFocalLoss:
+        call = (torch.randn(4, 3), torch.randn(5, 3), torch.arange(4))
+    with pytest.raises(ValueError, match="alpha must be"):
+        module(*call)

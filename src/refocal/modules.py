@@ -57,7 +57,18 @@ class FocalModule(nn.Module):
             if not held.is_meta:
                 self._kept[setting] = held
         else:
-            setattr(self, setting, value)
+            super().__setattr__(setting, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # a setting that is assigned later may be of another form than the one it takes the place of
+        if name in self.__dict__.get("_names", ()) and not hasattr(type(self), name):
+            for held in (name, f"_{name}_0", f"_{name}_1"):
+                for place in (self.__dict__, self._buffers, self._parameters, self._kept):
+                    place.pop(held, None)
+                self._non_persistent_buffers_set.discard(held)
+            self._hold(name, value)
+        else:
+            super().__setattr__(name, value)
 
     def _setting(self, name: str) -> Any:
         if hasattr(self, f"_{name}_0"):
