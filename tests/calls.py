@@ -274,7 +274,7 @@ def calls(draw: st.DrawFn, sorts: st.SearchStrategy[Sort] = every_sort) -> Call:
     keywords["label_smoothing"] = some.one_of(*sort.smoothings)
     keywords["reduction"] = some.one_of(*sort.reductions)
     if keywords["reduction"] == "mean":
-        normalizers = ("elements", "weights", 7, 0.3, torch.tensor(2.5))
+        normalizers = ("elements", "weights", "sample_weight", 7, 0.3, torch.tensor(2.5))
         if sort.link == SIGMOID:
             normalizers += ("positives",)
         keywords["normalizer"] = some.one_of(*normalizers)

@@ -472,6 +472,8 @@ def denominator(
         count = max(1, (y * kept).sum())
     elif normalizer == "weights":
         count = (np.broadcast_to(weight * alpha_t, kept.shape) * kept).sum()
+    elif normalizer == "sample_weight":
+        count = (np.broadcast_to(weight, kept.shape) * kept).sum()
     else:
         count = normalizer
     return wide(count or 1)

@@ -79,7 +79,7 @@ def single_rank(tmp_path):
 
 def test_one_rank_equals_no_group(single_rank):
     z, y = torch.randn(8, 3), torch.randint(0, 2, (8, 3))
-    for normalizer in ("elements", "positives", "weights", 7.0):
+    for normalizer in ("elements", "positives", "weights", "sample_weight", 7.0):
         with_group = sigmoid_focal_loss(z, y, normalizer=normalizer, process_group=single_rank)
         assert_close(with_group, sigmoid_focal_loss(z, y, normalizer=normalizer))
 
@@ -114,7 +114,7 @@ def test_wrong_use_of_a_group(single_rank):
         )
 
 
-@pytest.mark.parametrize("normalizer", ["elements", "positives", "weights"])
+@pytest.mark.parametrize("normalizer", ["elements", "positives", "weights", "sample_weight"])
 def test_accumulated_sigmoid_gradient_is_that_of_the_large_batch(normalizer):
     loss = SigmoidFocalLoss(alpha=0.3, normalizer=normalizer, ignore_index=255)
     z = torch.randn(10, 2, requires_grad=True)
@@ -128,7 +128,7 @@ def test_accumulated_sigmoid_gradient_is_that_of_the_large_batch(normalizer):
     assert_close(z.grad, expected)
 
 
-@pytest.mark.parametrize("normalizer", ["elements", "weights"])
+@pytest.mark.parametrize("normalizer", ["elements", "weights", "sample_weight"])
 @pytest.mark.parametrize("soft", [False, True])
 def test_accumulated_softmax_gradient_is_that_of_the_large_batch(normalizer, soft):
     loss = SoftmaxFocalLoss(alpha=torch.tensor([1.0, 2.0, 0.5]), normalizer=normalizer)

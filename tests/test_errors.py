@@ -411,14 +411,14 @@ TABLE: list[Row] = [
     (
         lambda: sigmoid_focal_loss(Z, Y, normalizer="batch"),
         ValueError,
-        'normalizer must be one of "elements", "positives", "weights", or a positive '
-        "number, got 'batch'.",
+        'normalizer must be one of "elements", "positives", "weights", "sample_weight", or a '
+        "positive number, got 'batch'.",
     ),
     (
         lambda: sigmoid_focal_loss(Z, Y, normalizer=None),
         TypeError,
-        'normalizer must be one of "elements", "positives", "weights", or a positive '
-        "number, got NoneType.",
+        'normalizer must be one of "elements", "positives", "weights", "sample_weight", or a '
+        "positive number, got NoneType.",
     ),
     (
         lambda: sigmoid_focal_loss(Z, Y, normalizer=0),
@@ -452,7 +452,7 @@ TABLE: list[Row] = [
     (
         lambda: softmax_focal_loss(Z, C, normalizer="positives"),
         ValueError,
-        'normalizer must be "elements", "weights" or a positive number, got '
+        'normalizer must be "elements", "weights", "sample_weight" or a positive number, got '
         '"positives". A softmax has no negatives; pass the count of foreground targets '
         "as a number.",
     ),

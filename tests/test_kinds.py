@@ -37,6 +37,7 @@ def roles() -> dict[str, dict[str, Tensor]]:
     per_class, gammas = draw(CLASSES, seed=5), 3 * draw(CLASSES, seed=6)
     count = torch.tensor(7.5)
     shared = {"sample_weight": weight, "normalizer": count}
+    regions = 6 * draw(ROWS, CLASSES, 2, seed=12) - 3
     plain = {"logits": logits, "targets": hard, "sample_weight": weight}
     return {
         "sigmoid_focal_loss": {
@@ -66,6 +67,20 @@ def roles() -> dict[str, dict[str, Tensor]]:
         "exp_bce_focal_loss": {**plain, "alpha": per_class, "gamma": gammas},
         "quality_focal_loss": plain,
         "asymmetric_loss": plain,
+        "varifocal_loss": {
+            **plain,
+            "targets": hard * draw(ROWS, CLASSES, seed=10),
+            "alpha": per_class,
+            "gamma": gammas,
+            "positives": hard > 0,
+        },
+        "gaussian_focal_loss": {**plain, "targets": hard, "gamma": gammas},
+        "distribution_focal_loss": {**plain, "targets": (CLASSES - 1) * draw(ROWS, seed=11)},
+        "tversky_loss": {
+            "logits": regions,
+            "targets": (draw(*regions.shape, seed=13) < 0.4).float(),
+        },
+        "softmax_tversky_loss": {"logits": regions, "targets": index[:, None].expand(ROWS, 2)},
         "sigmoid_posterior": {"logits": logits, "alpha": per_class, "gamma": gammas},
         "softmax_posterior": {"logits": logits, "alpha": 4 * per_class, "gamma": gammas},
     }
@@ -80,8 +95,23 @@ LOSSES = [name for name in ROLES if name.endswith("loss")]
 ALWAYS = ("logits", "targets", "hidden", "weight")
 
 
+# what is no target by name
+TRUTHS = {"varifocal_loss": "quality", "gaussian_focal_loss": "heatmap"}
+
+
+def truth_of(name: str) -> str:
+    return TRUTHS.get(name, "targets")
+
+
 def function_of(name: str) -> Callable[..., Tensor]:
-    return getattr(variants if hasattr(variants, name) else refocal, name)
+    function = getattr(variants if hasattr(variants, name) else refocal, name)
+    if name not in TRUTHS:
+        return function
+
+    def call(targets: Any = None, **others: Any) -> Tensor:
+        return function(**{TRUTHS[name]: targets}, **others)
+
+    return call
 
 
 def arguments_for(function: str, role: str) -> dict[str, Tensor]:
@@ -169,11 +199,15 @@ def test_bad_labels_are_refused(function: str, kind: str, everywhere: bool) -> N
     try:
         for role in arguments:
             given = {**arguments, role: KINDS[kind].make(arguments[role])}
-            with pytest.raises(ValueError, match=rf"^{function}: targets must be .*255"):
+            with pytest.raises(
+                ValueError, match=rf"^{function}: {truth_of(function)} must be .*255"
+            ):
                 function_of(function)(**given)
         if arguments["targets"].dtype.is_floating_point:
             given = {**arguments, "targets": arguments["targets"].requires_grad_()}
-            with pytest.raises(ValueError, match=rf"^{function}: targets must be .*255"):
+            with pytest.raises(
+                ValueError, match=rf"^{function}: {truth_of(function)} must be .*255"
+            ):
                 function_of(function)(**given)
     finally:
         refocal.check_values(False)
@@ -181,7 +215,7 @@ def test_bad_labels_are_refused(function: str, kind: str, everywhere: bool) -> N
 
 @pytest.mark.parametrize("kind", CHECKED)
 @pytest.mark.parametrize("bad", [-0.5, float("inf"), float("nan")])
-@pytest.mark.parametrize("function", LOSSES)
+@pytest.mark.parametrize("function", [name for name in LOSSES if "sample_weight" in ROLES[name]])
 def test_bad_weights_are_refused(function: str, kind: str, bad: float) -> None:
     arguments = arguments_for(function, "sample_weight")
     arguments["sample_weight"][2] = bad
@@ -403,7 +437,7 @@ def test_under_a_dispatch_mode(function: str) -> None:
     if function in LOSSES:
         bad = arguments["targets"].clone()
         bad[0] = 255
-        with Watching(), pytest.raises(ValueError, match=r"targets must be .*255"):
+        with Watching(), pytest.raises(ValueError, match=rf"{truth_of(function)} must be .*255"):
             function_of(function)(**{**arguments, "targets": bad})
 
 
@@ -549,7 +583,7 @@ def test_labels_that_rounding_put_outside(dtype: torch.dtype, impl: str) -> None
             call = torch.compile(loss, backend="aot_eager")
         assert_close(call(logits, targets, **keywords), call(logits, inside, **keywords))
         if impl in ("eager", "auto"):
-            for normalizer in ("positives", "weights"):
+            for normalizer in ("positives", "weights", "sample_weight"):
                 if function is softmax_focal_loss and normalizer == "positives":
                     continue
                 assert_close(

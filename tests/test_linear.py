@@ -69,6 +69,10 @@ KEYWORDS = {
     "label_smoothing": {"label_smoothing": 0.2},
     "detach_modulator": {"detach_modulator": True},
     "normalizer": {"normalizer": 7.5},
+    "normalizer sample_weight": {
+        "normalizer": "sample_weight",
+        "sample_weight": torch.linspace(0, 2, ROWS),
+    },
     "normalizer weights": {"normalizer": "weights", "alpha": torch.linspace(0, 2, CLASSES)},
 }
 
@@ -321,7 +325,7 @@ def test_the_module_is_the_function():
     assert_close(module.posterior(F.linear(hidden, weight)).sum(1), torch.ones(ROWS).double())
 
 
-@pytest.mark.parametrize("normalizer", ["elements", "weights"])
+@pytest.mark.parametrize("normalizer", ["elements", "weights", "sample_weight"])
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("axes", [1, 2])
 def test_the_module_counts_and_takes_a_count(normalizer, soft, axes):

@@ -411,7 +411,7 @@ NOTHING = {
         *(
             (link, "mean", normalizer)
             for link in FUNCTIONS
-            for normalizer in ("elements", "weights")
+            for normalizer in ("elements", "weights", "sample_weight")
         ),
         (SIGMOID, "mean", "positives"),
     ],
@@ -469,7 +469,7 @@ def parameters_of(link: str) -> dict[str, Tensor]:
 
 @every_link
 @pytest.mark.parametrize("wanted", ["targets", "alpha", "gamma", "sample_weight"])
-@pytest.mark.parametrize("normalizer", ["elements", "weights"])
+@pytest.mark.parametrize("normalizer", ["elements", "weights", "sample_weight"])
 def test_gradients_of_everything_else(link: str, wanted: str, normalizer: str) -> None:
     """Distillation, learned weights: their gradient is there, and right."""
     z = torch.randn(4, 3, dtype=DOUBLE, requires_grad=True)

@@ -94,8 +94,8 @@ def linear_focal_loss(
             exponent of each target class), or of the shape of ``targets``.
         reduction: "none" (one loss per row of ``hidden``, in the dtype of the logits), "sum", or
             "mean" = sum / normalizer. Of half-precision logits "sum" and "mean" are float32.
-        normalizer: what "mean" divides by: "elements", "weights" or a number, as in
-            `softmax_focal_loss`.
+        normalizer: what "mean" divides by: "elements", "weights", "sample_weight" or a number,
+            as in `softmax_focal_loss`.
         sample_weight: None, or a tensor of the loss' shape or of its leading axes.
         ignore_index: class index that adds nothing to loss, gradient or denominator. Must stay
             -100 with probability targets. An ignored row of ``hidden`` must be finite all the same,

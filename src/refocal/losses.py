@@ -60,8 +60,11 @@ def sigmoid_focal_loss(
             half-precision logits "sum" and "mean" are float32.
         normalizer: what "mean" divides by. "elements": the count of elements not ignored.
             "positives": the sum of targets not ignored, at least 1. "weights": the sum of
-            ``sample_weight * alpha_t``. Or a number or 0-d tensor > 0. The posterior of a trained
-            model holds for "elements"; the label-dependent denominators bias it.
+            ``sample_weight * alpha_t``. "sample_weight": the sum of that alone, so that weights of
+            0 and 1 give the mean over what they keep; without any, "elements". Or a number or 0-d
+            tensor > 0. The posterior of a trained model holds for "elements", and for
+            "sample_weight" where the weights know nothing of the targets; the label-dependent
+            denominators bias it.
         sample_weight: None, or a tensor of the logits' shape or of its leading axes.
         ignore_index: targets of this value add nothing to loss, gradient or denominator. An
             integer, which floating targets hold as nearly as their dtype can, or NaN for missing
@@ -106,7 +109,7 @@ def sigmoid_focal_loss(
         label_smoothing=label_smoothing,
         detach_modulator=detach_modulator,
     )
-    return _loss(name, problem, reduction, normalizer, process_group, impl, multiclass=False)
+    return reduced_loss(name, problem, reduction, normalizer, process_group, impl, multiclass=False)
 
 
 @overridable
@@ -149,7 +152,8 @@ def softmax_focal_loss(
             normalizer. Of half-precision logits "sum" and "mean" are float32.
         normalizer: what "mean" divides by. "elements": the count of positions not ignored.
             "weights": the sum of ``sample_weight * alpha_y``, as in `torch.nn.CrossEntropyLoss`
-            with a weight. Or a number or 0-d tensor > 0.
+            with a weight. "sample_weight": the sum of that alone, "elements" without any. Or a
+            number or 0-d tensor > 0.
         sample_weight: None, or a tensor of the loss' shape or of its leading axes.
         ignore_index: class index that adds nothing to loss, gradient or denominator. Must stay
             -100 with probability targets.
@@ -191,10 +195,10 @@ def softmax_focal_loss(
         label_smoothing=label_smoothing,
         detach_modulator=detach_modulator,
     )
-    return _loss(name, problem, reduction, normalizer, process_group, impl, multiclass=True)
+    return reduced_loss(name, problem, reduction, normalizer, process_group, impl, multiclass=True)
 
 
-def _loss(
+def reduced_loss(
     name: str,
     problem: Problem,
     reduction: str,
@@ -204,6 +208,17 @@ def _loss(
     *,
     multiclass: bool,
 ) -> Tensor:
+    """The loss of a problem from its checked arguments on: the gate, the denominator, the kernel.
+
+    Args:
+        name: whose name the errors bear.
+        problem: checked arguments.
+        reduction: as given by the user.
+        normalizer: as given by the user.
+        process_group: as given by the user.
+        impl: as given by the user.
+        multiclass: whether it is a softmax.
+    """
     shared = process_group is not None
     problem, normalizer = gate.admit(name, problem, normalizer)
     arguments.check_reduction(name, reduction, normalizer, multiclass=multiclass, shared=shared)

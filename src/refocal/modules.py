@@ -18,8 +18,8 @@ from refocal.reduction import denominator
 POSTERIOR_SETTINGS = ("alpha", "gamma", "label_smoothing", "detach_modulator")
 
 
-class FocalModule(nn.Module):
-    """Settings of a loss as attributes of their own names, checked when set up.
+class SettingsModule(nn.Module):
+    """Settings of a loss as attributes of their own names.
 
     A tensor becomes a non-persistent buffer: it follows ``.to(device)``, never changes dtype (a
     class weight rounded to bfloat16 is another loss) and never enters a state dict. Its values
@@ -27,24 +27,12 @@ class FocalModule(nn.Module):
     become NaN, which the loss refuses, not what happened to be in memory.
     """
 
-    def __init__(self, *, multiclass: bool, **settings: Any) -> None:
+    def __init__(self, **settings: Any) -> None:
         super().__init__()
-        name = type(self).__name__
-        arguments.check_settings(name, settings, multiclass=multiclass)
         self._names = tuple(settings)
         self._kept: dict[str, Tensor] = {}  # buffers that were moved to meta
         for setting, value in settings.items():
             self._hold(setting, value)
-        gamma = settings["gamma"]
-        if any(
-            isinstance(one, nn.Parameter)
-            for one in (gamma if isinstance(gamma, tuple) else (gamma,))
-        ):
-            warnings.warn(
-                f"{name}: a learnable gamma has no minimum (dF/dgamma <= 0 everywhere): training "
-                "drives it to infinity. Choose it by validation.",
-                stacklevel=3,
-            )
 
     def _hold(self, setting: str, value: Any) -> None:
         if isinstance(value, tuple) and any(isinstance(one, Tensor) for one in value):
@@ -85,6 +73,45 @@ class FocalModule(nn.Module):
         settings = {name: self._setting(name) for name in self._names}
         return settings if normalizer is None else {**settings, "normalizer": normalizer}
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SettingsModule:
+        kept = dict(self._buffers)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, before in kept.items():
+            after = self._buffers[name]
+            if before is None or after is None:
+                continue
+            if before.is_meta:
+                # out of meta, as by to_empty: no checkpoint brings these values back
+                before = self._kept.get(name, torch.full_like(after, math.nan))
+            elif after.is_meta:
+                self._kept[name] = before
+            # from the original values: a trip through half precision has already rounded `after`
+            self._buffers[name] = before.to(after.device)
+        return self
+
+    def extra_repr(self) -> str:
+        """The settings as they would be written in a call."""
+        return ", ".join(f"{name}={_brief(self._setting(name))}" for name in self._names)
+
+
+class FocalModule(SettingsModule):
+    """Settings of a focal loss, checked when set up."""
+
+    def __init__(self, *, multiclass: bool, **settings: Any) -> None:
+        name = type(self).__name__
+        arguments.check_settings(name, settings, multiclass=multiclass)
+        super().__init__(**settings)
+        gamma = settings["gamma"]
+        if any(
+            isinstance(one, nn.Parameter)
+            for one in (gamma if isinstance(gamma, tuple) else (gamma,))
+        ):
+            warnings.warn(
+                f"{name}: a learnable gamma has no minimum (dF/dgamma <= 0 everywhere): training "
+                "drives it to infinity. Choose it by validation.",
+                stacklevel=3,
+            )
+
     def _denominator(
         self,
         check: Callable[..., Problem],
@@ -122,26 +149,6 @@ class FocalModule(nn.Module):
     def posterior_keywords(self) -> dict[str, Any]:
         """The settings that the posterior depends on."""
         return {name: self._setting(name) for name in POSTERIOR_SETTINGS}
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FocalModule:
-        kept = dict(self._buffers)
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        for name, before in kept.items():
-            after = self._buffers[name]
-            if before is None or after is None:
-                continue
-            if before.is_meta:
-                # out of meta, as by to_empty: no checkpoint brings these values back
-                before = self._kept.get(name, torch.full_like(after, math.nan))
-            elif after.is_meta:
-                self._kept[name] = before
-            # from the original values: a trip through half precision has already rounded `after`
-            self._buffers[name] = before.to(after.device)
-        return self
-
-    def extra_repr(self) -> str:
-        """The settings as they would be written in a call."""
-        return ", ".join(f"{name}={_brief(self._setting(name))}" for name in self._names)
 
 
 def _brief(value: Any) -> str:

@@ -472,7 +472,8 @@ def normalizer_shift(
     ``normalizer="elements"`` or a constant, which have none.
 
     Args:
-        normalizer: "elements", "positives" or "weights".
+        normalizer: "elements", "positives", "weights" or "sample_weight" (of weights that know
+            nothing of the targets).
         batch_size: examples per batch, drawn at random; at most ten million.
         base_rate: share of positives, strictly between 0 and 1.
         alpha: as in training; matters for "weights" only, and is then strictly between 0 and 1.
@@ -500,7 +501,7 @@ def normalizer_shift(
     weight = 0.5 if alpha is None else arguments.alpha_number(name, alpha)
     if normalizer not in arguments.NORMALIZERS:
         arguments.fail_choice(name, "normalizer", arguments.NORMALIZERS, normalizer)
-    if normalizer == "elements":
+    if normalizer in ("elements", "sample_weight"):
         return 0.0
     if normalizer == "weights":
         arguments.check_posterior_alpha(name, weight, multiclass=False)

@@ -73,7 +73,11 @@ def denominator(problem: Problem, normalizer: str | float | Tensor) -> Number:
         tiny = isinstance(normalizer, Tensor) and normalizer.dtype.itemsize == 1
         return normalizer.float() if tiny else normalizer  # type: ignore[union-attr]
     kept = kept_positions(problem)
-    if normalizer == "elements":
+    if normalizer == "sample_weight" and problem.weight is not None:
+        float_type = torch.promote_types(problem.logits.dtype, torch.float32)
+        weight = problem.weight.to(float_type).expand(loss_shape(problem))
+        return (weight if kept is None else torch.where(kept, weight, 0.0)).sum()
+    if normalizer in ("elements", "sample_weight"):
         if kept is not None:
             return kept.sum()
         if isinstance(problem, SigmoidProblem):

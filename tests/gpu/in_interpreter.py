@@ -202,6 +202,7 @@ SIGMOID = {
     "detached": {"detach_modulator": True},
     "positives": {"normalizer": "positives"},
     "weights": {"normalizer": "weights", "sample_weight": draw(6)},
+    "sample weight": {"normalizer": "sample_weight", "sample_weight": draw(6)},
     "number": {"normalizer": 12.5},
 }
 
@@ -676,7 +677,9 @@ def test_forward_and_backward_read_no_value(link, reduction, dtype, monkeypatch)
     keywords |= {"sample_weight": draw(12), "reduction": reduction}
     normalizers = [{}]
     if reduction == "mean":
-        normalizers = [{"normalizer": one} for one in ("elements", "weights", count)]
+        normalizers = [
+            {"normalizer": one} for one in ("elements", "weights", "sample_weight", count)
+        ]
     for normalizer in normalizers:
         with NoReading():
             loss = function(logits, targets, impl="gpu", **keywords, **normalizer)

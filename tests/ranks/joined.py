@@ -21,6 +21,7 @@ FEATURES, CLASSES = 5, 3
 LOSSES = {
     "elements": SigmoidFocalLoss(ignore_index=255),
     "positives": SigmoidFocalLoss(normalizer="positives"),
+    "sample_weight": SoftmaxFocalLoss(normalizer="sample_weight"),
     "weights": SoftmaxFocalLoss(normalizer="weights", alpha=torch.tensor([1.0, 2.0, 0.5])),
 }
 

@@ -52,6 +52,7 @@ def cases() -> dict:
             {"ignore_index": 255, "normalizer": "positives"},
         ),
         "weights": (sigmoid_focal_loss, soft, weight, {"normalizer": "weights"}),
+        "sample_weight": (sigmoid_focal_loss, soft, weight, {"normalizer": "sample_weight"}),
         "softmax": (softmax_focal_loss, index, None, {"alpha": alpha, "normalizer": "weights"}),
         "number": (sigmoid_focal_loss, soft, weight, {"normalizer": "local rows"}),
     }

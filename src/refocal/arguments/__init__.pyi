@@ -45,11 +45,17 @@ from refocal.arguments.values import fraction as fraction
 from refocal.arguments.values import gamma_number as gamma_number
 from refocal.arguments.values import integer as integer
 from refocal.arguments.values import is_number as is_number
+from refocal.arguments.values import not_negative as not_negative
 from refocal.arguments.values import per_class as per_class
 from refocal.arguments.values import quoted as quoted
 from refocal.arguments.values import real as real
 from refocal.arguments.values import shown as shown
 from refocal.arguments.values import smoothing as smoothing
 from refocal.arguments.values import strictly_between_0_and_1 as strictly_between_0_and_1
+from refocal.arguments.variants import binary_regions as binary_regions
+from refocal.arguments.variants import check_part as check_part
+from refocal.arguments.variants import class_regions as class_regions
+from refocal.arguments.variants import distances as distances
+from refocal.arguments.variants import positives as positives
 from refocal.arguments.wording import fail_class_index as fail_class_index
 from refocal.arguments.wording import fail_sigmoid_shape as fail_sigmoid_shape

@@ -27,7 +27,7 @@ from refocal.messages import refuse
 
 REDUCTIONS = ("none", "mean", "sum")
 
-NORMALIZERS = ("elements", "positives", "weights")
+NORMALIZERS = ("elements", "positives", "weights", "sample_weight")
 
 IMPLEMENTATIONS = ("auto", "eager", "cpu", "gpu")
 
@@ -47,7 +47,7 @@ def check_reduction(
             raise refuse(
                 function,
                 "normalizer",
-                'be "elements", "weights" or a positive number',
+                'be "elements", "weights", "sample_weight" or a positive number',
                 '"positives"',
                 "A softmax has no negatives; pass the count of foreground targets as a number.",
             )

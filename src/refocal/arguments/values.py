@@ -85,9 +85,14 @@ def finite_positive(function: str, argument: str, value: Any) -> float:
     return real(function, argument, value, "finite and > 0", lambda one: 0 < one < math.inf)
 
 
+def not_negative(function: str, argument: str, value: Any) -> float:
+    """A weight or an exponent."""
+    return real(function, argument, value, "finite and >= 0", lambda one: 0 <= one < math.inf)
+
+
 def finite_gamma(function: str, value: Any) -> float:
     """A focusing exponent for a closed form, which needs no upper bound."""
-    return real(function, "gamma", value, "finite and >= 0", lambda one: 0 <= one < math.inf)
+    return not_negative(function, "gamma", value)
 
 
 def per_class(function: str, argument: str, values: Any) -> list[Any]:

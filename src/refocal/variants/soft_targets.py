@@ -1,32 +1,27 @@
-"""Other losses that the field calls focal, under names of their own, for migration.
+"""Losses that read a soft target otherwise than as an expectation over hard ones, for migration.
 
 `sigmoid_focal_loss` reads a soft target as an expectation over hard ones, so mixing targets mixes
 losses. These read it otherwise, and agree with it (the quality and blend rules exactly, for hard
-targets) only where targets are 0 or 1. Plain torch on every device, differentiable to any order;
-no closed-form posterior exists for them.
+targets) only where targets are 0 or 1.
 
 With p = sigmoid(z), BCE = -(y log p + (1 - y) log(1 - p)), alpha_t = y alpha + (1 - y)(1 - alpha):
 
     blend      alpha_t (y (1 - p) + (1 - y) p)**gamma BCE    torchvision, fvcore, optax, Keras
     exp_bce    alpha_t (1 - exp(-BCE))**gamma BCE            segmentation-models-pytorch, catalyst
-    quality    |y - p|**beta BCE                             Generalized Focal Loss
+    quality    alpha_t |y - p|**beta BCE                     Generalized Focal Loss, YOLOv5
     asymmetric two exponents and a probability shift         Asymmetric Loss
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
-
 import torch
 from torch import Tensor
 
-from refocal import arguments, gate
-from refocal.formula import FAR
-from refocal.formula.in_torch import BOOK, for_gamma
+from refocal import arguments
+from refocal.formula.in_torch import BOOK
 from refocal.overrides import overridable
-from refocal.problem import Number, computing_dtype, shares
-from refocal.reduction import kept_positions, reduce, reduction_for
+from refocal.problem import SigmoidProblem
+from refocal.variants.pointwise import Point, modulated, pointwise
 
 
 @overridable
@@ -74,10 +69,10 @@ def blend_focal_loss(
         Lin et al. 2017, eq. 5, as written for soft targets in torchvision.ops.sigmoid_focal_loss.
     """
 
-    def rule(at: _Point, exponent: Number) -> Tensor:
-        return _modulated(at.bce, at.y * at.q + (1 - at.y) * at.p, exponent)
+    def rule(at: Point, problem: SigmoidProblem) -> Tensor:
+        return modulated(at.bce, at.y * at.q + (1 - at.y) * at.p, problem.gamma[0])
 
-    return _loss(
+    return pointwise(
         "blend_focal_loss",
         rule,
         logits,
@@ -136,10 +131,10 @@ def exp_bce_focal_loss(
         segmentation_models_pytorch 0.6.0, ``losses/_functional.py``.
     """
 
-    def rule(at: _Point, exponent: Number) -> Tensor:
-        return _modulated(at.bce, -torch.expm1(-at.bce), exponent)
+    def rule(at: Point, problem: SigmoidProblem) -> Tensor:
+        return modulated(at.bce, -torch.expm1(-at.bce), problem.gamma[0])
 
-    return _loss(
+    return pointwise(
         "exp_bce_focal_loss",
         rule,
         logits,
@@ -158,6 +153,7 @@ def quality_focal_loss(
     logits: Tensor,
     targets: Tensor,
     *,
+    alpha: float | Tensor | None = None,
     beta: float | Tensor = 2.0,
     reduction: str = "mean",
     normalizer: str | float | Tensor = "elements",
@@ -166,11 +162,15 @@ def quality_focal_loss(
 ) -> Tensor:
     r"""Quality focal loss: soft targets are qualities, and the loss is 0 where they are met.
 
-    $$ |y - p|^\beta\;\mathrm{BCE}(z, y) $$
+    $$ \alpha_t\,|y - p|^\beta\;\mathrm{BCE}(z, y) $$
+
+    The paper has no alpha. YOLOv5 weighs by $\alpha_t = y\alpha + (1-y)(1-\alpha)$, with alpha .25
+    and beta 1.5.
 
     Args:
         logits: floating, any shape.
         targets: qualities in [0, 1] (IoU of a detection, say), of the shape of ``logits``.
+        alpha: weight of positives in [0, 1], a tensor that aligns, or None.
         beta: exponent >= 0, or a tensor that aligns; below 1 the gradient is infinite where p = y.
         reduction: "none", "sum" or "mean".
         normalizer: what "mean" divides by; see `sigmoid_focal_loss`.
@@ -193,17 +193,17 @@ def quality_focal_loss(
         Li et al., "Generalized Focal Loss", 2020, eq. 2. https://arxiv.org/abs/2006.04388
     """
 
-    def rule(at: _Point, exponent: Number) -> Tensor:
+    def rule(at: Point, problem: SigmoidProblem) -> Tensor:
         # y - p without a subtraction for hard targets
         miss = at.y * at.q - (1 - at.y) * at.p
-        return _modulated(at.bce, torch.where(miss >= 0, miss, -miss), exponent)
+        return modulated(at.bce, torch.where(miss >= 0, miss, -miss), problem.gamma[0])
 
-    return _loss(
+    return pointwise(
         "quality_focal_loss",
         rule,
         logits,
         targets,
-        alpha=None,
+        alpha=alpha,
         exponent=beta,
         reduction=reduction,
         normalizer=normalizer,
@@ -267,13 +267,13 @@ def asymmetric_loss(
     arguments.gamma_number(name, gamma_pos, multiclass=False)
     arguments.gamma_number(name, gamma_neg, multiclass=False)
 
-    def rule(at: _Point, exponent: Number) -> Tensor:
+    def rule(at: Point, problem: SigmoidProblem) -> Tensor:
         shifted = torch.where(at.p > shift, at.p - shift, 0.0)
         kept = at.ce_negative if shift == 0 else -torch.log1p(-shifted)
-        positive = _modulated(BOOK.weighed(at.y, at.ce_positive), at.q, gamma_pos)
-        return positive + _modulated(BOOK.weighed(1 - at.y, kept), shifted, gamma_neg)
+        positive = modulated(BOOK.weighed(at.y, at.ce_positive), at.q, gamma_pos)
+        return positive + modulated(BOOK.weighed(1 - at.y, kept), shifted, gamma_neg)
 
-    return _loss(
+    return pointwise(
         name,
         rule,
         logits,
@@ -285,85 +285,3 @@ def asymmetric_loss(
         sample_weight=sample_weight,
         ignore_index=ignore_index,
     )
-
-
-class _Point(NamedTuple):
-    """Targets with everything a rule may need, each formed without cancellation."""
-
-    y: Tensor
-    p: Tensor
-    q: Tensor  # 1 - p
-    ce_positive: Tensor  # -log p
-    ce_negative: Tensor  # -log q
-    bce: Tensor
-
-
-def _point(z: Tensor, y: Tensor) -> _Point:
-    x = BOOK.decay(z)
-    log1p_x = torch.log1p(x)
-    positive = BOOK.cross_entropy(z, log1p_x)
-    # not cross_entropy(-z): at z = 0 it would take the other branch than x, and so another slope
-    negative = BOOK.softplus(z, log1p_x)
-    bce = BOOK.weighed(y, positive) + BOOK.weighed(1 - y, negative)
-    return _Point(y, BOOK.probability(z, x), BOOK.complement(z, x), positive, negative, bce)
-
-
-def _loss(
-    name: str,
-    rule: Callable[[_Point, Number], Tensor],
-    logits: Tensor,
-    targets: Tensor,
-    *,
-    alpha: Any,
-    exponent: Any,
-    reduction: str,
-    normalizer: str | float | Tensor,
-    sample_weight: Any,
-    ignore_index: Any,
-) -> Tensor:
-    """Checks, the rule, alpha, weights and the reduction of `sigmoid_focal_loss`."""
-    problem = arguments.sigmoid_problem(
-        name,
-        logits,
-        targets,
-        alpha=alpha,
-        gamma=exponent,
-        sample_weight=sample_weight,
-        ignore_index=ignore_index,
-        label_smoothing=0.0,
-        detach_modulator=False,
-    )
-    problem, normalizer = gate.admit(name, problem, normalizer)
-    logits, targets = problem.logits, problem.targets
-    arguments.check_reduction(name, reduction, normalizer, multiclass=False)
-    arguments.check_normalizer_device(name, normalizer, logits)
-    arguments.check_values_of(name, problem)
-    dtype = computing_dtype(logits)
-    kept = kept_positions(problem)
-    z = logits.to(dtype)
-    if kept is not None:
-        targets, z = torch.where(kept, targets, 0), torch.where(kept, z, 0.0)
-    if problem.weight is not None:  # weight 0 is 0, also of NaN
-        z = torch.where((problem.weight == 0) & ~torch.isfinite(z), 0.0, z)
-    y = shares(targets, dtype)
-    losses = rule(_point(z, y), problem.gamma[0])
-    if alpha is not None:
-        losses = BOOK.weighed(y * problem.alpha[0] + (1 - y) * problem.alpha[1], losses)
-    if problem.weight is not None:
-        losses = BOOK.weighed(problem.weight, losses)
-    if kept is not None:
-        losses = torch.where(kept, losses, 0.0)
-    return reduce(losses, reduction_for(problem, reduction, normalizer), logits.dtype)
-
-
-def _modulated(ce: Tensor, base: Tensor, exponent: Number) -> Tensor:
-    """base**exponent * ce. Far out base is constant, and its zero slope must not meet ce = inf."""
-    modulator = _power(base, exponent)
-    far = ce > FAR
-    return torch.where(far, ce * modulator.detach(), torch.where(far, 0.0, ce) * modulator)
-
-
-def _power(base: Tensor, exponent: Number) -> Tensor:
-    """base**exponent for base in [0, 1], whose gradient at base 0 is 0 instead of inf or NaN."""
-    power = for_gamma(exponent, "raised").modulator(base, base, base, exponent)
-    return power if isinstance(power, Tensor) else torch.ones_like(base)
