@@ -89,7 +89,7 @@ def test_value_and_gradient(rule: str, gamma: float) -> None:
     z.requires_grad_()
     value = loss(z, y, gamma, reduction="none")
     (gradient,) = torch.autograd.grad(value.sum(), z)
-    with mpmath.workdps(50):
+    with mpmath.workdps(320):  # 1 + exp(-300) has 131 digits
         expected = floats([reference(*pair, gamma) for pair in pairs])
         slopes = floats(
             [
@@ -124,8 +124,13 @@ def test_every_half_float(rule: str, truth: float, dtype: torch.dtype) -> None:
     half = loss(z, y, 1.5, reduction="none")
     exact = loss(z.double(), y.double(), 1.5, reduction="none")
     assert half.dtype == dtype
-    assert_close(half, exact.to(dtype), rtol=torch.finfo(dtype).eps, atol=0, equal_nan=True)
-    assert (half != exact.to(dtype)).logical_and(~z.isnan()).sum() <= 40
+    info = torch.finfo(dtype)
+    step = info.tiny * info.eps
+    # y - p cancels where a quality is nearly met: an error of float32, absolute
+    close = 4 * torch.finfo(torch.float32).eps if rule == "quality" and truth == 0.5 else step
+    assert_close(half, exact.to(dtype), rtol=info.eps, atol=close, equal_nan=True)
+    apart = (half.double() - exact.to(dtype).double()).abs() > close
+    assert apart.logical_and(~z.isnan()).sum() <= 40
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
