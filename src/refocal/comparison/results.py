@@ -358,7 +358,7 @@ class Protocol:
     """How the comparison was done.
 
     Attributes:
-        split: "stratified", "grouped" or "time".
+        split: "stratified", "grouped", "time" or "grouped by time".
         repeats: splits.
         seed: of everything.
         quick: a first look.
