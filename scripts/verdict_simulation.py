@@ -235,7 +235,7 @@ def _told(one: Split, size: int, margin: float) -> int:
     if judge(difference(*one, design), margin) != "undecided":
         return 0
     found = spread(*one, design)
-    return positives_needed(found.mean, found.variance, size, margin)
+    return positives_needed(found, size, margin)
 
 
 if __name__ == "__main__":

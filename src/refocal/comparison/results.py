@@ -270,7 +270,7 @@ class Question:
         margin: the smallest difference worth having.
         positives: test rows of the rarest class, in all.
         needed: about how many of these would decide; 0 where a hundred times as many would not;
-            None where it is decided, or nothing is known.
+            None where the figures decide, or nothing is known. Always more than `positives`.
         limits: why no verdict may be firm here.
         by_split: the difference on each split.
     """

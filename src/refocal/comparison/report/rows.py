@@ -227,8 +227,6 @@ def verdicts(results: Results) -> list[Row]:
         needed = "–" if one.needed is None else f"{one.needed:,}"
         if one.needed == 0:
             needed = "not with this kind of table"
-        elif one.needed is not None and one.needed <= one.positives:
-            needed = "more splits"
         found.append(
             (
                 noted(
