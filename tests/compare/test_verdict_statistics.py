@@ -252,9 +252,7 @@ def test_an_undecided_table_is_told_more_positives_than_it_has(level: float) -> 
         if judge(found, 0.02) != "undecided":
             continue
         undecided += 1
-        told = positives_needed(
-            spread(values, variances, design), design.positives, 0.02, level
-        )
+        told = positives_needed(spread(values, variances, design), design.positives, 0.02, level)
         assert told == 0 or told > design.positives
     assert undecided > 500
 

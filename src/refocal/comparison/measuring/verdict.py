@@ -13,8 +13,8 @@ Verdict: TypeAlias = Literal["equivalent", "better", "worse", "undecided"]
 MARGIN_SHARE, LEAST_MARGIN = 0.05, 0.002
 # Below this many test positives in all no interval deserves its name.
 ENOUGH_POSITIVES = 20
-# The normal quantile of .8: so much further off a bound must lie that an interval excludes it in 80 %
-# of tables and not in half of them.
+# The normal quantile of .8: so much further off a bound must lie for an interval to exclude it in
+# 80 % of tables and not in half of them.
 _POWER = 0.84
 _WORTH_ASKING = 100
 
@@ -52,8 +52,8 @@ def positives_needed(found: Spread, positives: int, margin: float, level: float 
 
     x is what there is to see: the difference where it is beyond the margin, else what it stays
     short of it. t is the quantile of the very interval that did not decide, at its level and its
-    degrees of freedom (2.8 in all at 95 % where these are many), and 3 / P the least half-width that
-    it has: so that more positives are asked for than there are. 0 where more than a hundred times
+    degrees of freedom (2.8 in all at 95 % where these are many), and 3 / P the least half-width
+    that it has: so more positives are asked for than there are. 0 where more than a hundred times
     this table would not do.
 
     Args:

@@ -48,7 +48,9 @@ def contested(
         searched: for each contest trainings that a search found, which join on all rows.
     """
     ladder = rungs(data, plan.seed_of(contests[0].split, 0), quick=plan.quick)
-    field: list[list[Training]] = [contest.opening(plan.quick) for contest in contests]
+    field: list[list[Training]] = [
+        contest.opening(plan.quick, part=len(ladder) > 1) for contest in contests
+    ]
     _enter(contests, field, ladder[0], plan, store, progress)
     if not plan.quick:
         field = [contest.second() for contest in contests]
