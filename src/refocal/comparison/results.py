@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import UnionType
 from typing import Any
 
-SCHEMA = "refocal.compare/4"
+SCHEMA = "refocal.compare/5"
 
 
 @dataclass(frozen=True)
