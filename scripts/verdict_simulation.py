@@ -1,6 +1,6 @@
 """How often the verdict's rule is wrong, and what it can see: simulated, with nothing trained.
 
-    python scripts/verdict_simulation.py                  # docs/tables/verdict.md and .svg; minutes
+    python scripts/verdict_simulation.py     # docs/tables/verdict.md, docs/img/verdict.svg: minutes
     python scripts/verdict_simulation.py --draws 100 --out /tmp/verdict.md
 
 Two models give binormal scores to the same test rows, 20 negatives a positive. The positives are
@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import norm, t
 
+from refocal.comparison.drawing import COLOURS, DASHES, axes, standalone, style, to_svg
 from refocal.comparison.measuring.influence import average_precision, row_variance
 from refocal.comparison.measuring.intervals import Design, difference, spread
 from refocal.comparison.measuring.verdict import (
@@ -31,6 +32,7 @@ from refocal.comparison.measuring.verdict import (
 from refocal.comparison.results import Estimate
 
 TABLE = Path("docs/tables/verdict.md")
+PICTURE = Path("docs/img/verdict.svg")
 NEGATIVES = 20
 SHIFT = 2.0  # of the positives' scores: an average precision of .53
 CORRELATION = 0.977  # of the two models' scores
@@ -39,6 +41,11 @@ SHARED = TEST_TO_TRAIN / (1 + TEST_TO_TRAIN)  # of training effects, between two
 SIZES = (20, 50, 200, 1000, 5000)
 KAPPAS = (1.0, 4.0)
 SPLITS = 5
+CURVES = [
+    f"{what}, κ {kappa:g}"
+    for what in ("a gain of two margins is called better", "equals are called equivalent")
+    for kappa in KAPPAS
+]
 
 
 def scores(
@@ -175,6 +182,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--out", type=Path, default=TABLE)
+    parser.add_argument("--picture", type=Path, default=PICTURE)
     options = parser.parse_args()
     precision = true_precision(SHIFT)
     margin = margin_of(precision, 1 / (NEGATIVES + 1))
@@ -196,6 +204,7 @@ def main() -> None:
         " κ 4 | *equivalent*, κ 4 | told |",
         "|--:|--:|--:|--:|--:|--:|--:|",
     ]
+    curves: dict[str, list[float]] = {name: [] for name in CURVES}
     for size in SIZES:
         count = options.draws if size <= 1000 else max(options.draws // 4, 1)
         plain = draws(size, 0.0, count, 0, deals=2)
@@ -221,12 +230,44 @@ def main() -> None:
             share(better[4.0], size, margin, name, "better"),
             share(equal[4.0], size, margin, name, "equivalent"),
         ]
+        seen = [
+            share(of[kappa], size, margin, name, verdict)
+            for of, verdict in ((better, "better"), (equal, "equivalent"))
+            for kappa in KAPPAS
+        ]
+        for curve, value in zip(curves.values(), seen, strict=True):
+            curve.append(100 * value)
         middle = f"{known[len(known) // 2]:,}" if known else "–"
         last.append(
             f"| {size:,} | " + " | ".join(f"{100 * one:.0f}" for one in shares) + f" | {middle} |"
         )
         print(last[-1], flush=True)
     options.out.write_text("\n".join([*lines, *last]) + "\n")
+    options.picture.write_text(drawn(curves) + "\n", encoding="utf-8")
+
+
+def drawn(curves: dict[str, list[float]]) -> str:
+    """What a table of so many positives can show, as an SVG file."""
+    with style():
+        figure, (plot,) = axes(7.2, 3.8)
+        for number, (name, values) in enumerate(curves.items()):
+            plot.plot(
+                SIZES,
+                values,
+                color=COLOURS[number // len(KAPPAS)],
+                linestyle=DASHES[number % len(KAPPAS)],
+                marker="o",
+                label=name,
+            )
+        plot.set_xscale("log")
+        plot.set_xticks(SIZES, [f"{size:,}" for size in SIZES])
+        plot.minorticks_off()
+        plot.set_xlabel("test positives in all")
+        plot.set_ylabel("% of tables")
+        plot.set_ylim(-2, 102)
+        plot.legend()
+        title = "Share of tables on which a gain of two margins, and equality, are found"
+        return standalone(to_svg(figure, name="verdict", title=title))
 
 
 def _told(one: Split, size: int, margin: float) -> int:
@@ -235,7 +276,7 @@ def _told(one: Split, size: int, margin: float) -> int:
     if judge(difference(*one, design), margin) != "undecided":
         return 0
     found = spread(*one, design)
-    return positives_needed(found.mean, found.variance, size, margin)
+    return positives_needed(found, size, margin)
 
 
 if __name__ == "__main__":

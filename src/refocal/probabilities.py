@@ -264,7 +264,10 @@ def fit_temperature(
 
     def slope(beta: float) -> float:
         # d/d beta of the log loss: expected score under the model less the score of the label
-        expected = (torch.softmax(beta * scores, 1) * scores).sum(1)
+        if link == "sigmoid":  # the two scores differ in sign alone
+            expected = scores[:, 1] * torch.tanh(beta * scores[:, 1])
+        else:
+            expected = (torch.softmax(beta * scores, 1) * scores).sum(1)
         return (expected - scores.gather(1, index.unsqueeze(1)).squeeze(1)).mean().item()
 
     low, high = 1 / HOTTEST, HOTTEST

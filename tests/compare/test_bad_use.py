@@ -130,10 +130,6 @@ COMPARE = [
         "text.csv --target fault --time note",
         "--time note must be numbers or dates like 2013-01-31 or 2013-01-31T23:59.",
     ),
-    (
-        "hole.csv --target fault --time x --group x",
-        "--group and --time are two ways to split: choose one.",
-    ),
     ("--target fault", "--target belongs to a FILE, and there is none."),
     ("--positive yes", "--positive belongs to a FILE, and there is none."),
     ("--group x", "--group belongs to a FILE, and there is none."),

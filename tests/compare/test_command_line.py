@@ -157,7 +157,6 @@ CONTENTS = {
         (["hole.csv", "--target", "fault", "--group", "x"], "--group x: 1 rows have no value"),
         (["hole.csv", "--target", "fault", "--time", "x"], "--time x: 1 rows have no value"),
         (["text.csv", "--target", "fault", "--time", "note"], "--time note must be numbers or"),
-        (["hole.csv", "--target", "fault", "--time", "x", "--group", "x"], "two ways to split"),
         (["binary.parquet", "--target", "fault"], "binary.parquet cannot be read"),
         (["binary.arrow", "--target", "fault"], "binary.arrow cannot be read"),
         (["--group", "x"], "--group belongs to a FILE"),

@@ -180,9 +180,6 @@ def test_what_would_decide_is_said() -> None:
     limited = answer(question("undecided", 0.03, 0.06, limits=("one split is one",)))
     assert limited.headline.endswith("so keep cross-entropy: one split is one.")
     assert limited.reasons[-1].endswith("whatever the figures: one split is one.")
-    # as many as there are would do, so that more rows are not what is lacking
-    enough = answer(question("undecided", -0.02, 0.06, needed=50)).headline
-    assert enough.endswith("this table's splits differ too much to tell, and more of them may.")
 
 
 @pytest.mark.parametrize(

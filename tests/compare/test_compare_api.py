@@ -95,6 +95,10 @@ def test_labels_of_their_own_and_groups() -> None:
     results = comparison.compare(small, (x, both), groups=groups, **OPTIONS)
     assert results.data.kind == "multilabel"
     assert results.protocol.split == "grouped"
+    days = np.random.default_rng(0).permutation(300)
+    results = comparison.compare(small, (x, both), groups=groups, time_order=days, **OPTIONS)
+    assert results.protocol.split == "grouped by time"
+    assert "group-over-time" in [finding.code for finding in results.data.findings]
 
 
 @pytest.mark.parametrize(
@@ -432,11 +436,6 @@ def test_a_number_of_costs_is_what_a_miss_costs() -> None:
         ({"time_order": "what"}, "'what' for time_order=.", "no column 'what' for --time."),
         ({"time_order": "plan"}, "time_order='plan' must be numbers or dates", "--time plan must"),
         ({"groups": "active"}, "groups='active' has 2 values", "--group active has 2 values"),
-        (
-            {"groups": "plan", "time_order": "age"},
-            "groups= and time_order= are two ways",
-            "--group and --time are two ways",
-        ),
         (
             {"positive": "x", "target": "churn,active"},
             "positive= belongs to a",

@@ -14,6 +14,7 @@ from tables import csv_file, customers, made_table
 
 from refocal import comparison
 from refocal.comparison import CompareError
+from refocal.comparison.data.findings import check
 from refocal.comparison.data.prepare import Prepared
 from refocal.comparison.data.splits import splits, splitting
 
@@ -99,6 +100,40 @@ def test_no_split_by_time_trains_on_the_future() -> None:
     assert time[found[-1].test].max() == time.max()
     alone = splits(timed, repeats=1, seed=0)[0]
     assert_allclose([len(rows) for rows in alone.parts().values()], [900, 300, 300], atol=20)
+
+
+@pytest.mark.parametrize("length", [1, 40, 10_000])
+def test_groups_by_time_stay_on_one_side_and_train_on_no_future(length: int) -> None:
+    """Groups of an instant, of a season, and of all times; rows are left out only at borders."""
+    table = made_table(rows=3000)
+    generator = np.random.default_rng(0)
+    time = generator.integers(0, 400, table.rows).astype(float)
+    groups = (time // length).astype(np.int64) * 30 + generator.integers(0, 30, table.rows)
+    both = dataclasses.replace(table, time=time, groups=groups, group_name="customer")
+    assert splitting(both) == "grouped by time"
+    alone = splits(dataclasses.replace(table, time=time), repeats=5, seed=0)
+    tested: list[np.ndarray] = []
+    for split, by_time in zip(splits(both, repeats=5, seed=0), alone, strict=True):
+        parts = [set(groups[rows]) for rows in split.parts().values()]
+        assert not parts[0] & parts[1] | parts[1] & parts[2] | parts[0] & parts[2]
+        assert time[split.train].max() < time[split.valid].min()
+        assert time[split.valid].max() < time[split.test].min()
+        seen = np.concatenate(list(by_time.parts().values()))
+        kept = np.concatenate(list(split.parts().values()))
+        assert len(np.setdiff1d(kept, seen)) == 0
+        # a group is left out nowhere: each keeps the rows of one part whole
+        assert set(groups[kept]) == set(groups[seen])
+        for mine, all_of_it in zip(split.parts().values(), by_time.parts().values(), strict=True):
+            there = all_of_it[np.isin(groups[all_of_it], groups[mine])]
+            assert_array_equal(mine, there)
+        if length == 1:
+            assert len(kept) == len(seen)
+        tested.append(split.test)
+        found = [one.code for one in check(both, split, [0.5])]
+        assert ("group-over-time" in found) == (len(kept) < len(seen))
+    if length == 10_000:  # each group is tested once, as when it is split by groups alone
+        assert [len(set(groups[rows])) for rows in tested] == [6] * 5
+        assert len(np.unique(groups[np.concatenate(tested)])) == 30
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import (
     average_precision_score,
+    brier_score_loss,
     confusion_matrix,
     f1_score,
     log_loss,
@@ -155,6 +156,13 @@ def test_operating_points_by_brute_force(
     )
     assert_allclose(cost(least_cost_threshold(scores, labels, 7)), min(map(cost, cuts)))
     assert least_cost_threshold(scores, labels, 1e-3) == np.inf
+
+
+def test_the_brier_score_is_that_of_the_closed_form(data: Prepared) -> None:
+    for loss in (PLAIN, focal(0.25, 2.0)):
+        one = scored(data, loss, ["a"])
+        p = one.probabilities("posterior")[:, 0]
+        assert_allclose(figure(one, "brier"), brier_score_loss(one.labels[:, 0], p))
 
 
 @pytest.fixture(scope="module")

@@ -141,13 +141,16 @@ def contest(name: str, role: str, plan: Plan | None = None) -> Contest:
 
 
 @pytest.mark.parametrize("name", ["mlp", "logistic", "lightgbm", "xgboost", "catboost"])
-def test_every_family_gets_equally_many_trainings(name: str) -> None:
+@pytest.mark.parametrize("part", [False, True])
+def test_every_family_gets_equally_many_trainings(name: str, part: bool) -> None:
     if name not in ("mlp", "logistic"):
         pytest.importorskip(name)
     for role in ("baseline", "focal", "remedy"):
         one = contest(name, role)
-        first = one.opening(quick=False)
+        first = one.opening(quick=False, part=part)
         assert len(first) == len(set(first)) == OPENING
+        if "epochs" in one.axes and role == "baseline":  # a part says little of how long to train
+            assert [x.setting["epochs"] for x in first].count(30) == (1 if part else 6)
         assert {x.entry.loss for x in first} == set(one.family.losses)
         one.take(first, [fit(0.5 + 0.01 * k) for k in range(len(first))])
         more = one.second()
@@ -195,6 +198,11 @@ def test_points_of_a_grid_begin_in_its_middle_and_differ(count: int) -> None:
         found = grid_points(axes, count)
         assert found[0] == central(axes)
         assert len(found) == len(set(found)) == count
+        sparing = grid_points(axes, count, sparing=True)
+        assert len(sparing) == len(set(sparing)) == count
+        for point in sparing:
+            others = point.with_value("epochs", 10).with_start(0) if name == "mlp" else point
+            assert name == "logistic" or point["epochs"] == 10 or others == central(axes)
     single = grid_points({"rate": Axis((1.0,), 1.0, "rate")}, 2)
     assert single == [Setting((("rate", 1.0),)), Setting((("rate", 1.0),), 1)]
 

@@ -102,18 +102,19 @@ def test_the_script_reaches_the_figure_and_predicts(folder: Path, kind: str, mod
             np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
 
 
-@pytest.mark.parametrize("by", ["groups", "time_order"])
-def test_rows_that_are_split_by_a_column(tmp_path: Path, by: str) -> None:
+@pytest.mark.parametrize("by", [("groups",), ("time_order",), ("groups", "time_order")])
+def test_rows_that_are_split_by_a_column(tmp_path: Path, by: tuple[str, ...]) -> None:
     """That column is no feature, and new rows need none."""
     frame = people(1200)
     frame["family"] = np.arange(1200) // 3
     frame.to_csv(tmp_path / "people.csv", index=False)
-    column = {"groups": "family", "time_order": "joined"}[by]
-    keywords = {"target": "churn", "drop": ["wear", "fault", "state"], by: column}
+    columns = {one: {"groups": "family", "time_order": "joined"}[one] for one in by}
+    keywords = {"target": "churn", "drop": ["wear", "fault", "state"], **columns}
     table = read_table(tmp_path / "people.csv", **keywords)  # type: ignore[arg-type]
     text = script(comparison.run(table, by_name(["logistic"]), PLAN))
     assert call(text, tmp_path / "w.py", "--check")[0] == 0
-    people(30, seed=1).assign(family=0).drop(columns=["churn", column], errors="ignore").to_csv(
+    unknown = ["churn", *columns.values()]
+    people(30, seed=1).assign(family=0).drop(columns=unknown).to_csv(
         tmp_path / "new.csv", index=False
     )
     code, printed = call(text, tmp_path / "w.py", tmp_path / "new.csv")

@@ -11,7 +11,7 @@ from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from refocal.comparison.measuring import influence
-from refocal.comparison.measuring.intervals import Design, difference, estimate, spread
+from refocal.comparison.measuring.intervals import Design, Spread, difference, estimate, spread
 from refocal.comparison.measuring.verdict import judge, margin_of, one_digit, positives_needed
 from refocal.comparison.results import Estimate
 
@@ -238,13 +238,41 @@ def test_the_margin(precision: float, base_rate: float, margin: float) -> None:
     assert_allclose(margin_of(precision, base_rate), margin)
 
 
+@pytest.mark.parametrize("level", [0.95, 0.975])
+def test_an_undecided_table_is_told_more_positives_than_it_has(level: float) -> None:
+    generator = np.random.default_rng(int(1000 * level))
+    undecided = 0
+    for _ in range(3000):
+        design = Design(5, 5, 1 / 3, int(10 ** generator.uniform(1, 4)))
+        rows_ = 10 ** generator.uniform(-8, -2)
+        values = generator.normal(0, 10 ** generator.uniform(-4, -1))
+        values = values + generator.normal(0, 10 ** generator.uniform(-4, -1), 5)
+        variances = np.full(5, rows_)
+        found = difference(values, variances, design, level=level, base=0.3)
+        if judge(found, 0.02) != "undecided":
+            continue
+        undecided += 1
+        told = positives_needed(spread(values, variances, design), design.positives, 0.02, level)
+        assert told == 0 or told > design.positives
+    assert undecided > 500
+
+
 def test_positives_that_would_decide() -> None:
+    def told(mean: float, degrees: float = 1e9, level: float = 0.95) -> int:
+        return positives_needed(Spread(mean, 1e-3, degrees), 100, 0.02, level)
+
     # beyond the margin the difference itself is to be seen
-    assert positives_needed(0.05, 1e-3, 100, 0.02) == one_digit(100 * 1e-3 * (2.8 / 0.05) ** 2)
+    assert told(0.05) == one_digit(100 * 1e-3 * (2.8 / 0.05) ** 2)
     # within it, what it stays short of
-    assert positives_needed(0.005, 1e-3, 100, 0.02) == one_digit(100 * 1e-3 * (2.8 / 0.015) ** 2)
-    assert positives_needed(0.0199, 1e-3, 100, 0.02) == 0  # more than a hundred such tables
-    assert positives_needed(0.02, 1e-3, 100, 0.02) == 0
+    assert told(0.005) == one_digit(100 * 1e-3 * (2.8 / 0.015) ** 2)
+    assert told(0.0199) == 0  # more than a hundred such tables
+    assert told(0.02) == 0
+    # with few degrees of freedom the interval that has to shrink is wider, and at a higher level
+    for level in (0.95, 0.975):
+        off = stats.t.ppf((1 + level) / 2, 4) + 0.84
+        assert told(0.05, 4, level) == one_digit(100 * 1e-3 * (off / 0.05) ** 2)
+    # no interval is narrower than three positives
+    assert positives_needed(Spread(0.025, 1e-12, 4), 100, 0.02) == one_digit(3 / 0.025)
     assert one_digit(314) == 400
     assert one_digit(4000) == 4000
 

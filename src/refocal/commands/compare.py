@@ -81,6 +81,11 @@ def add(commands: Any) -> None:
         help="share the search between machines: sqlite:///FILE, postgresql://..., journal:FILE,"
         " grpc://HOST:PORT (default: a file in the output folder)",
     )
+    work.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="train on the workers of a Dask scheduler: tcp://HOST:PORT",
+    )
     points = parser.add_argument_group("decisions")
     points.add_argument(
         "--cost-fn",
@@ -198,6 +203,7 @@ def _plan(comparison: ModuleType, options: argparse.Namespace) -> Any:
         margin=options.margin,
         trials=options.trials,
         storage=options.storage,
+        cluster=options.cluster,
         costs=comparison.Costs(
             miss=options.cost_fn,
             precision=options.at_precision,

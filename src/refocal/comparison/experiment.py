@@ -27,6 +27,7 @@ from refocal.comparison.training.losses import Family, families
 from refocal.comparison.training.models import Model
 from refocal.comparison.training.schedule import contested, one_thread
 from refocal.comparison.training.search import search
+from refocal.comparison.training.spread import backend
 from refocal.comparison.training.store import FitStore
 from refocal.comparison.training.tuning import Contest, Training, planned, rungs
 
@@ -56,6 +57,11 @@ def run(
         CompareError: the table has too few examples of a class, or nothing can be trained.
     """
     plan = plan or Plan()
+    with backend(plan.cluster):
+        return _run(table, models, plan, folder)
+
+
+def _run(table: Table, models: Sequence[Model], plan: Plan, folder: Path | None) -> Results:
     found = [Prepared(table, split) for split in splits(table, repeats=plan.splits, seed=plan.seed)]
     steps = all(one.labels("valid").sum(0).min() >= ENOUGH_FOR_STEPS for one in found)
     figures = figures_of(table.classes, isotonic=steps, multiclass=table.kind == "multiclass")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import UnionType
 from typing import Any
 
-SCHEMA = "refocal.compare/4"
+SCHEMA = "refocal.compare/5"
 
 
 @dataclass(frozen=True)
@@ -270,7 +270,7 @@ class Question:
         margin: the smallest difference worth having.
         positives: test rows of the rarest class, in all.
         needed: about how many of these would decide; 0 where a hundred times as many would not;
-            None where it is decided, or nothing is known.
+            None where the figures decide, or nothing is known. Always more than `positives`.
         limits: why no verdict may be firm here.
         by_split: the difference on each split.
     """
@@ -358,7 +358,7 @@ class Protocol:
     """How the comparison was done.
 
     Attributes:
-        split: "stratified", "grouped" or "time".
+        split: "stratified", "grouped", "time" or "grouped by time".
         repeats: splits.
         seed: of everything.
         quick: a first look.

@@ -18,6 +18,7 @@ _RARE = 0.01
 _FEW = 50
 _MANY_VALUES = 1_000
 _SHIFT = 1.5
+_LEFT_OUT = 0.2  # of a split's rows, from which on a reader must know it
 
 
 def check(table: Table, split: Split, precisions: Sequence[float] | None = None) -> list[Finding]:
@@ -30,6 +31,7 @@ def check(table: Table, split: Split, precisions: Sequence[float] | None = None)
             nothing was trained.
     """
     found = [*table.findings, *_targets(table, split), *_shift(table, split)]
+    found += _over_borders(table, split)
     if isinstance(table.features, pd.DataFrame):
         found += [*_columns(table.features), *leaks(table, split, precisions)]
         found += _duplicates(table.features, split)
@@ -82,6 +84,22 @@ def _shift(table: Table, split: Split) -> Iterator[Finding]:
                 f"{of} is {rates[0]:.2%} in training and {rates[1]:.2%} in test.",
                 "Correct the probabilities for the rate you expect: refocal.shift_prior.",
             )
+
+
+def _over_borders(table: Table, split: Split) -> Iterator[Finding]:
+    if table.time is None or table.groups is None:
+        return
+    seen = int((table.time <= table.time[split.test].max()).sum())
+    left_out = seen - sum(len(rows) for rows in split.parts().values())
+    if left_out:
+        yield Finding(
+            "group-over-time",
+            "warning" if left_out > _LEFT_OUT * seen else "note",
+            f"{left_out:,} of {seen:,} rows of the first split are left out of it: their"
+            f" {table.group_name} reaches from one part into another, and stays in one.",
+            f"Without {argument('groups')} or {argument('time_order')} no row is left out, and the"
+            " question is another one.",
+        )
 
 
 def _columns(features: pd.DataFrame) -> Iterator[Finding]:

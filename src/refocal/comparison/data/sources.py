@@ -45,7 +45,9 @@ def read_table(
             of two values is positive, and more than two are classes that exclude each other.
         groups: a column, or an array of one value a row; rows with the same value stay on one side
             of a split.
-        time_order: a column of numbers or dates, or an array; no split trains on the future.
+        time_order: a column of numbers or dates, or an array; no split trains on the future. With
+            groups too, rows of a group that reaches over the border of a split are left out on one
+            side of it.
         drop: columns to leave out.
         new: a file of rows to predict, which become the last ones of the table. Both files are read
             as one, so that a date, a decimal comma or a category means the same in them.
@@ -54,9 +56,6 @@ def read_table(
         CompareError: the file cannot be read as a table, or its target is not one of classes; or
             the new rows lack one of its columns.
     """
-    if groups is not None and time_order is not None:
-        both = f"{argument('groups')} and {argument('time_order')}"
-        raise CompareError(f"{both} are two ways to split: choose one.")
     named = [name for name in (groups, time_order, *drop) if isinstance(name, str)]
     named += [target] if isinstance(target, str) else list(target)
     contents = read_file(path, names=named)

@@ -15,7 +15,7 @@ from refocal.comparison.errors import CompareError, argument
 FOLDS = 5  # one for test, one for validation, three for training
 FEWEST = 10  # examples of each class: below, no split can measure anything
 
-Splitting: TypeAlias = Literal["stratified", "grouped", "time"]
+Splitting: TypeAlias = Literal["stratified", "grouped", "time", "grouped by time"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Split:
 def splitting(table: Table) -> Splitting:
     """Say how a table is split: by time or by groups if it has them, else at random."""
     if table.time is not None:
-        return "time"
+        return "time" if table.groups is None else "grouped by time"
     return "stratified" if table.groups is None else "grouped"
 
 
@@ -53,6 +53,11 @@ def splits(table: Table, *, repeats: int, seed: int) -> list[Split]:
     `repeats + 4` stretches: every split tests on one of the last, validates on the one before and
     trains on all before that. Rows of the same time stay together.
 
+    By time and by groups, a group that reaches from one part of a split into another keeps its rows
+    in one of them, and its other rows are in no part of this split. Which one is drawn as for a
+    split by groups alone: of five groups three stay in training, one in validation and one in test,
+    every time others. A group without rows there stays in its latest part.
+
     Raises:
         CompareError: too few examples of a class to have some in every part.
     """
@@ -61,12 +66,20 @@ def splits(table: Table, *, repeats: int, seed: int) -> list[Split]:
         found = [_shuffled(table, repeat, seed) for repeat in range(repeats)]
     else:
         found = _rolling(table, repeats)
+        if table.groups is not None:
+            found = [_whole(table, split, k, seed) for k, split in enumerate(found)]
     for split in found:
         _check_parts(table, split)
     return found
 
 
 def _shuffled(table: Table, repeat: int, seed: int) -> Split:
+    folds = _folds(table, repeat, seed)
+    return Split(np.sort(np.concatenate(folds[2:])), folds[1], folds[0])
+
+
+def _folds(table: Table, repeat: int, seed: int) -> list[Integers]:
+    """Return five parts of the rows; the first is for test, the second for validation."""
     shuffle, turn = divmod(repeat, FOLDS)
     strata = table.strata()
     state = (seed + shuffle) % 2**32
@@ -76,8 +89,25 @@ def _shuffled(table: Table, repeat: int, seed: int) -> Split:
     else:
         folder = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=state)
     folds = [rows for _, rows in folder.split(strata, strata, table.groups)]
-    folds = folds[turn:] + folds[:turn]
-    return Split(np.sort(np.concatenate(folds[2:])), folds[1], folds[0])
+    return folds[turn:] + folds[:turn]
+
+
+def _whole(table: Table, split: Split, repeat: int, seed: int) -> Split:
+    """Return the split with every group in one of its parts."""
+    groups = table.groups
+    if groups is None:
+        raise TypeError("a table without groups has none to keep whole")
+    parts = list(split.parts().values())
+    _, number = np.unique(groups, return_inverse=True)
+    here = np.zeros((number.max() + 1, len(parts)), dtype=bool)
+    for part, rows in enumerate(parts):
+        here[number[rows], part] = True
+    drawn = np.zeros(len(here), dtype=np.int64)
+    for fold, rows in enumerate(_folds(table, repeat, seed)):
+        drawn[number[rows]] = (2, 1, 0)[min(fold, 2)]
+    latest = here.shape[1] - 1 - here[:, ::-1].argmax(1)
+    kept = np.where(here[np.arange(len(here)), drawn], drawn, latest)
+    return Split(*(rows[kept[number[rows]] == part] for part, rows in enumerate(parts)))
 
 
 def _rolling(table: Table, repeats: int) -> list[Split]:

@@ -99,6 +99,14 @@ def _platt_gain(one: Scored) -> Measure:
     return Measure(before.value - after.value, before.influence - after.influence)
 
 
+def _brier(one: Scored) -> Measure:
+    """The mean squared error of the closed form's probabilities; over all classes in a multi-class
+    task, and averaged over labels of their own.
+    """
+    squares = np.square(one.probabilities("posterior") - one.labels)
+    return influence.mean(squares.sum(1) if one.data.kind == "multiclass" else squares.mean(1))
+
+
 def _mean(reading: str) -> Measured:
     return lambda one: influence.mean(one.probabilities(reading).mean(1))
 
@@ -135,6 +143,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure("cost", "amount", _cost("cost")),
     Figure("cost_by_posterior", "amount", _cost("posterior")),
     Figure("platt_gain", "number", _platt_gain, compared=False),
+    Figure("brier", "amount", _brier),
 )
 
 

@@ -20,7 +20,7 @@ from refocal.comparison.results import Estimate
 
 LEVEL = 0.95
 # A difference cannot be known more exactly than what this many positives, changing places, make.
-_FEWEST_ROWS = 3.0
+FEWEST_ROWS = 3.0
 
 # a share lies between 0 and 1, an amount is at least 0, a number may be anything
 Scale: TypeAlias = Literal["share", "amount", "number"]
@@ -63,7 +63,11 @@ class Spread:
 
     def half(self, level: float = LEVEL) -> float:
         """Return half the width of the interval."""
-        return float(student.ppf((1 + level) / 2, self.degrees)) * float(np.sqrt(self.variance))
+        return self.quantile(level) * float(np.sqrt(self.variance))
+
+    def quantile(self, level: float = LEVEL) -> float:
+        """Return how many standard deviations half the interval is wide."""
+        return float(student.ppf((1 + level) / 2, self.degrees))
 
     def p_value(self) -> float:
         """Test the mean against 0, on both sides."""
@@ -117,7 +121,7 @@ def difference(
     if np.isnan(values).any():
         return Estimate(None, None, None, None)
     found = spread(values, row_variances, design)
-    half = max(found.half(level), _FEWEST_ROWS / max(design.positives, 1))
+    half = max(found.half(level), FEWEST_ROWS / max(design.positives, 1))
     lowest, highest = (-1.0, 1.0) if base is None or np.isnan(base) else (-base, 1.0 - base)
     low, high = max(found.mean - half, lowest), min(found.mean + half, highest)
     return Estimate(found.mean, min(low, found.mean), max(high, found.mean), found.p_value())

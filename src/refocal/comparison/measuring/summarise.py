@@ -281,12 +281,14 @@ def _question(
     before = columns([one.figures[pair[1]][MAIN] for one in measured])[0].mean()
     found = difference(values, variances, design, level=level, base=float(before))
     verdict = judge(found, margin)
-    if limits:
-        verdict = "undecided"
     needed = None
     if verdict == "undecided" and found.value is not None:
         width = spread(values, variances, design)
-        needed = positives_needed(width.mean, width.variance, design.positives, margin)
+        needed = positives_needed(width, design.positives, margin, level)
+        if needed:
+            needed = max(needed, ENOUGH_POSITIVES)
+    elif limits:
+        verdict = "undecided"  # the figures would decide: what is lacking stands in the limits
     return Question(
         model=trained[pair[0]].model.name,
         family=trained[pair[0]].family.name,

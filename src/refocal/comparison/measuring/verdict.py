@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal, TypeAlias
 
+from refocal.comparison.measuring.intervals import FEWEST_ROWS, LEVEL, Spread
 from refocal.comparison.results import Estimate
 
 Verdict: TypeAlias = Literal["equivalent", "better", "worse", "undecided"]
@@ -12,8 +13,9 @@ Verdict: TypeAlias = Literal["equivalent", "better", "worse", "undecided"]
 MARGIN_SHARE, LEAST_MARGIN = 0.05, 0.002
 # Below this many test positives in all no interval deserves its name.
 ENOUGH_POSITIVES = 20
-# (1.96 + 0.84): an interval at 95 % that excludes its bound in 80 % of tables.
-_POWER = 2.8
+# The normal quantile of .8: so much further off a bound must lie for an interval to exclude it in
+# 80 % of tables and not in half of them.
+_POWER = 0.84
 _WORTH_ASKING = 100
 
 
@@ -43,26 +45,32 @@ def judge(interval: Estimate, margin: float) -> Verdict:
     return "worse" if interval.high < 0 else "undecided"
 
 
-def positives_needed(difference: float, variance: float, positives: int, margin: float) -> int:
-    """Say about how many test positives would decide, to one digit: P V (2.8 / x)².
+def positives_needed(found: Spread, positives: int, margin: float, level: float = LEVEL) -> int:
+    """Say about how many test positives would decide what these do not, to one digit.
+
+        P V ((t + 0.84) / x)², at least 3 / x
 
     x is what there is to see: the difference where it is beyond the margin, else what it stays
-    short of it. 0 where more than a hundred times this table would not do.
+    short of it. t is the quantile of the very interval that did not decide, at its level and its
+    degrees of freedom (2.8 in all at 95 % where these are many), and 3 / P the least half-width
+    that it has: so more positives are asked for than there are. 0 where more than a hundred times
+    this table would not do.
 
     Args:
-        difference: found.
-        variance: V of it, at this many positives.
+        found: the difference and its variance V, at this many positives.
         positives: P.
         margin: the smallest difference worth having.
+        level: of the interval that was undecided.
     """
-    size = abs(difference)
+    size = abs(found.mean)
     seen = size if size > margin else margin - size
-    if seen <= 0 or variance <= 0:
-        return 0 if seen <= 0 else positives
-    needed = positives * variance * (_POWER / seen) ** 2
+    if seen <= 0:
+        return 0
+    off = found.quantile(level) + _POWER
+    needed = max(positives * found.variance * (off / seen) ** 2, FEWEST_ROWS / seen)
     if needed > _WORTH_ASKING * positives:
         return 0
-    return one_digit(max(needed, 1.0))
+    return one_digit(max(needed, positives + 1.0))
 
 
 def one_digit(number: float) -> int:

@@ -232,9 +232,6 @@ def _what_would(question: Question) -> str:
         )
     if question.needed is None:
         return "this table cannot tell"
-    if question.needed <= question.positives:
-        # the rows would do: what is wide is the little that so few splits know of training
-        return "this table's splits differ too much to tell, and more of them may"
     return (
         f"about {question.needed:,} test positives would decide, and this table has"
         f" {question.positives:,}"

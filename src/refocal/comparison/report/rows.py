@@ -204,6 +204,7 @@ def probabilities(results: Results) -> Groups:
     ]
     lines += [
         _figure_line("platt_gain", "What Platt scaling takes off", "paired", 4),
+        _figure_line("brier", "Brier score", "of the closed form", 4),
         (
             noted("Calibration slope of the closed form", "1 is right, less is overconfident"),
             of_posterior(lambda one: figure(one.slope, 2)),
@@ -227,8 +228,6 @@ def verdicts(results: Results) -> list[Row]:
         needed = "–" if one.needed is None else f"{one.needed:,}"
         if one.needed == 0:
             needed = "not with this kind of table"
-        elif one.needed is not None and one.needed <= one.positives:
-            needed = "more splits"
         found.append(
             (
                 noted(

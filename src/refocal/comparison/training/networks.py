@@ -71,7 +71,7 @@ class Network:
 
     axes: ClassVar[dict[str, Axis]] = {
         "rate": Axis((1e-3, 3e-3, 1e-2), 3e-3, "learning rate", 3.0, 1e-5, 0.5),
-        "epochs": Axis((10, 30), 10, "epochs"),
+        "epochs": Axis((10, 30), 10, "epochs", costly=True),
         "decay": Axis((1e-4, 1e-2), 1e-4, "weight decay"),
     }
 
@@ -113,9 +113,10 @@ class Network:
                     for group in optimizer.param_groups:
                         group["lr"] = rate
                     # Rows are picked from tensors: a DataLoader takes longer than the network.
-                    logits = _as_columns(model(data.train[rows]), outputs)
-                    mean = loss.mean(logits, targets[rows])
-                    optimizer.zero_grad()
+                    logits = _as_columns(model(data.train.index_select(0, rows)), outputs)
+                    mean = loss.mean(logits, targets.index_select(0, rows))
+                    for parameter in parameters:  # what zero_grad does, and a trace of it
+                        parameter.grad = None
                     mean.backward()  # type: ignore[no-untyped-call]
                     optimizer.step()
                     average.add(step)

@@ -1,4 +1,4 @@
-"""Runs the trainings of a split side by side, one thread each, through the store."""
+"""Runs the trainings of a split side by side, through the store: one thread each, or elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import torch
 from refocal.comparison.data.prepare import Prepared
 from refocal.comparison.plan import Plan
 from refocal.comparison.progress import Progress
-from refocal.comparison.training.models import Fit, Work
+from refocal.comparison.training.models import Fit, Watch, Work, unwatched
+from refocal.comparison.training.spread import Errand, is_away, spread
 from refocal.comparison.training.store import FitStore
 from refocal.comparison.training.tuning import (
     WIDENINGS,
@@ -48,7 +49,9 @@ def contested(
         searched: for each contest trainings that a search found, which join on all rows.
     """
     ladder = rungs(data, plan.seed_of(contests[0].split, 0), quick=plan.quick)
-    field: list[list[Training]] = [contest.opening(plan.quick) for contest in contests]
+    field: list[list[Training]] = [
+        contest.opening(plan.quick, part=len(ladder) > 1) for contest in contests
+    ]
     _enter(contests, field, ladder[0], plan, store, progress)
     if not plan.quick:
         field = [contest.second() for contest in contests]
@@ -124,26 +127,35 @@ def train_all(
     part = len(data.split.test) == 1  # nothing is tested on a part of the rows
     data.encode()
 
-    def train(index: int) -> None:
-        training, name = trainings[index], names[index]
-        unit = training.entry.model.unit
-
-        def watch(step: int, score: float | None) -> None:
-            counted.check()
-            reached = "" if score is None else f": average precision {score:.3f}"
-            counted.working(f"{name}, {unit} {step}{reached}")
-
-        seed = training.seed(plan)
-        fit = training.entry.model.fit(
-            Work(training.entry.loss, training.setting, data, plan.effort, seed, watch)
-        )
+    def keep(index: int, fit: Fit) -> None:
         if part:
             fit = replace(fit, valid_logits=fit.valid_logits[:0], test_logits=fit.test_logits[:0])
         store.put(keys[index], fit)
         found[index] = fit
-        counted.finished(f"{name}: validation average precision {fit.score:.3f}")
+        counted.finished(f"{names[index]}: validation average precision {fit.score:.3f}")
 
-    side_by_side(train, missing, counted)
+    def work(index: int, watch: Watch = unwatched) -> Work:
+        training = trainings[index]
+        seed = training.seed(plan)
+        return Work(training.entry.loss, training.setting, data, plan.effort, seed, watch)
+
+    def train(index: int) -> None:
+        model, name = trainings[index].entry.model, names[index]
+
+        def watch(step: int, score: float | None) -> None:
+            counted.check()
+            reached = "" if score is None else f": average precision {score:.3f}"
+            counted.working(f"{name}, {model.unit} {step}{reached}")
+
+        keep(index, model.fit(work(index, watch)))
+
+    if is_away():
+        for number, fit in spread(
+            [Errand(trainings[index].entry.model, work(index)) for index in missing], counted
+        ):
+            keep(missing[number], fit)
+    else:
+        side_by_side(train, missing, counted)
     return [fit for fit in found if fit is not None]
 
 

@@ -20,6 +20,7 @@ class Axis:
         lowest: of a widened grid. An optimum that lies here is no finding: less of it is none.
         highest: of a widened grid.
         whole: whether it is a count.
+        costly: whether a training takes longer off the centre of this axis.
         words: for people.
     """
 
@@ -30,6 +31,7 @@ class Axis:
     lowest: float = 0.0
     highest: float = float("inf")
     whole: bool = False
+    costly: bool = False
 
     def beyond(self, value: float, tried: set[float]) -> float | None:
         """Return the value to try next where the best of those tried lies at their end; None
@@ -83,10 +85,15 @@ def central(axes: Mapping[str, Axis]) -> Setting:
     return Setting(tuple((name, axis.central) for name, axis in axes.items()))
 
 
-def grid_points(axes: Mapping[str, Axis], count: int) -> list[Setting]:
+def grid_points(axes: Mapping[str, Axis], count: int, *, sparing: bool = False) -> list[Setting]:
     """Choose so many points of the grid, the middle first, then those that differ from it in least.
 
     Where the grid has fewer, what is left goes to other starts.
+
+    Args:
+        axes: of the grid.
+        count: of points.
+        sparing: a value that takes longer is tried once, with the middle of all else.
     """
     middle = central(axes)
     if len(axes) == 1:
@@ -103,5 +110,14 @@ def grid_points(axes: Mapping[str, Axis], count: int) -> list[Setting]:
     def away(one: Setting) -> int:
         return sum(a != b for (_, a), (_, b) in zip(one.values, middle.values, strict=True))
 
+    def costs(one: Setting) -> bool:
+        return any(axis.costly and one[name] != axis.central for name, axis in axes.items())
+
     ordered = sorted(every, key=away)
-    return [ordered[k % len(ordered)].with_start(k // len(ordered)) for k in range(count)]
+    again = ordered
+    if sparing:
+        again = [one for one in ordered if not costs(one)]
+        ordered = [one for one in ordered if not costs(one) or away(one) == 1]
+    more = max(count - len(ordered), 0)
+    starts = [again[k % len(again)].with_start(1 + k // len(again)) for k in range(more)]
+    return [*ordered[:count], *starts]

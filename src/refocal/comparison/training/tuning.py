@@ -113,12 +113,18 @@ class Contest:
 
     # --- what to try -------------------------------------------------------------------------
 
-    def opening(self, quick: bool) -> list[Training]:
-        """Take the first look: every loss, and as many settings of each as there are trainings."""
+    def opening(self, quick: bool, *, part: bool = False) -> list[Training]:
+        """Take the first look: every loss, and as many settings of each as there are trainings.
+
+        Args:
+            quick: one setting of each loss.
+            part: it is a look at a part of the rows, which says little of how long to train on all
+                of them: long schedules are tried once.
+        """
         if quick:
             return [self.training(loss, central(self.axes)) for loss in self.family.losses]
         each = max(1, OPENING // len(self.family.losses))
-        points = grid_points(self.axes, each)
+        points = grid_points(self.axes, each, sparing=part)
         return [self.training(loss, point) for loss in self.family.losses for point in points][
             :OPENING
         ]
