@@ -75,7 +75,7 @@ def denominator(problem: Problem, normalizer: str | float | Tensor) -> Number:
     kept = kept_positions(problem)
     if normalizer == "elements":
         if kept is not None:
-            return kept.sum()
+            return torch.count_nonzero(kept)  # half the time of a sum
         if isinstance(problem, SigmoidProblem):
             return problem.logits.numel()
         count = 1
