@@ -32,6 +32,8 @@ LINES: tuple[tuple[str, dict[str, str]], ...] = (
     ("softmax, 65,536 × 100", {"link": "softmax", "shape": "65536x100"}),
     ("softmax, 8,192 × 1,000", {"link": "softmax", "shape": "8192x1000"}),
     ("softmax, 1,024 × 32,000", {"link": "softmax", "shape": "1024x32000"}),
+    ("segmentation, 2 × 3 × 512 × 512", {"link": "softmax", "shape": "2x3x512x512"}),
+    ("segmentation, 2 × 21 × 512 × 512", {"link": "softmax", "shape": "2x21x512x512"}),
 )
 USUAL = {"dtype": "float32", "gamma": "2.0", "mode": "full", "allocator": "warm"}
 # column, and the provider it takes from each link
@@ -139,6 +141,8 @@ TARGETS: tuple[tuple[dict[str, str], tuple[tuple[str, str, float], ...]], ...] =
     ({"link": "softmax", "shape": "65536x100"}, (("cross_entropy", "warm", 2),)),
     ({"link": "softmax", "shape": "8192x1000"}, (("cross_entropy", "warm", 3),)),
     ({"link": "softmax", "shape": "1024x32000"}, (("cross_entropy", "warm", 2.5),)),
+    ({"link": "softmax", "shape": "2x3x512x512"}, (("cross_entropy", "warm", 3),)),
+    ({"link": "softmax", "shape": "2x21x512x512"}, (("cross_entropy", "warm", 4),)),
 )
 
 # what no loss can undercut: moving its bytes, calling a Function

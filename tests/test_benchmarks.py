@@ -55,6 +55,15 @@ def test_providers_agree_with_float64(link, mode):
         assert cases.largest_error(case, provider) < limit
 
 
+@pytest.mark.parametrize("shape", cases.IMAGES)
+def test_providers_agree_with_float64_on_images_with_ignored_positions(shape):
+    case = cases.Case("softmax", shape, compiled=False)
+    assert cases.providers(case) == ["refocal", "cross_entropy", "recipe"]
+    for provider in cases.providers(case):
+        limit = 1e-5 if provider == "refocal" else 0.5
+        assert cases.largest_error(case, provider) < limit
+
+
 def test_the_truth_is_not_the_librarys():
     """By plain float64 formulas, which agree with autograd of the naive ones where these hold."""
     case = cases.Case("softmax", (20, 5), gamma=1.5)

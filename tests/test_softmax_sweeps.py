@@ -146,3 +146,21 @@ def test_probabilities_over_gaps_and_masks(implementation: str, classes: int) ->
         z[row, few[0]] += row
     left_out = (y == 0) & (torch.rand(12, classes, generator=generator) < 0.3)
     sweep(implementation, torch.where(left_out, -torch.inf, z), y)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 16, 37, 200])
+@pytest.mark.parametrize("image", [False, True], ids=["rows", "image"])
+def test_losses_of_a_block_are_added_by_halves(count, image):
+    """In an order that does not depend on the processor's vectors."""
+    pytest.importorskip("numba")
+    shape = (1, 5, count) if image else (count, 5)
+    logits = 3 * torch.randn(shape)
+    targets = torch.randint(0, 5, (1, count) if image else (count,))
+    losses = softmax_focal_loss(logits, targets, reduction="none", impl="cpu").flatten()
+    while len(losses) > 1:
+        half = (len(losses) + 1) // 2
+        losses = torch.cat(
+            [losses[: len(losses) - half] + losses[half:], losses[len(losses) - half : half]]
+        )
+    found = softmax_focal_loss(logits, targets, reduction="sum", impl="cpu")
+    torch.testing.assert_close(found, losses[0], rtol=0, atol=0)

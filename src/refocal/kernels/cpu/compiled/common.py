@@ -96,9 +96,9 @@ def kernel_names(kernel: Kernel, *, log1p_given: bool = False) -> dict[str, Any]
     return names
 
 
-def softmax_names(kernel: SoftmaxKind) -> dict[str, Any]:
+def softmax_names(kernel: SoftmaxKind, *, log1p_given: bool = False) -> dict[str, Any]:
     """What those of a softmax find beside."""
-    names = kernel_names(kernel)
+    names = kernel_names(kernel, log1p_given=log1p_given)
     names |= {
         "ADJACENT": kernel.layout == "adjacent",
         "INNER_SIZE": INNER_SIZE,

@@ -38,6 +38,33 @@ def view(typingctx: Any, address: Any, count: Any, dtype: Any) -> Any:
 
 
 @intrinsic
+def table(typingctx: Any, address: Any, rows: Any, columns: Any, dtype: Any) -> Any:
+    """The matrix of so many rows and columns at an address.
+
+    An array of Numba's own counts its references by atomic operations, a dozen in a block that
+    takes but a microsecond; one at an address counts none.
+    """
+    array_type = nt.Array(parse_dtype(dtype), 2, "C")
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address, rows, columns, _ = arguments
+        element = context.get_data_type(array_type.dtype)
+        size = ir.Constant(ir.IntType(64), context.get_abi_sizeof(element))
+        array = context.make_array(array_type)(context, builder)
+        populate_array(
+            array,
+            data=builder.inttoptr(address, element.as_pointer()),
+            shape=[rows, columns],
+            strides=[builder.mul(columns, size), size],
+            itemsize=size,
+            meminfo=None,
+        )
+        return array._getvalue()
+
+    return array_type(nt.int64, nt.int64, nt.int64, dtype), emit
+
+
+@intrinsic
 def place(typingctx: Any, array: Any) -> Any:
     """The address of an array as an integer: `array.ctypes.data` takes longer to compile."""
 

@@ -31,7 +31,7 @@ from refocal.kernels.cpu.compiled.math import (
     where,
     widest_vectors,
 )
-from refocal.kernels.cpu.compiled.memory import place, view
+from refocal.kernels.cpu.compiled.memory import LINE, place, table, view
 from refocal.kernels.cpu.compiled.tiles import reader, writer
 
 
@@ -59,7 +59,8 @@ class SoftmaxKernel(NamedTuple):
 # scalar code over names that `address` binds
 
 if TYPE_CHECKING:  # bound over a computing dtype
-    from refocal.formula.focal import value, value_and_slope
+    from refocal.formula.focal import value_and_slope_from as value_and_slope
+    from refocal.formula.focal import value_from as value
     from refocal.formula.margin import against, finite, term, weighed
     from refocal.formula.plain import INFINITY, LARGEST, ONE, ZERO
     from refocal.kernels.cpu.compiled.bound import (
@@ -73,7 +74,7 @@ if TYPE_CHECKING:  # bound over a computing dtype
         write_tile,
     )
     from refocal.kernels.cpu.compiled.common import accumulated, group_of
-    from refocal.kernels.cpu.compiled.math import ordered, unordered
+    from refocal.kernels.cpu.compiled.math import log1p, ordered, unordered
     from refocal.kernels.cpu.compiled.pool import number_at, reject
 
 COUNTERS = frame.COUNTERS
@@ -103,47 +104,60 @@ STRIDE = frame.LARGEST_GROUP + VECTOR
 KNOWN = 9 * STRIDE
 OWN, TOP, REST, COEFFICIENT, EXPONENT, FACTOR_OF, LOSS, STEP, SHARE = range(0, KNOWN, STRIDE)
 LOST = LOSS  # until there are losses: what the sum of rivals has lost to rounding
+MARGIN, DECAY, LOGARITHM = OWN, TOP, STEP  # from one loop over them to the next
 
 
 def describe(integers: Any, first: Any, index: Any, known: Any) -> Any:
     """Class, coefficient and gamma of each position; counts targets that are no class.
 
     A position that counts for nothing gets the coefficient 0 and the class -1: its logits are not
-    looked at, as a row of padding may hold anything.
+    looked at, as a row of padding may hold anything. A loop for each question, so that those that
+    every call asks are vectors without a branch: which labels are ignored cannot be guessed.
     """
+    widest_vectors()
     classes = integers[CLASSES]
     ignored = integers[IGNORED]
     count = len(index)
     targets = view(integers[TARGETS] + first * TARGET_SIZE, count, Target)
-    alpha = view(integers[ALPHA], classes, real)
-    weight = view(integers[WEIGHT] + first * REAL_SIZE, count, real)
-    gammas = view(integers[GAMMAS], 1 << 62, real)
-    gamma = number_at(integers, GAMMA)
-    factors = view(integers[FACTORS] + first * REAL_SIZE, count, real)
-    factor = number_at(integers, FACTOR)
     rejected = 0
     for i in range(count):
         target: Any = np.int64(targets[i])
-        coefficient = ONE
-        if integers[WEIGHT] != 0:
+        none = target == ignored
+        wrong = ((target < 0) | (target >= classes)) & (not none)
+        rejected += wrong
+        index[i] = integer(where(none | wrong, np.int64(-1), target))
+    if integers[WEIGHT] != 0:
+        weight = view(integers[WEIGHT] + first * REAL_SIZE, count, real)
+        for i in range(count):
             coefficient = weight[i]
             rejected += not ((coefficient >= ZERO) & (coefficient <= LARGEST))
-        if target != ignored and (target < 0 or target >= classes):
-            rejected += 1
-            target = ignored
-        if target == ignored or coefficient == ZERO:
-            target = -1
-        if target < 0:
-            coefficient = ZERO
-        else:
-            if integers[ALPHA] != 0:
-                coefficient = alpha[target] * coefficient
-            if integers[GAMMAS] != 0:
-                gamma = gammas[target if integers[GAMMA_BY_CLASS] else first + i]
-        index[i] = target
-        known[COEFFICIENT + i] = coefficient
+            index[i] = where(coefficient == ZERO, integer(-1), index[i])
+            known[COEFFICIENT + i] = where(index[i] < 0, ZERO, coefficient)
+    else:
+        for i in range(count):
+            known[COEFFICIENT + i] = where(index[i] < 0, ZERO, ONE)
+    if integers[ALPHA] != 0:
+        alpha = view(integers[ALPHA], classes, real)
+        for i in range(count):
+            if index[i] >= 0:
+                known[COEFFICIENT + i] = alpha[index[i]] * known[COEFFICIENT + i]
+    gamma = number_at(integers, GAMMA)
+    for i in range(count):
         known[EXPONENT + i] = gamma
-        known[FACTOR_OF + i] = factors[i] if integers[FACTORS] != 0 else factor
+    if integers[GAMMAS] != 0:
+        gammas = view(integers[GAMMAS], 1 << 62, real)
+        by_class = integers[GAMMA_BY_CLASS] != 0
+        for i in range(count):
+            if index[i] >= 0:
+                known[EXPONENT + i] = gammas[np.int64(index[i]) if by_class else first + i]
+    if integers[FACTORS] != 0:
+        factors = view(integers[FACTORS] + first * REAL_SIZE, count, real)
+        for i in range(count):
+            known[FACTOR_OF + i] = factors[i]
+    else:
+        factor = number_at(integers, FACTOR)
+        for i in range(count):
+            known[FACTOR_OF + i] = factor
     return rejected
 
 
@@ -153,35 +167,59 @@ def margins_of(integers: Any, first: Any, low: Any, high: Any, known: Any) -> An
 
     In whole vectors: an inner loop of constant length has no remainder, whose elements would be
     taken one by one. What comes of positions from high on is overwritten later or never read.
+    In two loops, as from a logit to its slope is one chain of a hundred operations that wait for
+    each other.
     """
     widest_vectors()
-    losses = view(integers[EACH] + first * LOGIT_SIZE, high, Logit)
-    total = ZERO
+    # views of it, as an index from 0 on needs no care for negative ones
     for start in range(low, high, VECTOR):
-        # a view, as an index from 0 on needs no care for negative ones
         some = view(place(known) + start * REAL_SIZE, KNOWN - start, real)
         for lane in range(VECTOR):
             own = some[OWN + lane]
             top = some[TOP + lane]
-            rest = some[REST + lane]
+            s, x, rest = against(own, finite(top), some[REST + lane], top, own - top)
+            some[MARGIN + lane] = s
+            some[DECAY + lane] = x
+            some[LOGARITHM + lane] = log1p(x)
+            some[REST + lane] = rest
+    for start in range(low, high, VECTOR):
+        some = view(place(known) + start * REAL_SIZE, KNOWN - start, real)
+        for lane in range(VECTOR):
+            s = some[MARGIN + lane]
+            x = some[DECAY + lane]
+            logarithm = some[LOGARITHM + lane]
             coefficient = some[COEFFICIENT + lane]
-            s, x, rest = against(own, finite(top), rest, top, own - top)
             gamma = some[EXPONENT + lane]
             if GRADIENT:
-                loss, slope = value_and_slope(s, x, gamma)
+                loss, slope = value_and_slope(s, x, logarithm, gamma)
                 step = coefficient * some[FACTOR_OF + lane] * slope
                 some[STEP + lane] = step
-                some[SHARE + lane] = -(step / rest)
+                some[SHARE + lane] = -(step / some[REST + lane])
             else:
-                loss = value(s, x, gamma)
-            loss = weighed(coefficient, loss)
-            some[LOSS + lane] = loss
-        for i in range(start, min(start + VECTOR, high)):
-            total = add_in_any_order(total, known[LOSS + i])
+                loss = value(s, x, logarithm, gamma)
+            some[LOSS + lane] = weighed(coefficient, loss)
     if integers[EACH] != 0:
+        losses = view(integers[EACH] + first * LOGIT_SIZE, high, Logit)
         for i in range(low, high):
             losses[i] = store(known[LOSS + i])
-    return total
+    return total_of(place(known) + (LOSS + low) * REAL_SIZE, high - low)
+
+
+def total_of(at: Any, count: Any) -> Any:
+    """The sum of so many numbers at an address, which are lost.
+
+    Each half is added to the other: an order that is written here, so that no bit depends on the
+    processor's vectors, and that rounds less often than adding one after another.
+    """
+    widest_vectors()
+    while count > 1:
+        half = (count + 1) // 2
+        one = view(at, half, real)
+        other = view(at + half * REAL_SIZE, half, real)
+        for i in range(count - half):
+            one[i] += other[i]
+        count = half
+    return view(at, 1, real)[0]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -277,7 +315,7 @@ def kernel_of_rows(base: Any, block: Any) -> Any:
     row_size = classes * LOGIT_SIZE
     at = integers[LOGITS] + first * row_size
     to = integers[GRADIENTS] + first * row_size
-    index = np.empty(count, np.int64)
+    index = np.empty(count, integer)
     known = np.empty(KNOWN, real)
     if describe(integers, first, index, known):
         return reject(base)
@@ -372,16 +410,36 @@ def kernel_of_rows(base: Any, block: Any) -> Any:
 # "transposed", "adjacent" and "scattered"
 
 
-def exponentials_of(tile: Any, known: Any) -> None:
-    """Largest and sum over the classes of each position; the tile becomes its exponentials."""
+def rivals_of(tile: Any, index: Any, known: Any) -> None:
+    """Takes the logit of each position's class out of the tile, and finds the largest that stays.
+
+    By comparing every class with the index: a logit fetched by its index is a load that no vector
+    has, and whether a label is ignored a branch that nobody can guess.
+    """
     widest_vectors()
     classes, count = tile.shape
     for i in range(count):
-        known[TOP + i] = tile[0, i]
-        known[REST + i] = known[LOST + i] = ZERO
-    for c in range(1, classes):
+        known[OWN + i] = ZERO
+        known[TOP + i] = where(
+            index[i] < 0, ZERO, where(index[i] == integer(0), -INFINITY, tile[0, i])
+        )
+    for c in range(classes):
+        number = integer(c)
         for i in range(count):
-            known[TOP + i] = where(tile[c, i] > known[TOP + i], tile[c, i], known[TOP + i])
+            z = where(index[i] < 0, ZERO, tile[c, i])
+            is_own = index[i] == number
+            rival = where(is_own, -INFINITY, z)
+            tile[c, i] = rival
+            known[OWN + i] = where(is_own, z, known[OWN + i])
+            known[TOP + i] = where(rival > known[TOP + i], rival, known[TOP + i])
+
+
+def exponentials_of(tile: Any, known: Any) -> None:
+    """The rivals become their exponentials, relative to the largest; sums them per position."""
+    widest_vectors()
+    classes, count = tile.shape
+    for i in range(count):
+        known[REST + i] = known[LOST + i] = ZERO
     for start in range(0, classes, CLASS_CHUNK):
         for i in range(count):
             known[SHARE + i] = ZERO
@@ -399,11 +457,15 @@ def exponentials_of(tile: Any, known: Any) -> None:
         known[REST + i] += known[LOST + i]
 
 
-def scale_of(tile: Any, known: Any) -> None:
+def slopes_of(tile: Any, index: Any, known: Any) -> None:
+    """The exponentials become the gradient."""
     widest_vectors()
-    for c in range(tile.shape[0]):
-        for i in range(tile.shape[1]):
-            tile[c, i] *= known[SHARE + i]
+    classes, count = tile.shape
+    for c in range(classes):
+        number = integer(c)
+        for i in range(count):
+            slope = tile[c, i] * known[SHARE + i]
+            tile[c, i] = where(index[i] == number, known[STEP + i], slope)
 
 
 def kernel_of_tile(base: Any, block: Any) -> Any:
@@ -411,28 +473,22 @@ def kernel_of_tile(base: Any, block: Any) -> Any:
     integers = view(base, COUNTERS, np.int64)
     classes = integers[CLASSES]
     first, count = group_of(integers, block)
-    index = np.empty(count, np.int64)
-    known = np.empty(KNOWN, real)
-    tile = np.empty((classes, count), real)
+    # of one piece of memory, from the start of a cache line on
+    room = np.empty(KNOWN + STRIDE + classes * count + LINE, real)
+    at = (place(room) + LINE - 1) // LINE * LINE
+    known = view(at, KNOWN, real)
+    index = view(at + KNOWN * REAL_SIZE, count, integer)
+    tile = table(at + (KNOWN + STRIDE) * REAL_SIZE, classes, count, real)
     if describe(integers, first, index, known):
         return reject(base)
     read_tile(integers, first, tile)
-    for i in range(count):
-        if index[i] < 0:
-            known[OWN + i] = ZERO
-            for c in range(classes):
-                tile[c, i] = ZERO
-        else:
-            known[OWN + i] = tile[index[i], i]
-            tile[index[i], i] = -INFINITY
+    rivals_of(tile, index, known)
     exponentials_of(tile, known)
     total = margins_of(integers, first, 0, count, known)
     if GRADIENT:
-        scale_of(tile, known)
-        for i in range(count):
-            if index[i] >= 0:
-                tile[index[i], i] = known[STEP + i]
+        slopes_of(tile, index, known)
         write_tile(integers, first, tile)
+    room[0] = ZERO  # an address does not keep its array alive
     return np.float64(total)
 
 
@@ -446,13 +502,14 @@ def address(kernel: SoftmaxKernel) -> int:
     number, logits = real_type(kernel), STORAGE[kernel.logits]
     names: dict[str, Any] = {
         **globals(),
-        **softmax_names(kernel),
+        **softmax_names(kernel, log1p_given=True),
     }
 
     def bind(name: str, function: Any) -> None:
         names[name] = compiled(rebound(function, names))
 
     bind("describe", describe)
+    bind("total_of", total_of)
     bind("margins_of", margins_of)
     if kernel.layout == "rows":
         bind("largest", largest)
@@ -462,7 +519,8 @@ def address(kernel: SoftmaxKernel) -> int:
         kernel_function = kernel_of_rows
     else:
         bind("exponentials_of", exponentials_of)
-        bind("scale_of", scale_of)
+        bind("rivals_of", rivals_of)
+        bind("slopes_of", slopes_of)
         names["read_tile"] = reader(kernel.layout, LOGITS, logits, number)
         names["write_tile"] = writer(kernel.layout, GRADIENTS, logits, number)
         kernel_function = kernel_of_tile
