@@ -31,7 +31,7 @@ def _upper(a: Array) -> Array:
 
 
 def fma(a: Array, b: Array, c: Array) -> Array:
-    """The sum a * b + c with the product's rounding error carried along; XLA has no such instruction.
+    """The sum a * b + c with the product's rounding error kept; XLA has no such instruction.
 
     Exact where c is about -a * b, as in the compensated modulator (Dekker, "A floating-point
     technique for extending the available precision", 1971).

@@ -420,7 +420,8 @@ def aligned_weight(
         )
     check_weight(function, weight, traced=traced)
     trailing = (1,) * (len(positions) - weight.ndim)
-    return weight.astype(computing_dtype(logits)).reshape(weight.shape + trailing)
+    aligned: Array = weight.astype(computing_dtype(logits)).reshape(weight.shape + trailing)
+    return aligned
 
 
 def ignored_target(function: str, ignore_index: Any, dtype: Any) -> float | None:

@@ -42,7 +42,8 @@ def modulator_of(modulator: str) -> OfMargin:
 def _modulator(book: Any) -> OfMargin:
     def modulator(s: Array, x: Array, gamma: Array) -> Array:
         m = book.modulator(s, jnp.log1p(x), book.complement(s, x), gamma)
-        return m * jnp.ones_like(s)  # that of gamma = 0 is a number
+        of_each: Array = m * jnp.ones_like(s)  # that of gamma = 0 is a number
+        return of_each
 
     return modulator
 

@@ -20,6 +20,7 @@ WORDS = (
     (r"\.float\(\)", ".astype(float)"),
     (r"torch\.tensor\(", "jnp.array("),
     (r"\.view\(", ".reshape("),
+    (r"\b([Aa]) tensor\b", r"\1n array"),
     (r"\btensor\b", "array"),
 )
 
