@@ -1,11 +1,15 @@
 """The softmax link in JAX: logits and targets to margins ``(s, x)``, as in `refocal.links`.
 
-Differentiated by machine, to any order: of a class' margin 1 along its own logit and minus the
-share of each rival among the rivals. No gather and no scatter, which XLA does not fuse.
+Differentiable to any order. Nothing is scattered, which XLA does not fuse.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -17,19 +21,46 @@ def class_mask(index: Array, logits: Array, axis: int) -> Array:
     return lax.broadcasted_iota(index.dtype, logits.shape, axis) == index
 
 
-def softmax_margin(logits: Array, index: Array, axis: int) -> tuple[Array, Array, Array]:
-    """``s`` and ``x`` of one class per position, size 1 along ``axis``, and the mask of the class.
+def softmax_margin(logits: Array, index: Array, axis: int) -> tuple[Array, Array]:
+    """``s`` and ``x`` of one class per position, size 1 along ``axis``.
 
     A class index out of range, which cannot be refused while JAX traces, gives NaN.
     """
-    mask = class_mask(index, logits, axis)
-    own = jnp.sum(jnp.where(mask, logits, 0.0), axis, keepdims=True)
-    inside = (index >= 0) & (index < logits.shape[axis])
-    own = jnp.where(inside, own, jnp.nan)
-    terms, top, base = _terms(jnp.where(mask, -jnp.inf, logits), axis)
-    rest = jnp.sum(terms, axis, keepdims=True)
-    s, x, _ = for_dtype(logits.dtype).against(own, base, rest, top, own - top)
-    return s, x, mask
+    s, x = _margin(axis)(logits, index)
+    return s, x
+
+
+@cache
+def _margin(axis: int) -> Callable[[Array, Array], tuple[Array, Array]]:
+    """The margin with its derivative: 1 along the class' own logit, minus each rival's share.
+
+    By machine it would run through the largest rival as well, which costs more passes over the
+    logits; where rivals are infinite their shares are even, as they would be there.
+    """
+
+    @jax.custom_jvp
+    def margin(logits: Array, index: Array) -> tuple[Array, Array]:
+        s, x, _, _ = parts(logits, index)
+        return s, x
+
+    def parts(logits: Array, index: Array) -> tuple[Array, Array, Array, Array]:
+        # not gathered where out of range, or counted from the end
+        inside = (index >= 0) & (index < logits.shape[axis])
+        own = jnp.take_along_axis(logits, jnp.where(inside, index, 0), axis)
+        own = jnp.where(inside, own, jnp.nan)
+        mask = class_mask(index, logits, axis)
+        terms, top, base = _terms(jnp.where(mask, -jnp.inf, logits), axis)
+        rest = jnp.sum(terms, axis, keepdims=True)
+        s, x, rest = for_dtype(logits.dtype).against(own, base, rest, top, own - top)
+        return s, x, jnp.where(mask, 1.0, -terms), jnp.where(mask, 1.0, 1.0 / rest)
+
+    @margin.defjvp
+    def rule(primals: Any, tangents: Any) -> Any:
+        s, x, terms, scale = parts(*primals)
+        ds = jnp.sum((terms * scale) * tangents[0], axis, keepdims=True)
+        return (s, x), (ds, ds * jnp.where(s >= 0, -x, x))
+
+    return margin
 
 
 def softmax_margins(logits: Array, axis: int, idle: Array | bool = False) -> tuple[Array, Array]:

@@ -124,7 +124,8 @@ def _index(problem: SoftmaxProblem) -> Array:
         index = jnp.where(kept, index, jnp.zeros_like(index))
     index = jnp.expand_dims(index, axis)
     z = _revived(problem.logits.astype(dtype), axis, problem.weight, kept)
-    s, x, mask = softmax_margin(z, index, axis)
+    s, x = softmax_margin(z, index, axis)
+    mask = class_mask(index, z, axis)
     s, x = jnp.squeeze(s, axis), jnp.squeeze(x, axis)
     coefficient: Number = 1.0 if kept is None else kept.astype(dtype)
     if problem.alpha is not None:
