@@ -81,8 +81,8 @@ def sigmoid_focal_loss(
         >>> import jax.numpy as jnp
         >>> from refocal.jax import sigmoid_focal_loss
         >>> logits, targets = jnp.array([2.0, -1.0, 0.5]), jnp.array([1, 0, 0])
-        >>> print(sigmoid_focal_loss(logits, targets, reduction="none").round(4))
-        [0.0005 0.017  0.2831]
+        >>> print(f"{sigmoid_focal_loss(logits, targets):.4f}")
+        0.1002
 
     References:
         Lin, Goyal, Girshick, He, Dollár, "Focal Loss for Dense Object Detection", 2017, eq. 5.
@@ -161,8 +161,8 @@ def softmax_focal_loss(
         >>> import jax.numpy as jnp
         >>> from refocal.jax import softmax_focal_loss
         >>> logits = jnp.array([[2.0, 0.0, -1.0], [0.0, 0.0, 3.0]])
-        >>> print(softmax_focal_loss(logits, jnp.array([0, 1]), reduction="none").round(4))
-        [0.0041 2.821 ]
+        >>> print(f"{softmax_focal_loss(logits, jnp.array([0, 1])):.4f}")
+        1.4126
 
     References:
         Lin, Goyal, Girshick, He, Dollár, "Focal Loss for Dense Object Detection", 2017, eq. 5,
