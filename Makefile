@@ -115,8 +115,8 @@ $(VENV)/.installed-demo: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) --editable '.[torch,cpu,compare]' --group test --group triton --group hosts \
-	  --group lint
+	$(INSTALL) --editable '.[torch,cpu,compare]' --group test --group jax --group triton \
+	  --group hosts --group lint
 	touch $@
 
 $(VENV)/.installed-docs: pyproject.toml | $(BIN)/python

@@ -9,3 +9,5 @@ collect_ignore = [
     for file, host in INTEGRATIONS.items()
     if find_spec(host) is None
 ]
+if find_spec("jax") is None:
+    collect_ignore += ["src/refocal/jax", "src/refocal/formula/in_jax.py"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,8 @@ IMPLEMENTATIONS: dict[str, Budget] = {
 if cpu.NUMBA_IS_INSTALLED:
     # the compensated exponent
     IMPLEMENTATIONS["cpu"] = lambda gamma, s: 4 + gamma / 2
+if find_spec("jax") is not None:
+    IMPLEMENTATIONS["jax"] = lambda gamma, s: 4 + 1.5 * gamma
 
 
 def evaluate(
@@ -57,6 +60,11 @@ def evaluate(
     **keywords: Any,
 ) -> tuple[Tensor, Tensor]:
     """Loss and gradient by one implementation; the upstream gradient is 1 unless given."""
+    if implementation == "jax":
+        import in_jax
+
+        link = next(link for link, one in FUNCTIONS.items() if one is function)
+        return in_jax.evaluate(link, logits, targets, upstream, **keywords)
     if implementation == "transform":
         loss, pull = torch.func.vjp(lambda z: function(z, targets, **keywords), logits.detach())
         return loss, pull(torch.ones_like(loss) if upstream is None else upstream)[0]
@@ -448,7 +456,10 @@ def expected(
         value_k = k.reshape(index_shape)
         gradient_k = np.expand_dims(value_k, axis)
         alpha_t = (y * a).sum(axis)
-    return reduced(answer, value_k, gradient_k, reduction, dtype).divided_by(
+    # XLA takes subnormal numbers for 0: the modulator, which a slope multiplies by up to 1 + gamma
+    flushed = 1 + max(float(np.max(one, initial=0)) for one in (g if link == SIGMOID else (g,)))
+    floor = smallest_normal(computing(dtype)) * (flushed if implementation == "jax" else 1)
+    return reduced(answer, value_k, gradient_k, reduction, dtype, floor).divided_by(
         denominator(reduction, normalizer, y, kept, leading(sample_weight, kept.ndim), alpha_t)
     )
 
@@ -490,13 +501,17 @@ class Bounded(Answer):
 
 
 def reduced(
-    answer: Expected, value_k: Array, gradient_k: Array, reduction: str, dtype: torch.dtype
+    answer: Expected,
+    value_k: Array,
+    gradient_k: Array,
+    reduction: str,
+    dtype: torch.dtype,
+    floor: np.longdouble,
 ) -> Bounded:
     """Summed unless "none". The absolute term is docs/numerics.md's: where an intermediate result
     is subnormal no relative bound can hold; the scaling by weight and 1 / N cannot enlarge it.
     """
     one = eps(computing(dtype))
-    floor = smallest_normal(computing(dtype))
     value, value_bound = answer.value, value_k * one * answer.value_size + floor
     if reduction != "none":
         # and the summation itself: pairwise, so a few eps of the sum of sizes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -15,7 +16,11 @@ torch.set_num_threads(1)
 
 # run by test_gpu_interpreter.py, in a process that has Triton's interpreter
 # what a type checker reads is no program; doctest would import it
-collect_ignore = ["typing", *([] if "TRITON_INTERPRET" in os.environ else ["gpu"])]
+collect_ignore = [
+    "typing",
+    *([] if "TRITON_INTERPRET" in os.environ else ["gpu"]),
+    *([] if find_spec("jax") else ["in_jax.py"]),
+]
 
 settings.register_profile(
     "refocal",

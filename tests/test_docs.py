@@ -52,6 +52,7 @@ MODULES = (
     "refocal.integrations.join",
     "refocal.integrations.skorch",
     "refocal.integrations.torchvision",
+    "refocal.jax",
 )
 # what takes anything and raises nothing
 NEVER_RAISE = {"check_values"}
@@ -234,6 +235,14 @@ def test_examples_run_and_print_what_is_kept(
     for file in drawn:
         assert (DOCS / "img" / file).exists(), f"docs/img/{file} is not kept"
         assert "<svg" in (tmp_path / file).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("module", ["flax_nnx", "equinox_step"])
+def test_examples_in_jax_print_what_is_kept(module: str) -> None:
+    kept = (DOCS / "examples" / "output" / f"{module}.txt").read_text(encoding="utf-8")
+    file = ROOT / "examples" / f"{module}.py"
+    done = subprocess.run([sys.executable, file], check=True, capture_output=True, text=True)
+    assert done.stdout == kept
 
 
 @pytest.mark.parametrize("module", ["accumulation", "ddp", "tensor_parallel"])

@@ -21,7 +21,7 @@ TIERS = (
     {"formula", "files", "extras", "lazy", "messages", "torch_state"},
     {"links", "arguments", "problem", "inverse", "overrides"},
     {"gate", "posterior", "reduction", "kernels", "ranks", "probabilities"},
-    {"losses", "linear", "variants", "modules"},
+    {"losses", "linear", "variants", "modules", "jax"},
     {"metrics", "boosting", "parameters", "budget"},
     {"data"},
     {"gpu_check", "integrations", "warm_up"},
@@ -34,6 +34,7 @@ TIER = {room: tier for tier, rooms in enumerate(TIERS) for room in rooms}
 # imported only inside the one module that needs them, when it is used
 HEAVY = {
     "catboost",
+    "jax",
     "jinja2",
     "lightgbm",
     "matplotlib",
@@ -275,6 +276,16 @@ refocal.boosting.SigmoidFocalObjective()([0, 1], [0.0, 0.0])
     assert loaded_after(statement, {"torch", "numpy", *HEAVY}) == {"numpy"}
 
 
+def test_jax_needs_nothing_of_torch() -> None:
+    statement = """
+import jax.numpy as jnp
+import refocal.jax
+refocal.jax.softmax_posterior(jnp.ones((2, 3)))
+refocal.jax.sigmoid_focal_loss(jnp.ones(3), jnp.ones(3, bool))
+"""
+    assert loaded_after(statement, {"torch", *HEAVY}) <= {"jax", "scipy"}  # JAX brings SciPy
+
+
 def test_the_losses_are_light() -> None:
     """Nothing but torch and what torch itself brings."""
     brought = loaded_after("import torch", HEAVY)
@@ -303,7 +314,7 @@ def top_level_imports(text: str) -> set[str]:
 
 def test_the_core_needs_nothing_but_torch() -> None:
     core = [path for path in modules() if TIER.get(room_of(path), len(TIERS)) <= TIER["losses"]]
-    core = [path for path in core if room_of(path) not in ("kernels", "formula")]
+    core = [path for path in core if room_of(path) not in ("kernels", "formula", "jax")]
     allowed = {*sys.stdlib_module_names, "torch", "refocal"}
     for path in core:
         assert top_level_imports(path.read_text()) <= allowed, path
@@ -313,7 +324,9 @@ def test_the_core_needs_nothing_but_torch() -> None:
 def test_formula_does_not_know_torch() -> None:
     allowed = {*sys.stdlib_module_names, "refocal"}
     for path in (SOURCE / "formula").glob("*.py"):
-        own = {"in_torch.py": {"torch"}, "in_numpy.py": {"numpy"}}.get(path.name, set())
+        own = {"in_torch.py": {"torch"}, "in_numpy.py": {"numpy"}, "in_jax.py": {"jax"}}.get(
+            path.name, set()
+        )
         assert top_level_imports(path.read_text()) <= allowed | own, path
 
 

@@ -29,6 +29,7 @@ _NAVIGATION: list[tuple[str, list[tuple[str, str]]]] = [
             ("Choosing alpha and gamma", "choosing-alpha-and-gamma.md"),
             ("Using the probabilities", "probabilities.md"),
             ("Boosted trees", "boosting.md"),
+            ("Your framework", "frameworks.md"),
             ("Hosts", "hosts.md"),
             ("More than one process", "distributed.md"),
             ("GPUs", "gpu.md"),

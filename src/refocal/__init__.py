@@ -42,6 +42,7 @@ _MODULES = (
     "gpu_check",
     "integrations",
     "inverse",
+    "jax",
     "kernels",
     "lazy",
     "linear",

@@ -13,6 +13,7 @@ from refocal import gate as gate
 from refocal import gpu_check as gpu_check
 from refocal import integrations as integrations
 from refocal import inverse as inverse
+from refocal import jax as jax
 from refocal import kernels as kernels
 from refocal import lazy as lazy
 from refocal import linear as linear

@@ -55,6 +55,7 @@ PACKAGES = {
     "transformers": Package("Transformers", "huggingface", (5, 0)),
     "skorch": Package("skorch", "skorch", (1, 0)),
     "torchvision": Package("torchvision", "torchvision", (0, 21)),
+    "jax": Package("JAX", "jax", (0, 6)),
 }
 
 # as in pyproject.toml
@@ -82,6 +83,7 @@ EXTRAS = {
     "huggingface": ("torch", "transformers"),
     "skorch": ("torch", "skorch"),
     "torchvision": ("torch", "torchvision"),
+    "jax": ("jax",),
 }
 
 
