@@ -391,3 +391,107 @@ def test_under_vmap(name: str) -> None:
     pairs = torch.stack((z, -z)), torch.stack((y, y))
     each = torch.stack([module(*pair) for pair in zip(*pairs, strict=True)])
     assert_close(torch.func.vmap(module)(*pairs), each)
+
+
+# ---------------------------------------------------------------------------------------------
+# what is refused
+
+Z, Y = torch.zeros(2, 3, 4), torch.ones(2, 3, 4)
+REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
+    "no alpha": (
+        lambda: varifocal_loss(Z, Y, alpha=None),  # type: ignore[arg-type]
+        TypeError,
+        "varifocal_loss: alpha must be a number in [0, 1] or a tensor, got None. Use 1.0 for no"
+        " weight.",
+    ),
+    "quality": (
+        lambda: varifocal_loss(Z, Y.cumsum(1) / 2),
+        ValueError,
+        "varifocal_loss: quality must be in [0, 1], got 1.5. Probabilities are expected, not logits"
+        " or percentages.",
+    ),
+    "quality's shape": (
+        lambda: varifocal_loss(Z, Y[0, 0, 0]),
+        ValueError,
+        "varifocal_loss: quality must have the shape of logits, got () and (2, 3, 4).",
+    ),
+    "a mask of numbers": (
+        lambda: varifocal_loss(Z, Y, positives=Y),
+        TypeError,
+        "varifocal_loss: positives must be None or a bool tensor, got torch.float32. Use"
+        " mask.bool().",
+    ),
+    "a mask of another shape": (
+        lambda: varifocal_loss(Z, Y, positives=Y[0] > 0),
+        ValueError,
+        "varifocal_loss: positives must have the shape (2, 3, 4) of logits, got (3, 4).",
+    ),
+    "beta": (
+        lambda: gaussian_focal_loss(Z, Y, beta=-1.0),
+        ValueError,
+        "gaussian_focal_loss: beta must be finite and >= 0, got -1.0.",
+    ),
+    "a logit of no bins": (
+        lambda: distribution_focal_loss(torch.zeros(()), torch.zeros(())),
+        ValueError,
+        "distribution_focal_loss: logits must have shape (*, bins) with two bins or more, got ().",
+    ),
+    "whole bins": (
+        lambda: distribution_focal_loss(Z, torch.zeros(2, 3, dtype=torch.long)),
+        TypeError,
+        "distribution_focal_loss: targets must be floating, got torch.int64. Distances that are"
+        " whole bins are .float(), too.",
+    ),
+    "distances of another shape": (
+        lambda: distribution_focal_loss(Z, Y),
+        ValueError,
+        "distribution_focal_loss: targets must have the shape (2, 3) of logits without its bins,"
+        " got (2, 3, 4).",
+    ),
+    "a distance beyond the last bin": (
+        lambda: distribution_focal_loss(Z, torch.full((2, 3), 3.5)),
+        ValueError,
+        "distribution_focal_loss: targets must be in [0, 3], in units of a bin, got 3.5. Clamp"
+        " distances that no bin reaches.",
+    ),
+    "no positions": (
+        lambda: tversky_loss(Z[0], Y[0]),
+        ValueError,
+        "tversky_loss: logits must have shape (N, C, *) with at least one axis of positions, got"
+        " (3, 4). For one mask per image use logits.unsqueeze(1).",
+    ),
+    "no positions of classes": (
+        lambda: softmax_dice_loss(Z[0], torch.zeros(3, dtype=torch.long)),
+        ValueError,
+        "softmax_dice_loss: logits must have shape (N, C, *) with at least one axis of positions,"
+        " got (3, 4).",
+    ),
+    "one-hot targets": (
+        lambda: softmax_tversky_loss(Z, Y),
+        TypeError,
+        "softmax_tversky_loss: targets must be class indices, got torch.float32. Use .argmax(1) of"
+        " a one-hot encoding; for independent classes use tversky_loss.",
+    ),
+    "a part": (
+        lambda: dice_loss(Z, Y, per="pixel"),
+        ValueError,
+        'dice_loss: per must be one of "image", "batch", got \'pixel\'.',
+    ),
+    "smooth": (
+        lambda: dice_loss(Z, Y, smooth=float("nan")),
+        ValueError,
+        "dice_loss: smooth must be finite and >= 0, got nan.",
+    ),
+    "no exponent": (
+        lambda: dice_loss(Z, Y, gamma=0.0),
+        ValueError,
+        "dice_loss: gamma must be finite and > 0, got 0.0.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "kind", "message"), REFUSED.values(), ids=REFUSED)
+def test_refusals(call: Callable[[], Any], kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind) as caught:
+        call()
+    assert str(caught.value) == message

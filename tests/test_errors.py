@@ -673,6 +673,10 @@ ELSEWHERE = {
     "real": "the numbers of test_scalars.py",
     "per_class": "the numbers of test_scalars.py",
     "check_outcomes": "fit_temperature and the gradient budget",
+    "positives": "test_detection_and_regions.py",
+    "distances": "test_detection_and_regions.py",
+    "class_regions": "test_detection_and_regions.py",
+    "_fail_positions": "test_detection_and_regions.py",
     "fail_not_finite": "fit_temperature and the gradient budget",
 }
 

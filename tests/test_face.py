@@ -278,7 +278,7 @@ assert all(hasattr(refocal, name) for name in dir(refocal))
 print(*sorted({*refocal._ROOMS, *refocal._MODULES} & {*dir(refocal)}))
 """
     )
-    assert run(code).split() == sorted(refocal._ALONE)
+    assert set(run(code).split()) - {"jax"} == set(refocal._ALONE)
 
 
 def test_boosters_work_without_torch() -> None:

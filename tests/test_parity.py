@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 from torch.testing import assert_close
 
-from refocal import sigmoid_focal_loss, softmax_focal_loss
+from refocal import sigmoid_focal_loss, softmax_focal_loss, variants
 from refocal.variants import (
     asymmetric_loss,
     blend_focal_loss,
@@ -129,6 +129,41 @@ def mmdet_quality_focal_loss():
     return call
 
 
+def mmdet_varifocal_loss():
+    """mmdet 3.3.0, mmdet/models/losses/varifocal_loss.py, weighted by quality."""
+
+    def call(z, quality, avg_factor):
+        negative = (torch.sigmoid(z) - quality).abs() ** 2
+        factor = torch.where(quality > 0, quality, 0.75 * negative)
+        losses = factor * binary_cross_entropy_with_logits(z, quality, reduction="none")
+        return losses.sum() / avg_factor
+
+    return call
+
+
+def mmdet_gaussian_focal_loss(alpha, gamma):
+    """mmdet 3.3.0, mmdet/models/losses/gaussian_focal_loss.py: of probabilities, held by 1e-12."""
+
+    def call(p, heat, avg_factor):
+        positive = -torch.log(p + 1e-12) * (1 - p) ** alpha
+        negative = -torch.log(1 - p + 1e-12) * p**alpha * (1 - heat) ** gamma
+        return torch.where(heat == 1, positive, negative).sum() / avg_factor
+
+    return call
+
+
+def mmdet_distribution_focal_loss():
+    """mmdet 3.3.0, mmdet/models/losses/gfocal_loss.py: two cross-entropies, mean over rows."""
+
+    def call(z, sides):
+        left = sides.long()
+        share = sides - left
+        first, second = (cross_entropy(z, one, reduction="none") for one in (left, left + 1))
+        return (first * (1 - share) + second * share).mean()
+
+    return call
+
+
 def mmcv_sigmoid_focal_loss(z, label, gamma, alpha, weight, reduction):
     """mmcv@a8073c74b, sigmoid_focal_loss_cuda_kernel.cuh and mmcv/ops/focal_loss.py: sum / rows."""
     assert weight is None
@@ -153,7 +188,13 @@ STAND_INS = {
             sigmoid_focal_loss_star=fvcore_sigmoid_focal_loss_star,
         )
     ),
-    "mmdet": SimpleNamespace(FocalLoss=mmdet_focal_loss, QualityFocalLoss=mmdet_quality_focal_loss),
+    "mmdet": SimpleNamespace(
+        FocalLoss=mmdet_focal_loss,
+        QualityFocalLoss=mmdet_quality_focal_loss,
+        VarifocalLoss=mmdet_varifocal_loss,
+        GaussianFocalLoss=mmdet_gaussian_focal_loss,
+        DistributionFocalLoss=mmdet_distribution_focal_loss,
+    ),
     "mmcv": SimpleNamespace(
         ops=SimpleNamespace(
             sigmoid_focal_loss=mmcv_sigmoid_focal_loss, softmax_focal_loss=mmcv_softmax_focal_loss
@@ -190,6 +231,10 @@ def names():
         "blend_focal_loss": blend_focal_loss,
         "exp_bce_focal_loss": exp_bce_focal_loss,
         "quality_focal_loss": quality_focal_loss,
+        **{name: getattr(variants, name) for name in variants.__all__ if name.islower()},
+        "qualities": foreground(z, label) * torch.rand(8, 1),
+        "heat": torch.where(foreground(z, label) == 1, 1.0, torch.rand(8, 4) * 0.99),
+        "sides": torch.rand(8) * 3,
         "z": z,
         "y": (torch.rand(8, 4) < 0.4).float(),
         "soft": torch.rand(8, 4),
@@ -236,13 +281,16 @@ def test_same_number(theirs, ours, names):
 # a batch without positives: nothing but background; and one without rows
 def without_positives(names):
     background = {"label": torch.full((8,), 4), "index": torch.zeros(8, dtype=torch.long)}
-    zeros = {key: torch.zeros_like(names[key]) for key in ("y", "soft", "hot", "masks", "planes")}
+    zeros = {
+        key: torch.zeros_like(names[key])
+        for key in ("y", "soft", "hot", "masks", "planes", "qualities", "heat")
+    }
     ignored = {key: torch.where(names[key] == 255, 255, 0) for key in ("void", "plane")}
     return names | background | zeros | ignored
 
 
 def without_rows(names):
-    batch = "z y soft index label hot rows maps masks void plane planes"
+    batch = "z y soft index label hot rows maps masks void plane planes qualities heat sides"
     return names | {key: names[key][:0] for key in batch.split()}
 
 

@@ -80,6 +80,7 @@ _ALONE = (
     "metrics",
 )
 _USES = {name: "torch" for name in (*_ROOMS, *_MODULES) if name not in _ALONE}
+_USES["jax"] = "jax"
 
 # what `from refocal import *` brings: what needs the losses' framework alone
 __all__ = [name for name in _ROOMS if name != "compare"]

@@ -55,7 +55,8 @@ def sigmoid_focal_loss(
             half-precision logits "sum" and "mean" are float32.
         normalizer: what "mean" divides by: "elements" (the count of those not ignored),
             "positives" (the sum of targets not ignored, at least 1), "weights" (the sum of
-            ``sample_weight * alpha_t``), or a number or 0-d array > 0.
+            ``sample_weight * alpha_t``), "sample_weight" (the sum of that alone; without any,
+            "elements"), or a number or 0-d array > 0.
         sample_weight: None, or an array of the logits' shape or of its leading axes.
         ignore_index: targets of this value add nothing to loss, gradient or denominator: a Python
             integer, or NaN for missing labels.
@@ -140,7 +141,8 @@ def softmax_focal_loss(
         reduction: "none" (one loss per position, dtype of ``logits``), "sum", or "mean" = sum /
             normalizer. Of half-precision logits "sum" and "mean" are float32.
         normalizer: what "mean" divides by: "elements" (the count of positions not ignored),
-            "weights" (the sum of ``sample_weight * alpha_y``), or a number or 0-d array > 0.
+            "weights" (the sum of ``sample_weight * alpha_y``), "sample_weight" (the sum of that
+            alone; without any, "elements"), or a number or 0-d array > 0.
         sample_weight: None, or an array of the loss' shape or of its leading axes.
         ignore_index: class index that adds nothing to loss, gradient or denominator, a Python
             integer. Must stay -100 with probability targets.

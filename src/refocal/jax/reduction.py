@@ -52,7 +52,10 @@ def denominator(problem: Problem, normalizer: Any) -> Number:
     if not isinstance(normalizer, str):
         return normalizer.astype(dtype) if isinstance(normalizer, Array) else float(normalizer)
     kept = is_kept(problem.targets, problem.ignore_index)
-    if normalizer == "elements":
+    if normalizer == "sample_weight" and problem.weight is not None:
+        weight = jnp.broadcast_to(problem.weight, loss_shape(problem))
+        return jnp.sum(weight if kept is None else jnp.where(kept, weight, 0.0))
+    if normalizer in ("elements", "sample_weight"):
         return math.prod(loss_shape(problem)) if kept is None else _count(kept).astype(dtype)
     targets = problem.targets
     if kept is not None:

@@ -78,7 +78,14 @@ def varifocal_loss(
     """
     name = "varifocal_loss"
     if alpha is None:
-        raise refuse(name, "alpha", "be in [0, 1]", "None", "Without a weight it is 1.", TypeError)
+        raise refuse(
+            name,
+            "alpha",
+            "be a number in [0, 1] or a tensor",
+            "None",
+            "Use 1.0 for no weight.",
+            TypeError,
+        )
     detached = arguments.flag(name, "detach_modulator", detach_modulator)
     if positives is not None:
         positives = arguments.positives(name, positives, logits)
