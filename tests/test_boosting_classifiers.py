@@ -8,9 +8,15 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.metrics import log_loss
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    log_loss,
+    roc_auc_score,
+)
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -23,7 +29,8 @@ from refocal.boosting import (
     FocalXGBClassifier,
 )
 
-for package in ("xgboost", "lightgbm", "catboost"):
+xgboost = pytest.importorskip("xgboost")
+for package in ("lightgbm", "catboost"):
     pytest.importorskip(package)
 
 HOSTS = [FocalXGBClassifier, FocalLGBMClassifier, FocalCatBoostClassifier]
@@ -228,7 +235,7 @@ REFUSED = [
     (FocalXGBClassifier, {"gamma": -1.0}, "gamma must be finite and >= 0, got -1.0"),
     (FocalXGBClassifier, {"start": "average"}, 'start must be one of "constant", "zero", or a'),
     (FocalXGBClassifier, {"start": np.inf}, "start must be finite, got inf"),
-    (FocalXGBClassifier, {"eval_metric": "auc"}, 'eval_metric must be one of "focal_loss"'),
+    (FocalXGBClassifier, {"eval_metric": "ndcg"}, 'eval_metric must be one of "focal_loss"'),
     (FocalXGBClassifier, {"early_stopping_rounds": 5}, "must be None without an eval_set, got 5"),
 ]
 
@@ -388,5 +395,138 @@ def test_a_start_that_xgboost_can_train_from_is_taken(base_score, table):
 
 
 def test_a_metric_of_ones_own_is_told_where_to_go(table):
-    with pytest.raises(TypeError, match="eval_metric must be a name or several, got function"):
-        small(FocalXGBClassifier, eval_metric=lambda y, z: 0).fit(*table)
+    with pytest.raises(TypeError, match="eval_metric must be a name, a function of labels and"):
+        small(FocalXGBClassifier, eval_metric=3).fit(*table)
+    validated = {"eval_set": (table[0], table[1])}
+    undecided = small(FocalXGBClassifier, eval_metric=lambda y, p: 0.5, early_stopping_rounds=3)
+    with pytest.raises(ValueError, match="eval_metric must say which way is better"):
+        undecided.fit(*table, **validated)
+    with pytest.raises(ValueError, match='eval_metric must be one of "focal_loss"'):
+        small(FocalXGBClassifier, eval_metric="ndcg").fit(*table)
+
+
+def spread(labels, p, sample_weight):
+    """A metric of one's own with weights, that says name and direction."""
+    assert len(labels) == len(p) == len(sample_weight)
+    assert 0 <= p.min() <= p.max() <= 1
+    return "distance", float(np.average(p[labels == 1] if labels.any() else [0.0])), True
+
+
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize(
+    ("metric", "name", "higher"),
+    [
+        (roc_auc_score, "roc_auc_score", True),
+        (brier_score_loss, "brier_score_loss", False),
+        (spread, "distance", True),
+        ("AUC", "AUC", True),
+        ("auc", "auc", True),
+        ("logloss", "logloss", False),
+        ("binary_error", "binary_error", False),
+        ("aucpr", "aucpr", True),
+    ],
+    ids=lambda one: one if isinstance(one, str) else None,
+)
+def test_metrics_of_any_kind(host, metric, name, higher, table):
+    """A function or a host's name: of the posterior, stopped by in its own direction."""
+    X, y = table
+    model = small(
+        host, n_estimators=200, learning_rate=0.5, early_stopping_rounds=5, eval_metric=metric
+    ).fit(X[:1500], y[:1500], eval_set=(X[1500:], y[1500:]))
+    log = model.evals_result_["validation_0"][name]
+    assert len(log) < 200
+    best = (max if higher else min)(log)
+    p = model.predict_proba(X[1500:])[:, 1]
+    right = {
+        "roc_auc_score": roc_auc_score,
+        "AUC": roc_auc_score,
+        "auc": roc_auc_score,
+        "brier_score_loss": brier_score_loss,
+        "distance": lambda y, p: p[y == 1].mean(),
+        "logloss": log_loss,
+        "binary_error": lambda y, p: ((p > 0.5) != y).mean(),
+        "aucpr": average_precision_score,
+    }[name](y[1500:], p)
+    loose = host is FocalCatBoostClassifier and name == "aucpr"  # integrated by trapezoids
+    np.testing.assert_allclose(right, best, rtol=1e-2 if loose else 1e-5)
+
+
+@pytest.mark.parametrize("host", [FocalXGBClassifier, FocalLGBMClassifier])
+def test_several_metrics_and_classes(host):
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(900, 4))
+    y = np.array(["a", "b", "c"])[(X[:, :3] + rng.gumbel(size=(900, 3))).argmax(1)]
+    metrics = ["merror", "auc", log_loss, "focal_loss"]
+    model = small(host, n_estimators=8, eval_metric=metrics)
+    model.fit(X[:600], y[:600], eval_set=[(X[:600], y[:600]), (X[600:], y[600:])])
+    p = model.predict_proba(X[600:])
+    log = model.evals_result_["validation_1"]
+    index = np.searchsorted(model.classes_, y[600:])
+    np.testing.assert_allclose(log["merror"][-1], (p.argmax(1) != index).mean(), rtol=1e-6)
+    np.testing.assert_allclose(log["log_loss"][-1], log_loss(index, p), rtol=1e-5)
+    areas = [roc_auc_score(index == c, p[:, c]) for c in range(3)]
+    np.testing.assert_allclose(log["auc"][-1], np.mean(areas), rtol=1e-6)
+    assert len(log["focal_loss"]) == 8
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("kind", ["array", "frame", "sparse"])
+@pytest.mark.parametrize("start", ["constant", "zero"])
+@pytest.mark.parametrize("host", HOSTS)
+def test_contributions_add_up(host, start, kind, classes):
+    if classes == 3 and host is FocalCatBoostClassifier:
+        pytest.skip("CatBoost's Focal has two classes")
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(500, 4))
+    y = (X[:, :classes] + rng.gumbel(size=(500, classes)) + np.arange(classes)).argmax(1)
+    table = {"array": X, "frame": pd.DataFrame(X, columns=list("abcd")), "sparse": csr_matrix(X)}
+    model = small(host, start=start, n_estimators=12).fit(table[kind], y)
+    found = model.contributions(table[kind])
+    assert found.shape == ((500, 5) if classes == 2 else (500, 3, 5))
+    np.testing.assert_allclose(found.sum(-1), model.logits(table[kind]), rtol=1e-4, atol=1e-5)
+    assert np.abs(found[..., :classes]).mean() > np.abs(found[..., classes:4]).mean()
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_callbacks_and_printing(host, table, capfd):
+    X, y = table
+    seen = []
+
+    class ForXGBoost(xgboost.callback.TrainingCallback):
+        def after_iteration(self, model, epoch, evals_log):
+            seen.append(epoch)
+            return False
+
+    class ForCatBoost:
+        def after_iteration(self, info):
+            seen.append(info.iteration)
+            return True
+
+    own = {
+        FocalXGBClassifier: ForXGBoost(),
+        FocalLGBMClassifier: lambda env: seen.append(env.iteration),
+        FocalCatBoostClassifier: ForCatBoost(),
+    }[host]
+    quiet = small(host, n_estimators=6).fit(X, y, eval_set=(X, y), callbacks=[own])
+    assert len(seen) == 6
+    assert capfd.readouterr().out == ""
+    loud = small(host, n_estimators=6).fit(X, y, eval_set=(X, y), verbose=True)
+    assert len(capfd.readouterr().out.splitlines()) >= 6
+    np.testing.assert_array_equal(loud.predict_proba(X), quiet.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    ("host", "keyword"),
+    [
+        (FocalXGBClassifier, {"output_margin": True}),
+        (FocalLGBMClassifier, {"raw_score": True}),
+        (FocalCatBoostClassifier, {"prediction_type": "RawFormulaVal"}),
+    ],
+)
+def test_raw_predictions_by_the_host_s_name(host, keyword, table):
+    X, y = table
+    model = small(host, n_estimators=5).fit(X, y)
+    np.testing.assert_array_equal(model.predict(X, **keyword), model.logits(X))
+    assert set(model.predict(X)) <= {0, 1}
+    if host is FocalLGBMClassifier:
+        np.testing.assert_array_equal(model.predict_proba(X, **keyword), model.logits(X))

@@ -25,7 +25,7 @@ from sklearn.utils.validation import (
 
 from refocal.boosting import arguments, saved
 from refocal.boosting.hosts import Host
-from refocal.boosting.metrics import METRICS, Metric, Objective
+from refocal.boosting.metrics import HOSTS_NAMES, METRICS, Metric, Objective, OwnMetric
 from refocal.boosting.numeric import Array
 from refocal.boosting.objectives import SigmoidFocalObjective, SoftmaxFocalObjective
 from refocal.files import write_text
@@ -53,6 +53,8 @@ class Task(NamedTuple):
         rows: to train on.
         evals: to log the metrics on, and to stop by.
         metrics: the first is what is stopped by.
+        callbacks: of the user, of the host's kind.
+        verbose: whether metrics are printed, or every how many rounds; None for the host's silence.
     """
 
     host: Any
@@ -60,6 +62,8 @@ class Task(NamedTuple):
     rows: Rows
     evals: list[Rows]
     metrics: list[Metric]
+    callbacks: list[Any]
+    verbose: bool | int | None
 
 
 class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -77,7 +81,7 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         start: str | float = "constant",
         class_weight: dict[Any, float] | str | None = None,
         n_estimators: int = 100,
-        eval_metric: str | Sequence[str] = "focal_loss",
+        eval_metric: Any = "focal_loss",
         early_stopping_rounds: int | None = None,
         **host_params: Any,
     ) -> None:
@@ -132,6 +136,8 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         *,
         eval_set: Any = None,
         eval_sample_weight: Any = None,
+        callbacks: Sequence[Any] | None = None,
+        verbose: bool | int | None = None,
     ) -> FocalClassifier:
         """Trains the model.
 
@@ -142,6 +148,8 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             eval_set: a pair ``(X, y)`` or a list of pairs to log `eval_metric` on. Early stopping
                 looks at the first metric on the last pair.
             eval_sample_weight: weights of the pairs, one array or a list.
+            callbacks: of the host's own kind, called beside ours.
+            verbose: whether the metrics of the ``eval_set`` are printed, or every how many rounds.
 
         Returns:
             self.
@@ -177,7 +185,9 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "Pass fit(X, y, eval_set=(X_valid, y_valid)).",
             )
         self.evals_result_: dict[str, dict[str, list[float]]] = {}
-        self.booster_ = self._train(Task(host, settings, rows, evals, self._metrics()))
+        metrics = self._metrics()
+        own = list(callbacks or ())
+        self.booster_ = self._train(Task(host, settings, rows, evals, metrics, own, verbose))
         return self
 
     def _settings(self, host: Any) -> dict[str, Any]:
@@ -241,23 +251,44 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _metrics(self) -> list[Metric]:
         given = self.eval_metric
-        if not isinstance(given, (str, list, tuple)):
+        several = list(given) if isinstance(given, (list, tuple)) else [given]
+        metrics = [self._metric(one) for one in several]
+        first = metrics[0] if metrics else None
+        if (
+            isinstance(first, OwnMetric)
+            and self.early_stopping_rounds is not None
+            and not first.says
+        ):
             raise refuse(
                 type(self).__name__,
                 "eval_metric",
-                "be a name or several",
-                type(given).__name__,
-                (
-                    "For a metric of your own use SigmoidFocalObjective or SoftmaxFocalObjective "
-                    f"with the train function of {self.HOST.package}."
-                ),
-                TypeError,
+                "say which way is better, to stop by it",
+                first.name,
+                "End its name in _score or _loss, or return (name, value, higher_is_better).",
             )
-        names = [given] if isinstance(given, str) else list(given)
-        for name in names:
-            if name not in METRICS:
-                arguments.fail_choice(type(self).__name__, "eval_metric", tuple(METRICS), name)
-        return [METRICS[name](self.objective_) for name in names]
+        return metrics
+
+    def _metric(self, given: Any) -> Metric:
+        if callable(given):
+            own = OwnMetric(self.objective_, given)
+            own.ask(len(self.classes_))
+            return own
+        name = type(self).__name__
+        if not isinstance(given, str):
+            raise refuse(
+                name,
+                "eval_metric",
+                "be a name, a function of labels and probabilities, or several",
+                type(given).__name__,
+                kind=TypeError,
+            )
+        known = HOSTS_NAMES.get(given, given)
+        if known not in METRICS:
+            arguments.fail_choice(name, "eval_metric", tuple(METRICS), given)
+        metric = METRICS[known](self.objective_)
+        if given != known:  # it is logged as it was asked for
+            metric.name = metric.__name__ = given
+        return metric
 
     # -----------------------------------------------------------------------------------------
     # tables
@@ -340,6 +371,20 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         predicted: Array = self.classes_[probabilities.argmax(1)]
         return predicted
 
+    def contributions(self, X: Any) -> Array:
+        """Return what every feature adds to the logit of every row (SHAP values of trees).
+
+        Returns:
+            ``(n, d + 1)``, or ``(n, C, d + 1)`` of more than two classes: the features, and last
+            what is expected without them, with the start. They add up to `logits`.
+
+        References:
+            Lundberg et al., "From local explanations to global understanding with explainable AI
+            for trees", 2020; computed by the host.
+        """
+        check_is_fitted(self, "booster_")
+        return self._contributions(self._validated(X, reset=False))
+
     @property
     def feature_importances_(self) -> Array:
         """What each feature gained, as its host counts it, summing to 1."""
@@ -381,6 +426,9 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         raise NotImplementedError
 
     def _logits(self, X: Any) -> Array:
+        raise NotImplementedError
+
+    def _contributions(self, X: Any) -> Array:
         raise NotImplementedError
 
     def _importances(self) -> Any:

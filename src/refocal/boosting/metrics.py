@@ -7,6 +7,9 @@ not the posterior. These metrics start from the logits.
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -174,6 +177,101 @@ class AveragePrecision(Metric):
         return 0.0 if np.isnan(value) else value  # a host's early stopping compares numbers
 
 
+class AreaUnderROC(Metric):
+    """Area under the ROC curve; of several classes the mean of each against the rest.
+
+    Example:
+        >>> from refocal.boosting import SigmoidFocalObjective
+        >>> from refocal.boosting.metrics import AreaUnderROC
+        >>> AreaUnderROC(SigmoidFocalObjective()).value([1, 0, 1], [3.0, 2.0, 1.0])
+        0.5
+    """
+
+    name = "auc"
+    higher_is_better = True
+
+    def _value(self, labels: Array, margins: Array, weight: Array) -> float:
+        from sklearn.metrics import roc_auc_score
+
+        p = self.objective.posterior(margins)
+        classes = range(1 if p.shape[1] == 2 else 0, p.shape[1])
+        present = [c for c in classes if 0 < (labels == c).mean() < 1]
+        areas = [roc_auc_score(labels == c, p[:, c], sample_weight=weight) for c in present]
+        return float(np.mean(areas)) if areas else 0.5
+
+
+class ErrorRate(Metric):
+    """Share of rows, by weight, whose most probable class is not theirs.
+
+    Example:
+        >>> from refocal.boosting import SigmoidFocalObjective
+        >>> from refocal.boosting.metrics import ErrorRate
+        >>> ErrorRate(SigmoidFocalObjective(alpha=None)).value([1, 0, 1, 0], [3.0, 2.0, 1.0, -1.0])
+        0.25
+    """
+
+    name = "error"
+
+    def _value(self, labels: Array, margins: Array, weight: Array) -> float:
+        wrong = self.objective.posterior(margins).argmax(1) != labels
+        return float(np.average(wrong, weights=weight))
+
+
+class OwnMetric(Metric):
+    """A function of labels and probabilities as a metric.
+
+    Args:
+        objective: the objective the model is trained with.
+        function: from class numbers ``(n,)`` and the posterior, of the second of two classes
+            ``(n,)`` or of all ``(n, C)``, to a number or to LightGBM's ``(name, value,
+            higher_is_better)``. It is given ``sample_weight`` by name if it has such a parameter.
+    """
+
+    def __init__(self, objective: Objective, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.name = getattr(function, "__name__", type(function).__name__)
+        # scikit-learn's convention of names
+        self.higher_is_better = self.name.endswith("_score")
+        self.says = self.higher_is_better or self.name.endswith(("_loss", "_error", "_deviance"))
+        try:
+            self.weighs = "sample_weight" in inspect.signature(function).parameters
+        except ValueError:  # a builtin without a signature
+            self.weighs = False
+        super().__init__(objective)
+
+    def _value(self, labels: Array, margins: Array, weight: Array) -> float:
+        p = self.objective.posterior(margins)
+        weights = {"sample_weight": weight} if self.weighs else {}
+        found = self.function(labels, p[:, 1] if p.shape[1] == 2 else p, **weights)
+        if isinstance(found, tuple):
+            self.says = True
+            self.name, found, self.higher_is_better = found
+            self.__name__ = self.name
+        return float(found)
+
+    def ask(self, classes: int) -> None:
+        """Let a function say name and direction, if it does so with its result, by a few rows."""
+        labels = np.repeat(np.arange(classes), 2)
+        flat = np.zeros(len(labels)) if classes == 2 else np.zeros((len(labels), classes))
+        with contextlib.suppress(Exception):  # its own trouble will show where it is used
+            self._value(labels, flat, np.ones(len(labels)))
+
+
 METRICS: dict[str, type[Metric]] = {
-    kind.name: kind for kind in (FocalLoss, PosteriorLogLoss, AveragePrecision)
+    kind.name: kind
+    for kind in (FocalLoss, PosteriorLogLoss, AveragePrecision, AreaUnderROC, ErrorRate)
+}
+
+# What the hosts call them. Their own are functions of the sigmoid, which is no probability here.
+HOSTS_NAMES: dict[str, str] = {
+    **dict.fromkeys(("aucpr", "PRAUC"), "average_precision"),
+    **dict.fromkeys(("AUC", "roc_auc"), "auc"),
+    **dict.fromkeys(
+        ("logloss", "mlogloss", "binary_logloss", "multi_logloss", "Logloss", "MultiClass"),
+        "log_loss",
+    ),
+    **dict.fromkeys(
+        ("merror", "binary_error", "multi_error", "ZeroOneLoss"),
+        "error",
+    ),
 }

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from scipy.sparse import csr_matrix, issparse  # type: ignore[import-untyped]
 
+from refocal.boosting.arguments import fail_choice
 from refocal.boosting.classifier import Alpha, FocalClassifier, Gamma, Rows, Task
 from refocal.boosting.hosts import BAGGED, DECIDED, OBJECTIVE, ROUNDS, TARGETS, Host, Words
+from refocal.boosting.metrics import AveragePrecision, FocalLoss
 from refocal.boosting.numeric import Array
 from refocal.boosting.objectives import SigmoidFocalObjective
 from refocal.messages import refuse
@@ -119,7 +122,8 @@ class FocalCatBoostClassifier(FocalClassifier):
         class_weight: None, "balanced" or a dictionary, as in scikit-learn: multiplies the sample
             weights, and shifts the probabilities. For a weight that they do not show use alpha.
         n_estimators: boosting rounds.
-        eval_metric: "focal_loss", "log_loss" (of the posterior) or "average_precision".
+        eval_metric: "focal_loss", "log_loss" (of the posterior), "average_precision", "auc",
+            "error", what the hosts call these, or a function of labels and probabilities.
         early_stopping_rounds: stop after so many rounds without a better first metric on the last
             ``eval_set``; prediction then uses the best round.
         **host_params: any parameter of ``catboost.CatBoost``: ``depth``, ``cat_features``, ... .
@@ -153,7 +157,7 @@ class FocalCatBoostClassifier(FocalClassifier):
         start: str | float = "constant",
         class_weight: dict[Any, float] | str | None = None,
         n_estimators: int = 100,
-        eval_metric: str = "focal_loss",
+        eval_metric: Any = "focal_loss",
         early_stopping_rounds: int | None = None,
         **host_params: Any,
     ) -> None:
@@ -183,6 +187,8 @@ class FocalCatBoostClassifier(FocalClassifier):
         *,
         eval_set: Any = None,
         eval_sample_weight: Any = None,
+        callbacks: Sequence[Any] | None = None,
+        verbose: bool | int | None = None,
         cat_features: Any = None,
     ) -> FocalClassifier:
         """Trains the model, as `FocalXGBClassifier.fit` does.
@@ -193,6 +199,8 @@ class FocalCatBoostClassifier(FocalClassifier):
             sample_weight: as there.
             eval_set: as there.
             eval_sample_weight: as there.
+            callbacks: as there.
+            verbose: as there.
             cat_features: columns of categories, by name or number, in the place of those given to
                 the constructor. (A clone, as in a search, has the constructor's alone.)
 
@@ -205,7 +213,13 @@ class FocalCatBoostClassifier(FocalClassifier):
         """
         self._fit_cat_features = cat_features
         return super().fit(
-            X, y, sample_weight, eval_set=eval_set, eval_sample_weight=eval_sample_weight
+            X,
+            y,
+            sample_weight,
+            eval_set=eval_set,
+            eval_sample_weight=eval_sample_weight,
+            callbacks=callbacks,
+            verbose=verbose,
         )
 
     def _settings(self, host: Any) -> dict[str, Any]:
@@ -222,7 +236,7 @@ class FocalCatBoostClassifier(FocalClassifier):
         return settings
 
     def _train(self, task: Task) -> Any:
-        host, settings, rows, evals, metrics = task
+        host, settings, rows, evals, metrics, own, verbose = task
         printing = {"verbose", "verbose_eval", "logging_level", "silent"}
         quiet = {} if printing & settings.keys() else {"verbose": False}
         params = quiet | {"allow_writing_files": False} | settings
@@ -235,13 +249,13 @@ class FocalCatBoostClassifier(FocalClassifier):
         # repr of a float is exact, and CatBoost parses the text into a double
         loss = f"Focal:focal_alpha={self.objective_.weights[0]!r};focal_gamma={float(self.gamma)!r}"
         metric = metrics[0]
-        hosts_own = {"focal_loss": loss, "average_precision": "PRAUC"}
+        hosts_own = {FocalLoss: loss, AveragePrecision: "PRAUC"}
         model = host.CatBoost(
             params
             | {
                 "loss_function": loss,
                 "iterations": self.n_estimators,
-                "eval_metric": hosts_own.get(metric.name, metric),
+                "eval_metric": hosts_own.get(type(metric), metric),
             }
         )
         train, *pools = (self._pool(host, one, columns) for one in (rows, *evals))
@@ -250,11 +264,13 @@ class FocalCatBoostClassifier(FocalClassifier):
             eval_set=pools or None,
             early_stopping_rounds=self.early_stopping_rounds,
             use_best_model=use_best_model,
+            **({} if verbose is None else {"verbose": verbose}),
+            **({"callbacks": own} if own else {}),
         )
         logs = model.get_evals_result()
         for i in range(len(evals)):
             log = logs["validation" if len(evals) == 1 else f"validation_{i}"]
-            key = next(one for one in log if metric.name == "focal_loss" or one != loss)
+            key = next(one for one in log if isinstance(metric, FocalLoss) or one != loss)
             self.evals_result_[f"validation_{i}"] = {metric.name: log[key]}
         return model
 
@@ -264,11 +280,11 @@ class FocalCatBoostClassifier(FocalClassifier):
 
     def _check_supported(self) -> None:
         name = type(self).__name__
-        if not isinstance(self.eval_metric, str):
+        if isinstance(self.eval_metric, (list, tuple)):
             raise refuse(
                 name,
                 "eval_metric",
-                "be one name",
+                "be one name or function",
                 type(self.eval_metric).__name__,
                 "Add CatBoost's own metrics with custom_metric=.",
                 TypeError,
@@ -329,6 +345,29 @@ class FocalCatBoostClassifier(FocalClassifier):
     def _logits(self, X: Any) -> Array:
         raw: Array = self.booster_.predict(_as_matrix(X), prediction_type="RawFormulaVal")
         return raw + self.start_
+
+    def predict(self, X: Any, prediction_type: str = "Class") -> Array:
+        """Return the most probable class ``(n,)``; what CatBoost's other names mean.
+
+        Args:
+            X: features.
+            prediction_type: "Class", "Probability" (the posterior) or "RawFormulaVal" (logits).
+        """
+        kinds = {
+            "Class": super().predict,
+            "Probability": self.predict_proba,
+            "RawFormulaVal": self.logits,
+        }
+        if prediction_type not in kinds:
+            fail_choice(type(self).__name__, "prediction_type", tuple(kinds), prediction_type)
+        return kinds[prediction_type](X)
+
+    def _contributions(self, X: Any) -> Array:
+        host = HOST.load(type(self).__name__)
+        pool = host.Pool(_as_matrix(X), cat_features=self.booster_.get_cat_feature_indices())
+        values: Array = np.array(self.booster_.get_feature_importance(pool, "ShapValues"))
+        values[:, -1] += self.start_
+        return values
 
     def _model_text(self) -> str:
         # categorical splits live only in CatBoost's own binary format

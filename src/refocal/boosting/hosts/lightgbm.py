@@ -112,7 +112,8 @@ class FocalLGBMClassifier(FocalClassifier):
         class_weight: None, "balanced" or a dictionary, as in scikit-learn: multiplies the sample
             weights, and shifts the probabilities. For a weight that they do not show use alpha.
         n_estimators: boosting rounds.
-        eval_metric: "focal_loss", "log_loss" (of the posterior), "average_precision", or several.
+        eval_metric: "focal_loss", "log_loss" (of the posterior), "average_precision", "auc",
+            "error", what the hosts call these, a function of labels and probabilities, or several.
         early_stopping_rounds: stop after so many rounds without a better first metric on the last
             ``eval_set``; prediction then uses the best round.
         **host_params: any parameter of ``lightgbm.train``: ``num_leaves``, ``learning_rate``, ... .
@@ -152,7 +153,7 @@ class FocalLGBMClassifier(FocalClassifier):
         return settings
 
     def _train(self, task: Task) -> Any:
-        host, settings, rows, evals, metrics = task
+        host, settings, rows, evals, metrics, own, verbose = task
         # pre-filtered tables without a feature left make LightGBM fail on a custom objective
         params = {"verbosity": -1, "feature_pre_filter": False} | settings
         least = params.pop("early_stopping_min_delta", 0.0)
@@ -160,7 +161,9 @@ class FocalLGBMClassifier(FocalClassifier):
         if len(self.classes_) > 2:
             params["num_class"] = len(self.classes_)
         train = self._dataset(host, rows, params)
-        callbacks = [host.record_evaluation(self.evals_result_)]
+        callbacks = [host.record_evaluation(self.evals_result_), *own]
+        if verbose:
+            callbacks.append(host.log_evaluation(int(verbose)))
         if self.early_stopping_rounds is not None:
             callbacks.append(
                 host.early_stopping(
@@ -192,13 +195,35 @@ class FocalLGBMClassifier(FocalClassifier):
         )
 
     def _logits(self, X: Any) -> Array:
+        raw: Array = self.booster_.predict(X, raw_score=True, **self._threads())
+        return np.asarray(raw + np.asarray(self.start_))
+
+    def _threads(self) -> dict[str, Any]:
         # without them LightGBM goes back to all threads, for the whole process: a training beside
         # this one, in another Python thread, would then write past its buffers
         first_names = _first_names(HOST.load(type(self).__name__))
         given = self._host_params().items()
-        threads = {k: v for k, v in given if first_names.get(k) == "num_threads"}
-        raw: Array = self.booster_.predict(X, raw_score=True, **threads)
-        return np.asarray(raw + np.asarray(self.start_))
+        return {k: v for k, v in given if first_names.get(k) == "num_threads"}
+
+    def predict_proba(self, X: Any, *, raw_score: bool = False) -> Array:
+        """Return the posterior ``(n, C)``; logits with ``raw_score``, as LightGBM names them."""
+        return self.logits(X) if raw_score else super().predict_proba(X)
+
+    def predict(self, X: Any, *, raw_score: bool = False) -> Array:
+        """Return the most probable class ``(n,)``; logits with ``raw_score``."""
+        return self.logits(X) if raw_score else super().predict(X)
+
+    def _contributions(self, X: Any) -> Array:
+        found = self.booster_.predict(X, pred_contrib=True, **self._threads())
+        if isinstance(found, list):  # of a sparse table one sparse matrix a class
+            found = np.stack([part.toarray() for part in found], 1)
+        elif hasattr(found, "toarray"):
+            found = found.toarray()
+        start = np.asarray(self.start_)
+        values: Array = np.array(found, np.float64)
+        values = values.reshape(len(values), *start.shape, -1)
+        values[..., -1] += start
+        return values
 
     def _model_text(self) -> str:
         return str(self.booster_.model_to_string(num_iteration=self.booster_.best_iteration))

@@ -70,6 +70,7 @@ HOST = Host(
         "enable_categorical": "The categories of a data frame are always used.",
         "disable_default_eval_metric": "It is always set; choose with eval_metric=.",
         "custom_metric": "Use eval_metric=.",
+        "callbacks": "Pass fit(..., callbacks=).",
         "maximize": "The metrics know their direction.",
     },
     words=Words(
@@ -108,7 +109,8 @@ class FocalXGBClassifier(FocalClassifier):
         class_weight: None, "balanced" or a dictionary, as in scikit-learn: multiplies the sample
             weights, and shifts the probabilities. For a weight that they do not show use alpha.
         n_estimators: boosting rounds.
-        eval_metric: "focal_loss", "log_loss" (of the posterior), "average_precision", or several.
+        eval_metric: "focal_loss", "log_loss" (of the posterior), "average_precision", "auc",
+            "error", what the hosts call these, a function of labels and probabilities, or several.
         early_stopping_rounds: stop after so many rounds without a better first metric on the last
             ``eval_set``; prediction then uses the best round.
         **host_params: any parameter of ``xgboost.train``: ``max_depth``, ``learning_rate``, ... .
@@ -132,7 +134,7 @@ class FocalXGBClassifier(FocalClassifier):
     HOST: ClassVar[Host] = HOST
 
     def _train(self, task: Task) -> Any:
-        host, settings, rows, evals, metrics = task
+        host, settings, rows, evals, metrics, own, verbose = task
         params = settings | {
             "base_score": self.start_,
             "disable_default_eval_metric": True,
@@ -140,7 +142,7 @@ class FocalXGBClassifier(FocalClassifier):
         if len(self.classes_) > 2:
             params["num_class"] = len(self.classes_)
         train, *matrices = (self._matrix(host, *one) for one in (rows, *evals))
-        callbacks = []
+        callbacks = list(own)
         if self.early_stopping_rounds is not None:
             callbacks.append(
                 host.callback.EarlyStopping(
@@ -161,7 +163,7 @@ class FocalXGBClassifier(FocalClassifier):
                 (metric.name, metric(margins, data)[1]) for metric in metrics
             ],
             evals_result=self.evals_result_,
-            verbose_eval=False,
+            verbose_eval=verbose or False,
             callbacks=callbacks,
         )
 
@@ -172,6 +174,15 @@ class FocalXGBClassifier(FocalClassifier):
         host = HOST.load(type(self).__name__)
         logits: Array = self.booster_.predict(self._matrix(host, X), output_margin=True)
         return logits
+
+    def predict(self, X: Any, *, output_margin: bool = False) -> Array:
+        """Return the most probable class ``(n,)``; logits with ``output_margin``, as XGBoost's."""
+        return self.logits(X) if output_margin else super().predict(X)
+
+    def _contributions(self, X: Any) -> Array:
+        host = HOST.load(type(self).__name__)
+        values: Array = self.booster_.predict(self._matrix(host, X), pred_contribs=True)
+        return values
 
     def _model_text(self) -> str:
         return bytes(self.booster_.save_raw("json")).decode("utf-8")
