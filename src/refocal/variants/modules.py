@@ -84,7 +84,14 @@ class RegionVariant(VariantModule):
 
 
 class BlendFocalLoss(WeightedVariant):
-    """Module form of `blend_focal_loss`; same keywords."""
+    """Module form of `blend_focal_loss`; same keywords.
+
+    Example:
+        >>> import torch
+        >>> from refocal.variants import BlendFocalLoss
+        >>> BlendFocalLoss()(torch.tensor([0.7, -1.0]), torch.tensor([1.0, 0.0]))
+        tensor(0.0140)
+    """
 
     function = staticmethod(soft_targets.blend_focal_loss)
 
@@ -107,7 +114,14 @@ class BlendFocalLoss(WeightedVariant):
 
 
 class ExpBCEFocalLoss(WeightedVariant):
-    """Module form of `exp_bce_focal_loss`; same keywords."""
+    """Module form of `exp_bce_focal_loss`; same keywords.
+
+    Example:
+        >>> import torch
+        >>> from refocal.variants import ExpBCEFocalLoss
+        >>> ExpBCEFocalLoss()(torch.tensor([0.7, -1.0]), torch.tensor([1.0, 0.0]))
+        tensor(0.0140)
+    """
 
     function = staticmethod(soft_targets.exp_bce_focal_loss)
 
@@ -130,7 +144,14 @@ class ExpBCEFocalLoss(WeightedVariant):
 
 
 class QualityFocalLoss(WeightedVariant):
-    """Module form of `quality_focal_loss`; same keywords."""
+    """Module form of `quality_focal_loss`; same keywords.
+
+    Example:
+        >>> import torch
+        >>> from refocal.variants import QualityFocalLoss
+        >>> QualityFocalLoss()(torch.tensor([0.7, -1.0]), torch.tensor([1.0, 0.0]))
+        tensor(0.0335)
+    """
 
     function = staticmethod(soft_targets.quality_focal_loss)
 
@@ -153,7 +174,14 @@ class QualityFocalLoss(WeightedVariant):
 
 
 class AsymmetricLoss(WeightedVariant):
-    """Module form of `asymmetric_loss`; same keywords."""
+    """Module form of `asymmetric_loss`; same keywords.
+
+    Example:
+        >>> import torch
+        >>> from refocal.variants import AsymmetricLoss
+        >>> AsymmetricLoss()(torch.tensor([0.7, -1.0]), torch.tensor([1.0, 0.0]))
+        tensor(0.2019)
+    """
 
     function = staticmethod(soft_targets.asymmetric_loss)
 
@@ -178,7 +206,14 @@ class AsymmetricLoss(WeightedVariant):
 
 
 class VarifocalLoss(WeightedVariant):
-    """Module form of `varifocal_loss`; same keywords."""
+    """Module form of `varifocal_loss`; same keywords.
+
+    Example:
+        >>> import torch
+        >>> from refocal.variants import VarifocalLoss
+        >>> VarifocalLoss()(torch.tensor([0.7, -1.0]), torch.tensor([0.8, 0.0]))
+        tensor(0.2258)
+    """
 
     function = staticmethod(detection.varifocal_loss)
 
@@ -221,7 +256,14 @@ class VarifocalLoss(WeightedVariant):
 
 
 class GaussianFocalLoss(WeightedVariant):
-    """Module form of `gaussian_focal_loss`; same keywords."""
+    """Module form of `gaussian_focal_loss`; same keywords.
+
+    Example:
+        >>> import torch
+        >>> from refocal.variants import GaussianFocalLoss
+        >>> GaussianFocalLoss()(torch.tensor([0.7, -1.0]), torch.tensor([1.0, 0.0]))
+        tensor(0.0670)
+    """
 
     function = staticmethod(detection.gaussian_focal_loss)
 
@@ -248,7 +290,14 @@ class GaussianFocalLoss(WeightedVariant):
 
 
 class DistributionFocalLoss(WeightedVariant):
-    """Module form of `distribution_focal_loss`; same keywords."""
+    """Module form of `distribution_focal_loss`; same keywords.
+
+    Example:
+        >>> import torch
+        >>> from refocal.variants import DistributionFocalLoss
+        >>> DistributionFocalLoss()(torch.tensor([[1.0, 2.0, 0.5]]), torch.tensor([0.75]))
+        tensor(0.7144)
+    """
 
     function = staticmethod(detection.distribution_focal_loss)
     sizes: ClassVar[Sizes] = ((1, 2), (1,), torch.float)
@@ -266,7 +315,14 @@ class DistributionFocalLoss(WeightedVariant):
 
 
 class TverskyLoss(RegionVariant):
-    """Module form of `tversky_loss`; same keywords."""
+    """Module form of `tversky_loss`; same keywords.
+
+    Example:
+        >>> import torch
+        >>> from refocal.variants import TverskyLoss
+        >>> TverskyLoss()(torch.tensor([[[3.0, -1.0, 0.5]]]), torch.tensor([[[1.0, 0.0, 1.0]]]))
+        tensor(0.1187)
+    """
 
     function = staticmethod(overlap.tversky_loss)
 
@@ -293,7 +349,14 @@ class TverskyLoss(RegionVariant):
 
 
 class DiceLoss(RegionVariant):
-    """Module form of `dice_loss`; same keywords."""
+    """Module form of `dice_loss`; same keywords.
+
+    Example:
+        >>> import torch
+        >>> from refocal.variants import DiceLoss
+        >>> DiceLoss()(torch.tensor([[[3.0, -1.0, 0.5]]]), torch.tensor([[[1.0, 0.0, 1.0]]]))
+        tensor(0.1187)
+    """
 
     function = staticmethod(overlap.dice_loss)
 
@@ -316,7 +379,14 @@ class DiceLoss(RegionVariant):
 
 
 class SoftmaxTverskyLoss(RegionVariant):
-    """Module form of `softmax_tversky_loss`; same keywords."""
+    """Module form of `softmax_tversky_loss`; same keywords.
+
+    Example:
+        >>> import torch
+        >>> from refocal.variants import SoftmaxTverskyLoss
+        >>> SoftmaxTverskyLoss()(torch.tensor([[[2.0, 0.0], [0.0, 1.0]]]), torch.tensor([[0, 1]]))
+        tensor(0.0972)
+    """
 
     function = staticmethod(overlap.softmax_tversky_loss)
     sizes: ClassVar[Sizes] = ((1, 2, 1), (1, 1), torch.long)
@@ -346,7 +416,14 @@ class SoftmaxTverskyLoss(RegionVariant):
 
 
 class SoftmaxDiceLoss(RegionVariant):
-    """Module form of `softmax_dice_loss`; same keywords."""
+    """Module form of `softmax_dice_loss`; same keywords.
+
+    Example:
+        >>> import torch
+        >>> from refocal.variants import SoftmaxDiceLoss
+        >>> SoftmaxDiceLoss()(torch.tensor([[[2.0, 0.0], [0.0, 1.0]]]), torch.tensor([[0, 1]]))
+        tensor(0.0972)
+    """
 
     function = staticmethod(overlap.softmax_dice_loss)
     sizes: ClassVar[Sizes] = ((1, 2, 1), (1, 1), torch.long)
