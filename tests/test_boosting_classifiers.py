@@ -469,13 +469,13 @@ def test_several_metrics_and_classes(host):
     assert len(log["focal_loss"]) == 8
 
 
-@pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("kind", ["array", "frame", "sparse"])
 @pytest.mark.parametrize("start", ["constant", "zero"])
-@pytest.mark.parametrize("host", HOSTS)
-def test_contributions_add_up(host, start, kind, classes):
-    if classes == 3 and host is FocalCatBoostClassifier:
-        pytest.skip("CatBoost's Focal has two classes")
+@pytest.mark.parametrize(
+    ("host", "classes"),
+    [*((host, 2) for host in HOSTS), (FocalXGBClassifier, 3), (FocalLGBMClassifier, 3)],
+)
+def test_contributions_add_up(host, classes, start, kind):
     rng = np.random.default_rng(2)
     X = rng.normal(size=(500, 4))
     y = (X[:, :classes] + rng.gumbel(size=(500, classes)) + np.arange(classes)).argmax(1)

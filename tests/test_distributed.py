@@ -35,7 +35,7 @@ def run_ranks(script: str, world: int, tmp_path: Path) -> None:
 def test_every_rank_sees_the_gradient_of_the_whole_batch(world, tmp_path):
     run_ranks("worker.py", world, tmp_path)
     found = json.loads((tmp_path / "found.json").read_text())
-    assert len(found) == 5 * 3 * 4  # losses, splits, ways of averaging
+    assert len(found) == 6 * 3 * 4  # losses, splits, ways of averaging
     for case, result in found.items():
         assert_close(
             torch.tensor(result["gradient"]),
@@ -53,7 +53,7 @@ def test_ranks_that_run_out_of_batches_join(world, tmp_path):
     run_ranks("joined.py", world, tmp_path)
     for rank in range(world):
         found = json.loads((tmp_path / f"found{rank}.json").read_text())
-        assert len(found) == 3 * (1 + 2 * rank)  # losses, and this rank's steps
+        assert len(found) == 4 * (1 + 2 * rank)  # losses, and this rank's steps
         for one in found:
             got, expected = (torch.tensor(gradient) for gradient in one["gradients"])
             assert expected.abs().max() > 1e-4
