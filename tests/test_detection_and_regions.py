@@ -188,6 +188,8 @@ def test_peaks_are_counted() -> None:
     peaks = z[heatmap == 1]
     expected = 2 * gaussian_focal_loss(peaks, torch.ones(2), reduction="mean")
     assert_close(weighed, expected)
+    nearly = torch.tensor([1 - 1e-9], dtype=DOUBLE)  # 1 in the logits' float32
+    assert gaussian_focal_loss(z[:1], nearly) < 1e-30
     with pytest.raises(ValueError, match='normalizer must be one of "elements"'):
         varifocal_loss(z, heatmap.clamp(0), normalizer="peaks")
 
@@ -453,6 +455,12 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ValueError,
         "distribution_focal_loss: targets must be in [0, 3], in units of a bin, got 3.5. Clamp"
         " distances that no bin reaches.",
+    ),
+    "no distance": (
+        lambda: distribution_focal_loss(Z, torch.full((2, 3), float("nan"))),
+        ValueError,
+        "distribution_focal_loss: targets must be in [0, 3], in units of a bin, got nan. If NaN"
+        " marks a missing one, use targets.nan_to_num(0) with a weight of 0.",
     ),
     "no positions": (
         lambda: tversky_loss(Z[0], Y[0]),

@@ -69,12 +69,17 @@ def distances(function: str, logits: Tensor, targets: Tensor, sample_weight: Any
     if readable(y):
         low, high = extremes(y)
         if not (low >= 0 and high <= bins - 1):
+            way_out = "Clamp distances that no bin reaches."
+            if low != low:
+                way_out = (
+                    "If NaN marks a missing one, use targets.nan_to_num(0) with a weight of 0."
+                )
             raise refuse(
                 function,
                 "targets",
                 f"be in [0, {bins - 1}], in units of a bin",
                 shown(low if not low >= 0 else high),
-                "Clamp distances that no bin reaches.",
+                way_out,
             )
     # a bin's share falls from 1 to 0 over the distance to the next; made of the logits, so that
     # the bins are of their class and on their device

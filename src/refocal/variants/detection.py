@@ -176,7 +176,7 @@ def gaussian_focal_loss(
         gamma = problem.gamma[0]
         far = power(1 - at.y, nearness)
         return torch.where(
-            at.y == 1,
+            problem.targets == 1,  # as given: the logits' dtype may round to 1 what is less
             BOOK.weighed(positive * torch.ones_like(far), modulated(at.ce_positive, at.q, gamma)),
             BOOK.weighed(negative * far, modulated(at.ce_negative, at.p, gamma)),
         )

@@ -104,7 +104,8 @@ def pointwise(
         losses = torch.where(kept, losses, 0.0)
     how = reduction_for(problem, reduction, normalizer)
     if by_peaks and reduction == "mean":
-        how = Reduction(reduction, (y == 1).sum().clamp(min=1))
+        peak = problem.targets == 1
+        how = Reduction(reduction, (peak if kept is None else peak & kept).sum().clamp(min=1))
     return reduce(losses, how, logits.dtype)
 
 
