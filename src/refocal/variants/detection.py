@@ -17,13 +17,12 @@ import torch
 from torch import Tensor
 
 from refocal import arguments, gate
-from refocal.formula.in_torch import BOOK
 from refocal.losses import reduced_loss
 from refocal.messages import refuse
 from refocal.overrides import overridable
 from refocal.problem import SigmoidProblem
 from refocal.torch_state import is_traced
-from refocal.variants.pointwise import Point, modulated, pointwise, power
+from refocal.variants.pointwise import Elements, elementwise
 
 
 @overridable
@@ -91,20 +90,18 @@ def varifocal_loss(
         positives = arguments.positives(name, positives, logits)
         positives = gate.together(name, "positives", positives, logits)
 
-    def rule(at: Point, problem: SigmoidProblem) -> Tensor:
-        base = at.p.detach() if detached else at.p
-        negative = BOOK.weighed(
-            problem.alpha[0] * torch.ones_like(at.p),
-            modulated(at.ce_negative, base, problem.gamma[0]),
-        )
-        return torch.where(
-            at.y > 0 if positives is None else positives, BOOK.weighed(at.y, at.bce), negative
-        )
+    def elements(problem: SigmoidProblem, q: Tensor) -> Elements:
+        positive = q > 0 if positives is None else positives
+        learned = torch.where(positive, q, 0.0)
+        # gamma 0 is cross-entropy
+        gamma = problem.gamma[0] * (~positive).to(q.dtype)
+        weight = torch.where(positive, q, problem.alpha[0])
+        return Elements(learned, gamma, weight)
 
     return _of(
         "quality",
         name,
-        rule,
+        elements,
         logits,
         quality,
         alpha=alpha,
@@ -113,7 +110,7 @@ def varifocal_loss(
         normalizer=normalizer,
         sample_weight=sample_weight,
         ignore_index=ignore_index,
-        weigh=False,
+        detached=detached,
     )
 
 
@@ -172,19 +169,16 @@ def gaussian_focal_loss(
     positive = arguments.not_negative(name, "pos_weight", pos_weight)
     negative = arguments.not_negative(name, "neg_weight", neg_weight)
 
-    def rule(at: Point, problem: SigmoidProblem) -> Tensor:
-        gamma = problem.gamma[0]
-        far = power(1 - at.y, nearness)
-        return torch.where(
-            problem.targets == 1,  # as given: the logits' dtype may round to 1 what is less
-            BOOK.weighed(positive * torch.ones_like(far), modulated(at.ce_positive, at.q, gamma)),
-            BOOK.weighed(negative * far, modulated(at.ce_negative, at.p, gamma)),
-        )
+    def elements(problem: SigmoidProblem, h: Tensor) -> Elements:
+        peak = problem.targets == 1  # as given: the logits' dtype may round to 1 what is less
+        # a constant, so that pow need not be differentiated
+        weight = torch.where(peak, positive, negative * torch.pow(1 - h, nearness))
+        return Elements(peak.to(h.dtype), problem.gamma[0], weight)
 
     return _of(
         "heatmap",
         name,
-        rule,
+        elements,
         logits,
         heatmap,
         alpha=None,
@@ -248,7 +242,7 @@ def distribution_focal_loss(
 def _of(
     argument: str,
     name: str,
-    rule: Callable[[Point, SigmoidProblem], Tensor],
+    elements: Callable[[SigmoidProblem, Tensor], Elements],
     logits: Tensor,
     targets: Tensor,
     **keywords: Any,
@@ -256,9 +250,9 @@ def _of(
     """The loss of targets that are constant, and go by a name of their own in what is refused."""
     constant = targets.detach() if isinstance(targets, Tensor) else targets
     if is_traced():
-        return pointwise(name, rule, logits, constant, **keywords)
+        return elementwise(name, elements, logits, constant, **keywords)
     try:
-        return pointwise(name, rule, logits, constant, **keywords)
+        return elementwise(name, elements, logits, constant, **keywords)
     except (TypeError, ValueError) as error:
         said = str(error).replace(f"{name}: targets ", f"{name}: {argument} ")
         error.args = (said, *error.args[1:])

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from refocal import arguments, gate
+from refocal import arguments, gate, kernels
 from refocal.formula import FAR
 from refocal.formula.in_torch import BOOK, for_gamma
 from refocal.problem import Number, SigmoidProblem, computing_dtype, shares
@@ -49,8 +49,6 @@ def pointwise(
     normalizer: str | float | Tensor,
     sample_weight: Any,
     ignore_index: Any,
-    weigh: bool = True,
-    peaks: bool = False,
 ) -> Tensor:
     """Checks, the rule, alpha, weights and the reduction of `sigmoid_focal_loss`.
 
@@ -60,17 +58,109 @@ def pointwise(
         logits: of the user, as all that follow.
         targets: in [0, 1].
         alpha: None, a number or a tensor.
+        exponent: of the modulator, gamma of the problem.
         reduction: "none", "sum" or "mean".
         normalizer: what "mean" divides by.
         sample_weight: None or a tensor.
         ignore_index: None or a target value.
-        exponent: of the modulator, gamma of the problem.
-        weigh: whether alpha is the weight of every class, and not the rule's own.
+    """
+    problem, normalizer = _checked(
+        name, logits, targets, alpha, exponent, sample_weight, ignore_index, reduction, normalizer
+    )
+    logits, targets = problem.logits, problem.targets
+    dtype = computing_dtype(logits)
+    kept = kept_positions(problem)
+    z = logits.to(dtype)
+    if kept is not None:
+        targets, z = torch.where(kept, targets, 0), torch.where(kept, z, 0.0)
+    if problem.weight is not None:  # weight 0 is 0, also of NaN
+        z = torch.where((problem.weight == 0) & ~torch.isfinite(z), 0.0, z)
+    y = shares(targets, dtype)
+    losses = rule(point(z, y), problem)
+    if alpha is not None:
+        losses = BOOK.weighed(y * problem.alpha[0] + (1 - y) * problem.alpha[1], losses)
+    if problem.weight is not None:
+        losses = BOOK.weighed(problem.weight, losses)
+    if kept is not None:
+        losses = torch.where(kept, losses, 0.0)
+    return reduce(losses, reduction_for(problem, reduction, normalizer), logits.dtype)
+
+
+class Elements(NamedTuple):
+    """A focal loss with settings of every element: what it takes to be one of the kernels'."""
+
+    targets: Tensor
+    gamma: Number
+    weight: Tensor
+
+
+def elementwise(
+    name: str,
+    elements: Callable[[SigmoidProblem, Tensor], Elements],
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    alpha: Any,
+    exponent: Any,
+    reduction: str,
+    normalizer: str | float | Tensor,
+    sample_weight: Any,
+    ignore_index: Any,
+    detached: bool = False,
+    peaks: bool = False,
+) -> Tensor:
+    """A loss that is the sigmoid focal loss with a gamma and a weight of each element.
+
+    Args:
+        name: whose name the errors bear.
+        elements: target, gamma and weight of every element, from the checked call and its targets
+            in the computing dtype, 0 where ignored.
+        logits: of the user, as all that follow.
+        targets: in [0, 1].
+        alpha: None, a number or a tensor.
+        exponent: gamma of the problem.
+        reduction: "none", "sum" or "mean".
+        normalizer: what "mean" divides by; of the user's targets, not of those of the elements.
+        sample_weight: None or a tensor.
+        ignore_index: None or a target value.
+        detached: no gradient through the modulator.
         peaks: whether "mean" may divide by the count of targets that are 1.
     """
     by_peaks = peaks and isinstance(normalizer, str) and normalizer == "peaks"
     if by_peaks:
         normalizer = "elements"
+    problem, normalizer = _checked(
+        name, logits, targets, alpha, exponent, sample_weight, ignore_index, reduction, normalizer
+    )
+    kept = kept_positions(problem)
+    given = problem.targets if kept is None else torch.where(kept, problem.targets, 0)
+    truth, gamma, weight = elements(problem, shares(given, computing_dtype(problem.logits)))
+    if problem.weight is not None:
+        weight = weight * problem.weight
+    if kept is not None:
+        weight = torch.where(kept, weight, 0.0)
+    how = reduction_for(problem, reduction, normalizer)
+    if by_peaks and reduction == "mean":
+        peak = problem.targets == 1
+        how = Reduction(reduction, (peak if kept is None else peak & kept).sum().clamp(min=1))
+    ones = (1.0, 1.0)
+    of_each = SigmoidProblem(
+        problem.logits, truth, ones, (gamma, gamma), weight, None, 0.0, detached
+    )
+    return kernels.run(name, of_each, how, "auto")
+
+
+def _checked(
+    name: str,
+    logits: Tensor,
+    targets: Tensor,
+    alpha: Any,
+    exponent: Any,
+    sample_weight: Any,
+    ignore_index: Any,
+    reduction: str,
+    normalizer: str | float | Tensor,
+) -> tuple[SigmoidProblem, Any]:
     problem = arguments.sigmoid_problem(
         name,
         logits,
@@ -83,30 +173,10 @@ def pointwise(
         detach_modulator=False,
     )
     problem, normalizer = gate.admit(name, problem, normalizer)
-    logits, targets = problem.logits, problem.targets
     arguments.check_reduction(name, reduction, normalizer, multiclass=False)
-    arguments.check_normalizer_device(name, normalizer, logits)
+    arguments.check_normalizer_device(name, normalizer, problem.logits)
     arguments.check_values_of(name, problem)
-    dtype = computing_dtype(logits)
-    kept = kept_positions(problem)
-    z = logits.to(dtype)
-    if kept is not None:
-        targets, z = torch.where(kept, targets, 0), torch.where(kept, z, 0.0)
-    if problem.weight is not None:  # weight 0 is 0, also of NaN
-        z = torch.where((problem.weight == 0) & ~torch.isfinite(z), 0.0, z)
-    y = shares(targets, dtype)
-    losses = rule(point(z, y), problem)
-    if weigh and alpha is not None:
-        losses = BOOK.weighed(y * problem.alpha[0] + (1 - y) * problem.alpha[1], losses)
-    if problem.weight is not None:
-        losses = BOOK.weighed(problem.weight, losses)
-    if kept is not None:
-        losses = torch.where(kept, losses, 0.0)
-    how = reduction_for(problem, reduction, normalizer)
-    if by_peaks and reduction == "mean":
-        peak = problem.targets == 1
-        how = Reduction(reduction, (peak if kept is None else peak & kept).sum().clamp(min=1))
-    return reduce(losses, how, logits.dtype)
+    return problem, normalizer
 
 
 def modulated(ce: Tensor, base: Tensor, exponent: Number) -> Tensor:
