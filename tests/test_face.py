@@ -278,7 +278,8 @@ assert all(hasattr(refocal, name) for name in dir(refocal))
 print(*sorted({*refocal._ROOMS, *refocal._MODULES} & {*dir(refocal)}))
 """
     )
-    assert set(run(code).split()) - {"jax"} == set(refocal._ALONE)
+    alone = {name for name, extra in refocal._MODULES.items() if extra is None}
+    assert set(run(code).split()) - {"jax"} == alone
 
 
 def test_boosters_work_without_torch() -> None:

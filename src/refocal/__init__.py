@@ -27,60 +27,42 @@ _ROOMS = {
     "softmax_posterior": "posterior",
 }
 
-# Every room is an attribute too.
-_MODULES = (
-    "arguments",
-    "boosting",
-    "budget",
-    "commands",
-    "comparison",
-    "data",
-    "extras",
-    "files",
-    "formula",
-    "gate",
-    "gpu_check",
-    "integrations",
-    "inverse",
-    "jax",
-    "kernels",
-    "lazy",
-    "linear",
-    "links",
-    "losses",
-    "messages",
-    "metrics",
-    "modules",
-    "overrides",
-    "parameters",
-    "posterior",
-    "probabilities",
-    "problem",
-    "ranks",
-    "reduction",
-    "torch_state",
-    "variants",
-    "warm_up",
-)
-
-# The rooms that know no framework, or ask for it where they are used.
-_ALONE = (
-    "arguments",
-    "boosting",
-    "commands",
-    "comparison",
-    "data",
-    "extras",
-    "files",
-    "formula",
-    "integrations",
-    "inverse",
-    "lazy",
-    "messages",
-    "metrics",
-)
-_USES = {name: "torch" for name in (*_ROOMS, *_MODULES) if name not in _ALONE}
-_USES["jax"] = "jax"
+# Every room is an attribute too; with the extra that it cannot be imported without, if any.
+_MODULES = {
+    "arguments": None,
+    "boosting": None,
+    "budget": "torch",
+    "commands": None,
+    "comparison": None,
+    "data": None,
+    "extras": None,
+    "files": None,
+    "formula": None,
+    "gate": "torch",
+    "gpu_check": "torch",
+    "integrations": None,
+    "inverse": None,
+    "jax": "jax",
+    "kernels": "torch",
+    "lazy": None,
+    "linear": "torch",
+    "links": "torch",
+    "losses": "torch",
+    "messages": None,
+    "metrics": None,
+    "modules": "torch",
+    "overrides": "torch",
+    "parameters": "torch",
+    "posterior": "torch",
+    "probabilities": "torch",
+    "problem": "torch",
+    "ranks": "torch",
+    "reduction": "torch",
+    "torch_state": "torch",
+    "variants": "torch",
+    "warm_up": "torch",
+}
+_USES = {name: extra for name, extra in _MODULES.items() if extra} | dict.fromkeys(_ROOMS, "torch")
 
 # what `from refocal import *` brings: what needs the losses' framework alone
 __all__ = [name for name in _ROOMS if name != "compare"]

@@ -22,6 +22,14 @@ from refocal.problem import SigmoidProblem, SoftmaxProblem
 
 PARTS = ("image", "batch")
 
+# what these losses have not: cross-entropy, if it were taken of their problems
+PLAIN: dict[str, Any] = {
+    "alpha": None,
+    "gamma": 0.0,
+    "label_smoothing": 0.0,
+    "detach_modulator": False,
+}
+
 
 def positives(function: str, mask: Any, logits: Any) -> Tensor:
     """A bool tensor of the logits' shape."""
@@ -89,12 +97,9 @@ def distances(function: str, logits: Tensor, targets: Tensor, sample_weight: Any
         function,
         logits.reshape(-1, bins),
         spread.reshape(-1, bins),
-        alpha=None,
-        gamma=0.0,
         sample_weight=None if weight is None else weight.expand(sizes[:-1]).reshape(-1),
         ignore_index=-100,
-        label_smoothing=0.0,
-        detach_modulator=False,
+        **PLAIN,
     )
 
 
@@ -103,15 +108,7 @@ def binary_regions(
 ) -> SigmoidProblem:
     """One yes or no per logit, with positions to sum over."""
     problem = sigmoid_problem(
-        function,
-        logits,
-        targets,
-        alpha=None,
-        gamma=0.0,
-        sample_weight=None,
-        ignore_index=ignore_index,
-        label_smoothing=0.0,
-        detach_modulator=False,
+        function, logits, targets, sample_weight=None, ignore_index=ignore_index, **PLAIN
     )
     if logits.dim() < 3:
         _fail_positions(function, logits, "For one mask per image use logits.unsqueeze(1).")
@@ -136,15 +133,7 @@ def class_regions(
     if logits.dim() < 3:
         _fail_positions(function, logits, "")
     return softmax_problem(
-        function,
-        logits,
-        targets,
-        alpha=None,
-        gamma=0.0,
-        sample_weight=None,
-        ignore_index=ignore_index,
-        label_smoothing=0.0,
-        detach_modulator=False,
+        function, logits, targets, sample_weight=None, ignore_index=ignore_index, **PLAIN
     )
 
 

@@ -184,7 +184,7 @@ def gaussian_focal_loss(
         alpha=None,
         exponent=gamma,
         reduction=reduction,
-        normalizer="elements" if reduction != "mean" and normalizer == "peaks" else normalizer,
+        normalizer=normalizer,
         sample_weight=sample_weight,
         ignore_index=ignore_index,
         peaks=True,

@@ -36,8 +36,9 @@ class VariantModule(SettingsModule):
         if not any(isinstance(value, Tensor) for value in settings.values()):
             logits, targets, dtype = self.sizes
             type(self).function(
-                torch.zeros(logits, device="cpu"),
-                torch.zeros(targets, dtype=dtype, device="cpu"),
+                # shapes alone: settings are checked, and no kernel is compiled for them
+                torch.zeros(logits, device="meta"),
+                torch.zeros(targets, dtype=dtype, device="meta"),
                 **settings,
             )
 

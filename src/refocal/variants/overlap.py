@@ -14,6 +14,8 @@ segmentation-models-pytorch, and beta in Abraham and Khan, whose exponent is 1 /
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -78,17 +80,8 @@ def tversky_loss(
         Abraham and Khan, "A novel focal Tversky loss function", 2019, eq. 4.
         https://arxiv.org/abs/1810.07842
     """
-    return _binary(
-        "tversky_loss",
-        logits,
-        targets,
-        (false_positives, false_negatives),
-        gamma,
-        smooth,
-        per,
-        ignore_index,
-        reduction,
-    )
+    how = _overlap("tversky_loss", false_positives, false_negatives, gamma, smooth, per, reduction)
+    return _binary(how, logits, targets, ignore_index)
 
 
 @overridable
@@ -128,9 +121,8 @@ def dice_loss(
     References:
         Milletari et al., "V-Net", 2016, sec. 3. https://arxiv.org/abs/1606.04797
     """
-    return _binary(
-        "dice_loss", logits, targets, (0.5, 0.5), gamma, smooth, per, ignore_index, reduction
-    )
+    how = _overlap("dice_loss", 0.5, 0.5, gamma, smooth, per, reduction)
+    return _binary(how, logits, targets, ignore_index)
 
 
 @overridable
@@ -182,18 +174,9 @@ def softmax_tversky_loss(
         Salehi et al. 2017, https://arxiv.org/abs/1706.05721; Abraham and Khan 2019,
         https://arxiv.org/abs/1810.07842.
     """
-    return _exclusive(
-        "softmax_tversky_loss",
-        logits,
-        targets,
-        (false_positives, false_negatives),
-        gamma,
-        smooth,
-        per,
-        background,
-        ignore_index,
-        reduction,
-    )
+    name = "softmax_tversky_loss"
+    how = _overlap(name, false_positives, false_negatives, gamma, smooth, per, reduction)
+    return _exclusive(how, logits, targets, background, ignore_index)
 
 
 @overridable
@@ -235,70 +218,65 @@ def softmax_dice_loss(
     References:
         Milletari et al., "V-Net", 2016, sec. 3. https://arxiv.org/abs/1606.04797
     """
-    return _exclusive(
-        "softmax_dice_loss",
-        logits,
-        targets,
-        (0.5, 0.5),
-        gamma,
-        smooth,
+    how = _overlap("softmax_dice_loss", 0.5, 0.5, gamma, smooth, per, reduction)
+    return _exclusive(how, logits, targets, background, ignore_index)
+
+
+class _Overlap(NamedTuple):
+    """What is made of the sums over a region, checked."""
+
+    name: str  # whose name the errors bear
+    above: float
+    below: float
+    gamma: float
+    smooth: float
+    per: str
+    reduction: str
+
+
+def _overlap(
+    name: str,
+    false_positives: float,
+    false_negatives: float,
+    gamma: float,
+    smooth: float,
+    per: str,
+    reduction: str,
+) -> _Overlap:
+    arguments.check_part(name, per)
+    arguments.check_reduction(name, reduction, "elements", multiclass=False)
+    return _Overlap(
+        name,
+        arguments.not_negative(name, "false_positives", false_positives),
+        arguments.not_negative(name, "false_negatives", false_negatives),
+        arguments.finite_positive(name, "gamma", gamma),
+        arguments.not_negative(name, "smooth", smooth),
         per,
-        background,
-        ignore_index,
         reduction,
     )
 
 
-def _binary(
-    name: str,
-    logits: Tensor,
-    targets: Tensor,
-    weights: tuple[float, float],
-    gamma: float,
-    smooth: float,
-    per: str,
-    ignore_index: float | None,
-    reduction: str,
-) -> Tensor:
-    problem = arguments.binary_regions(name, logits, targets, ignore_index)
-    problem, _ = gate.admit(name, problem, "elements")
-    arguments.check_values_of(name, problem)
+def _binary(how: _Overlap, logits: Tensor, targets: Tensor, ignore_index: float | None) -> Tensor:
+    problem = arguments.binary_regions(how.name, logits, targets, ignore_index)
+    problem, _ = gate.admit(how.name, problem, "elements")
+    arguments.check_values_of(how.name, problem)
     dtype = computing_dtype(problem.logits)
     z, targets = problem.logits.to(dtype), problem.targets
     kept = kept_positions(problem)
     if kept is not None:
         z, targets = torch.where(kept, z, 0.0), torch.where(kept, targets, 0)
     x = BOOK.decay(z)
-    losses = _missed(
-        name,
-        BOOK.probability(z, x),
-        BOOK.complement(z, x),
-        shares(targets, dtype),
-        kept,
-        weights,
-        gamma,
-        smooth,
-        per,
-    )
-    return _reduced(name, losses, reduction, logits)
+    p, q = BOOK.probability(z, x), BOOK.complement(z, x)
+    return _missed(how, p, q, shares(targets, dtype), kept, logits.dtype)
 
 
 def _exclusive(
-    name: str,
-    logits: Tensor,
-    targets: Tensor,
-    weights: tuple[float, float],
-    gamma: float,
-    smooth: float,
-    per: str,
-    background: bool,
-    ignore_index: int,
-    reduction: str,
+    how: _Overlap, logits: Tensor, targets: Tensor, background: bool, ignore_index: int
 ) -> Tensor:
-    first = 0 if arguments.flag(name, "background", background) else 1
-    problem = arguments.class_regions(name, logits, targets, ignore_index)
-    problem, _ = gate.admit(name, problem, "elements")
-    arguments.check_values_of(name, problem)
+    first = 0 if arguments.flag(how.name, "background", background) else 1
+    problem = arguments.class_regions(how.name, logits, targets, ignore_index)
+    problem, _ = gate.admit(how.name, problem, "elements")
+    arguments.check_values_of(how.name, problem)
     dtype = computing_dtype(problem.logits)
     kept = kept_positions(problem)
     z, index = problem.logits.to(dtype), problem.targets
@@ -310,43 +288,22 @@ def _exclusive(
     p, q = (of(margins.s, margins.x) for of in (BOOK.probability, BOOK.complement))
     y = torch.zeros_like(z).detach().scatter(1, index.long().unsqueeze(1), 1.0)
     p, q, y = (part[:, first:] for part in (p, q, y))
-    losses = _missed(name, p, q, y, kept, weights, gamma, smooth, per)
-    return _reduced(name, losses, reduction, logits)
+    return _missed(how, p, q, y, kept, logits.dtype)
 
 
 def _missed(
-    name: str,
-    p: Tensor,
-    q: Tensor,
-    y: Tensor,
-    kept: Tensor | None,
-    weights: tuple[float, float],
-    gamma: float,
-    smooth: float,
-    per: str,
+    how: _Overlap, p: Tensor, q: Tensor, y: Tensor, kept: Tensor | None, dtype: torch.dtype
 ) -> Tensor:
     """(1 - TI)**gamma of every region, from probabilities, what they lack, and what is true."""
-    arguments.check_part(name, per)
-    lenience = arguments.not_negative(name, "smooth", smooth)
-    names = ("false_positives", "false_negatives")
-    above, below = (
-        arguments.not_negative(name, argument, value)
-        for argument, value in zip(names, weights, strict=True)
-    )
-    exponent = arguments.finite_positive(name, "gamma", gamma)
     axes = list(range(2, p.dim()))
-    if per == "batch":
+    if how.per == "batch":
         axes.insert(0, 0)
 
     def over(parts: Tensor) -> Tensor:
         return (parts if kept is None else torch.where(kept, parts, 0.0)).sum(axes)
 
-    missed = above * over(p * (1 - y)) + below * over(q * y)
-    whole = over(p * y) + missed + lenience
-    return power(missed / torch.where(whole == 0, 1.0, whole), exponent)
-
-
-def _reduced(name: str, losses: Tensor, reduction: str, logits: Tensor) -> Tensor:
-    arguments.check_reduction(name, reduction, "elements", multiclass=False)
-    regions: Number = max(1, losses.numel()) if reduction == "mean" else 1
-    return reduce(losses, Reduction(reduction, regions), logits.dtype)
+    missed = how.above * over(p * (1 - y)) + how.below * over(q * y)
+    whole = over(p * y) + missed + how.smooth
+    losses = power(missed / torch.where(whole == 0, 1.0, whole), how.gamma)
+    regions: Number = max(1, losses.numel()) if how.reduction == "mean" else 1
+    return reduce(losses, Reduction(how.reduction, regions), dtype)
