@@ -32,7 +32,7 @@ _ROOMS = {
     "check_part": "variants",
     "check_posterior_alpha": "posteriors",
     "check_posterior_gamma": "posteriors",
-    "check_posterior_smoothing": "posteriors",
+    "check_posterior_smoothing": "wording",
     "check_process_group": "problems",
     "check_reduction": "settings",
     "check_settings": "settings",

@@ -5,7 +5,6 @@ from refocal.arguments.inspection import readable as readable
 from refocal.arguments.posteriors import check_outcomes as check_outcomes
 from refocal.arguments.posteriors import check_posterior_alpha as check_posterior_alpha
 from refocal.arguments.posteriors import check_posterior_gamma as check_posterior_gamma
-from refocal.arguments.posteriors import check_posterior_smoothing as check_posterior_smoothing
 from refocal.arguments.posteriors import default_alpha as default_alpha
 from refocal.arguments.posteriors import posterior_temperature as posterior_temperature
 from refocal.arguments.posteriors import softmax_posterior_gamma as softmax_posterior_gamma
@@ -57,5 +56,6 @@ from refocal.arguments.variants import check_part as check_part
 from refocal.arguments.variants import class_regions as class_regions
 from refocal.arguments.variants import distances as distances
 from refocal.arguments.variants import positives as positives
+from refocal.arguments.wording import check_posterior_smoothing as check_posterior_smoothing
 from refocal.arguments.wording import fail_class_index as fail_class_index
 from refocal.arguments.wording import fail_sigmoid_shape as fail_sigmoid_shape

@@ -25,6 +25,7 @@ from refocal.arguments.wording import (
     fail_gamma_per_example,
     fail_one_class,
     fail_sigmoid_shape,
+    fail_unlearned,
 )
 from refocal.messages import refuse
 from refocal.problem import Number
@@ -53,13 +54,7 @@ def check_posterior_alpha(
             continue
         exact = rounded == end
         becomes = "" if exact else f", which {str(dtype)[6:]} rounds to {rounded:g}"
-        raise refuse(
-            function,
-            "alpha",
-            f"be {domain}",
-            f"{shown(end)}{becomes}",
-            "A class of weight 0 is not learned, so it has no posterior.",
-        )
+        fail_unlearned(function, domain, f"{shown(end)}{becomes}")
 
 
 def check_posterior_gamma(function: str, gammas: tuple[Number, Number], logits: Tensor) -> None:
@@ -101,18 +96,6 @@ def posterior_temperature(
     # divided by a number that rounds to 0 or inf, log-odds of 0 and of inf would become NaN
     limits = torch.finfo(dtype)
     return min(max(number, limits.tiny), limits.max)
-
-
-def check_posterior_smoothing(function: str, label_smoothing: float) -> None:
-    """Below 1: at 1 the targets carry no information."""
-    if label_smoothing == 1:
-        raise refuse(
-            function,
-            "label_smoothing",
-            "be below 1",
-            "1.0",
-            "Targets smoothed completely carry no class.",
-        )
 
 
 def default_alpha(alpha: Any, link: str) -> Any:

@@ -28,7 +28,9 @@ from refocal.arguments.tensors import (
 )
 from refocal.arguments.values import alpha_number, flag, gamma_number, integer, smoothing
 from refocal.arguments.wording import (
+    fail_bool_classes,
     fail_class_index,
+    fail_ignored_probabilities,
     fail_one_class,
     fail_sample_weight,
     fail_sigmoid_shape,
@@ -144,24 +146,11 @@ def softmax_problem(
     if targets.shape != (positions if by_index else tuple(logits.shape)):
         fail_softmax_shape(function, facts(logits), facts(targets), positions)
     if targets.dtype == torch.bool:
-        raise refuse(
-            function,
-            "targets",
-            "be class indices or probabilities",
-            "torch.bool",
-            "Use .long() for indices, .float() for a one-hot encoding.",
-            TypeError,
-        )
+        fail_bool_classes(function, targets.dtype)
     ignored = integer(function, "ignore_index", ignore_index)
     if not by_index:
         if ignored != -100:
-            raise refuse(
-                function,
-                "ignore_index",
-                "be left at -100 with probability targets",
-                ignored,
-                "Mask positions with sample_weight=0.",
-            )
+            fail_ignored_probabilities(function, ignored)
     elif ignored_target(function, ignored, targets.dtype) is None:
         targets = targets.long()  # torch reads -100 as 156 beside uint8 targets
     return SoftmaxProblem(

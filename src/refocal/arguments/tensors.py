@@ -21,6 +21,13 @@ from refocal.arguments.values import (
     integer,
     is_nan,
 )
+from refocal.arguments.wording import (
+    fail_class_weights_shape,
+    fail_integer_logits,
+    fail_scalar_logits,
+    fail_softmax_gamma_shape,
+    fail_weight_shape,
+)
 from refocal.messages import refuse
 from refocal.problem import Number
 from refocal.torch_state import is_freed, is_traced
@@ -58,14 +65,7 @@ def check_logits(function: str, logits: Any) -> torch.dtype:
             TypeError,
         )
     if not logits.dtype.is_floating_point:
-        raise refuse(
-            function,
-            "logits",
-            "be floating",
-            logits.dtype,
-            "Pass the network's raw output; if these are the labels, the arguments are swapped.",
-            TypeError,
-        )
+        fail_integer_logits(function, logits.dtype)
     check_kind(function, "logits", logits)
     return torch.float64 if logits.dtype == torch.float64 else torch.float32
 
@@ -73,13 +73,7 @@ def check_logits(function: str, logits: Any) -> torch.dtype:
 def class_axis(function: str, logits: Tensor) -> tuple[int, int]:
     """The class axis of softmax logits and its length."""
     if logits.dim() == 0:
-        raise refuse(
-            function,
-            "logits",
-            "have a class axis, (C,) or (N, C, *)",
-            "shape ()",
-            "For one binary decision use the sigmoid form.",
-        )
+        fail_scalar_logits(function)
     axis = 0 if logits.dim() == 1 else 1
     if logits.shape[axis] == 0:
         raise refuse(function, "logits", "have at least one class", shape(logits))
@@ -194,12 +188,7 @@ def class_weights(
         fail_class_weights_type(function, alpha, str(classes))
     check_device(function, "alpha", alpha, logits)
     if tuple(alpha.shape) != (classes,):
-        raise refuse(
-            function,
-            "alpha",
-            f"have shape ({classes},), one weight per class of logits {shape(logits)}",
-            shape(alpha),
-        )
+        fail_class_weights_shape(function, classes, shape(logits), shape(alpha))
     weights = alpha.to(dtype)
     check_alpha_values(function, weights, multiclass=True)  # 1e300 is infinite in float32
     return weights
@@ -266,12 +255,7 @@ def softmax_gamma(
         return exponent.unsqueeze(axis)
     if exponent.shape == logits.shape and targets.dtype.is_floating_point:
         return exponent
-    raise refuse(
-        function,
-        "gamma",
-        f"be 0-d, ({classes},) per class or {tuple(targets.shape)} like targets",
-        shape(gamma),
-    )
+    fail_softmax_gamma_shape(function, classes, shape(targets), shape(gamma))
 
 
 def aligned_parameter(
@@ -321,13 +305,7 @@ def aligned_weight(
         )
     check_device(function, "sample_weight", weight, logits)
     if tuple(weight.shape) != positions[: weight.dim()]:
-        raise refuse(
-            function,
-            "sample_weight",
-            f"have the shape {positions} of the loss or of its leading axes",
-            shape(weight),
-            "For one weight per class use alpha.",
-        )
+        fail_weight_shape(function, positions, shape(weight))
     return weight.to(dtype)[(...,) + (None,) * (len(positions) - weight.dim())]
 
 

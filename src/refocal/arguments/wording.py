@@ -137,3 +137,96 @@ def fail_gamma_per_example(function: str, got: tuple[int, ...]) -> NoReturn:
         f"shape {got}",
         "No posterior exists for a gamma that depends on the example.",
     )
+
+
+def fail_integer_logits(function: str, dtype: object) -> NoReturn:
+    raise refuse(
+        function,
+        "logits",
+        "be floating",
+        dtype,
+        "Pass the network's raw output; if these are the labels, the arguments are swapped.",
+        TypeError,
+    )
+
+
+def fail_scalar_logits(function: str) -> NoReturn:
+    raise refuse(
+        function,
+        "logits",
+        "have a class axis, (C,) or (N, C, *)",
+        "shape ()",
+        "For one binary decision use the sigmoid form.",
+    )
+
+
+def fail_bool_classes(function: str, dtype: object) -> NoReturn:
+    raise refuse(
+        function,
+        "targets",
+        "be class indices or probabilities",
+        dtype,
+        "Use .long() for indices, .float() for a one-hot encoding.",
+        TypeError,
+    )
+
+
+def fail_ignored_probabilities(function: str, ignored: object) -> NoReturn:
+    raise refuse(
+        function,
+        "ignore_index",
+        "be left at -100 with probability targets",
+        ignored,
+        "Mask positions with sample_weight=0.",
+    )
+
+
+def fail_class_weights_shape(
+    function: str, classes: int, logits: tuple[int, ...], got: tuple[int, ...]
+) -> NoReturn:
+    raise refuse(
+        function,
+        "alpha",
+        f"have shape ({classes},), one weight per class of logits {logits}",
+        got,
+    )
+
+
+def fail_softmax_gamma_shape(
+    function: str, classes: int, targets: tuple[int, ...], got: tuple[int, ...]
+) -> NoReturn:
+    raise refuse(
+        function, "gamma", f"be 0-d, ({classes},) per class or {targets} like targets", got
+    )
+
+
+def fail_weight_shape(function: str, positions: tuple[int, ...], got: tuple[int, ...]) -> NoReturn:
+    raise refuse(
+        function,
+        "sample_weight",
+        f"have the shape {positions} of the loss or of its leading axes",
+        got,
+        "For one weight per class use alpha.",
+    )
+
+
+def fail_unlearned(function: str, domain: str, got: str) -> NoReturn:
+    raise refuse(
+        function,
+        "alpha",
+        f"be {domain}",
+        got,
+        "A class of weight 0 is not learned, so it has no posterior.",
+    )
+
+
+def check_posterior_smoothing(function: str, label_smoothing: float) -> None:
+    """Below 1: at 1 the targets carry no information."""
+    if label_smoothing == 1:
+        raise refuse(
+            function,
+            "label_smoothing",
+            "be below 1",
+            "1.0",
+            "Targets smoothed completely carry no class.",
+        )

@@ -97,14 +97,7 @@ def logits_of(function: str, logits: Any) -> Array:
     """Floating logits."""
     array = array_of(function, "logits", logits)
     if not is_floating(array):
-        raise refuse(
-            function,
-            "logits",
-            "be floating",
-            array.dtype,
-            "Pass the network's raw output; if these are the labels, the arguments are swapped.",
-            TypeError,
-        )
+        wording.fail_integer_logits(function, array.dtype)
     return array
 
 
@@ -121,13 +114,7 @@ def axis_of(function: str, logits: Array, axis: Any) -> int:
 def class_axis(function: str, logits: Array, axis: Any) -> tuple[int, int]:
     """The class axis of softmax logits and its length."""
     if logits.ndim == 0:
-        raise refuse(
-            function,
-            "logits",
-            "have a class axis, (C,) or (N, C, *)",
-            "shape ()",
-            "For one binary decision use the sigmoid form.",
-        )
+        wording.fail_scalar_logits(function)
     number = axis_of(function, logits, axis)
     if logits.shape[number] == 0:
         raise refuse(function, "logits", "have at least one class", tuple(logits.shape))
@@ -355,12 +342,7 @@ def class_weights(
         values.fail_class_weights_type(function, alpha, str(classes))
     Jax.check_real(function, "alpha", alpha)
     if tuple(alpha.shape) != (classes,):
-        raise refuse(
-            function,
-            "alpha",
-            f"have shape ({classes},), one weight per class of logits {tuple(logits.shape)}",
-            tuple(alpha.shape),
-        )
+        wording.fail_class_weights_shape(function, classes, tuple(logits.shape), tuple(alpha.shape))
     weights = alpha.astype(computing_dtype(logits))
     check_alpha(function, weights, multiclass=True, traced=traced)
     return along(weights, axis, logits)
@@ -395,12 +377,7 @@ def softmax_gamma(
         return jnp.expand_dims(exponent, axis)
     if exponent.shape == logits.shape and floating:
         return exponent
-    raise refuse(
-        function,
-        "gamma",
-        f"be 0-d, ({logits.shape[axis]},) per class or {shape} like targets",
-        tuple(gamma.shape),
-    )
+    wording.fail_softmax_gamma_shape(function, logits.shape[axis], shape, tuple(gamma.shape))
 
 
 def aligned_weight(
@@ -411,13 +388,7 @@ def aligned_weight(
         return None
     weight = array_of(function, "sample_weight", weight, "None or a tensor")
     if tuple(weight.shape) != positions[: weight.ndim]:
-        raise refuse(
-            function,
-            "sample_weight",
-            f"have the shape {positions} of the loss or of its leading axes",
-            tuple(weight.shape),
-            "For one weight per class use alpha.",
-        )
+        wording.fail_weight_shape(function, positions, tuple(weight.shape))
     check_weight(function, weight, traced=traced)
     trailing = (1,) * (len(positions) - weight.ndim)
     aligned: Array = weight.astype(computing_dtype(logits)).reshape(weight.shape + trailing)
@@ -502,25 +473,12 @@ def softmax_problem(
     if tuple(targets.shape) != (tuple(logits.shape) if floating else positions):
         wording.fail_softmax_shape(function, facts(logits), facts(targets), positions)
     if targets.dtype == bool:
-        raise refuse(
-            function,
-            "targets",
-            "be class indices or probabilities",
-            "bool",
-            "Use .long() for indices, .float() for a one-hot encoding.",
-            TypeError,
-        )
+        wording.fail_bool_classes(function, "bool")
     shape = tuple(targets.shape)
     ignored: int | None = values.integer(function, "ignore_index", ignore_index)
     if floating:
         if ignored != -100:
-            raise refuse(
-                function,
-                "ignore_index",
-                "be left at -100 with probability targets",
-                ignored,
-                "Mask positions with sample_weight=0.",
-            )
+            wording.fail_ignored_probabilities(function, ignored)
         ignored = None
         check_targets(function, targets, None, "softmax", traced=traced)
     else:

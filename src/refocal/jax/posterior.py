@@ -20,7 +20,6 @@ from refocal.jax.links import softmax_margins
 from refocal.jax.losses import Gamma
 from refocal.jax.problem import computing_dtype
 from refocal.jax.wording import spoken
-from refocal.messages import refuse
 
 
 @spoken
@@ -182,13 +181,8 @@ def check_learned(function: str, weight: Any, alpha: Any, domain: str) -> None:
     if ends is None or ends[0] > 0:
         return
     shown = arguments.ends(alpha) if isinstance(alpha, Array) else (alpha, alpha)
-    raise refuse(
-        function,
-        "alpha",
-        f"be {domain}",
-        values.shown((shown or ends)[0 if weight is alpha else 1]),
-        "A class of weight 0 is not learned, so it has no posterior.",
-    )
+    got = values.shown((shown or ends)[0 if weight is alpha else 1])
+    wording.fail_unlearned(function, domain, got)
 
 
 def _temperature(function: str, temperature: Any, dtype: Any) -> float:
@@ -201,16 +195,8 @@ def _temperature(function: str, temperature: Any, dtype: Any) -> float:
 
 
 def _smoothing(function: str, label_smoothing: Any) -> float:
-    """Below 1: at 1 the targets carry no information."""
     number = values.smoothing(function, label_smoothing)
-    if number == 1:
-        raise refuse(
-            function,
-            "label_smoothing",
-            "be below 1",
-            "1.0",
-            "Targets smoothed completely carry no class.",
-        )
+    wording.check_posterior_smoothing(function, number)
     return number
 
 
