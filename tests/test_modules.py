@@ -232,6 +232,15 @@ def test_a_setting_may_be_assigned_later(before: str, after: str) -> None:
             assert_close(twin.to("meta").to_empty(device="cpu")(z, y), fresh(z, y), **EXACTLY)
 
 
+@pytest.mark.parametrize("after", FORMS)
+def test_a_copy_is_assigned_for_itself(after: str) -> None:
+    """Also a shallow one, with which its original shares its tables."""
+    module = SigmoidFocalLoss(alpha=torch.tensor(0.3))
+    written = repr(module)
+    copy.copy(module).gamma = FORMS[after]
+    assert repr(module) == written
+
+
 @pytest.mark.parametrize(
     "value", [None, 0.3, torch.full((5,), 0.3)], ids=["none", "number", "tensor"]
 )

@@ -50,10 +50,14 @@ class SettingsModule(nn.Module):
     def __setattr__(self, name: str, value: Any) -> None:
         # a setting that is assigned later may be of another form than the one it takes the place of
         if name in self.__dict__.get("_names", ()) and not hasattr(type(self), name):
-            for held in (name, f"_{name}_0", f"_{name}_1"):
-                for place in (self.__dict__, self._buffers, self._parameters, self._kept):
-                    place.pop(held, None)
-                self._non_persistent_buffers_set.discard(held)
+            held = {name, f"_{name}_0", f"_{name}_1"}
+            for key in held:  # of a pair with a tensor, its number
+                self.__dict__.pop(key, None)
+            # in tables of its own: a shallow copy shares them with its original
+            for table in ("_buffers", "_parameters", "_kept"):
+                kept = self.__dict__[table].items()
+                self.__dict__[table] = {key: one for key, one in kept if key not in held}
+            self._non_persistent_buffers_set = self._non_persistent_buffers_set - held
             self._hold(name, value)
         else:
             super().__setattr__(name, value)
