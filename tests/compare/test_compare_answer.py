@@ -28,7 +28,7 @@ from refocal.comparison.results import (
 )
 
 DATA = Data(
-    "d", [], "binary", "y", ["yes"], "row", 100, 0, 2, 3, [PartResult("test", 50, [5])], 0.3
+    "d", [], "binary", "y", ["yes"], "row", 100, 0, 2, 3, [PartResult("test", 50, [5], [0.1])], 0.3
 )
 PROTOCOL = Protocol("stratified", 5, 0, False, [10, 30], {}, 0.3, 10.0, 0.5, 0.8, None)
 ROLES = {"cross-entropy": "baseline", "focal loss": "focal", "other remedies": "remedy"}

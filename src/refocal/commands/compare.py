@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
         nargs="?",
         type=Path,
         metavar="FILE",
-        help="CSV (any separator and encoding), Excel, Parquet or Arrow",
+        help="CSV (any separator and encoding), Excel, Parquet or Arrow; or a folder of Parquet",
     )
     data.add_argument(
         "--target", metavar="COLUMN", help="column of FILE to predict; several by commas"
@@ -48,6 +48,13 @@ def add(commands: Any) -> None:
         default=[],
         metavar="COLUMN[,COLUMN]",
         help="leave columns out",
+    )
+    data.add_argument(
+        "--rows",
+        type=types.count,
+        metavar="N",
+        help="read no more than N rows: all positives and a share of the negatives (default: all;"
+        " a million of a CSV or Parquet file that memory is too small for)",
     )
     work = parser.add_argument_group("work")
     work.add_argument(
@@ -171,7 +178,7 @@ def _warnings(results: Any) -> str:
 def _misused(options: argparse.Namespace) -> str | None:
     """Return what is wrong with the options that no file is needed to see."""
     if options.file is None:
-        for name in ("target", "positive", "group", "time", "drop"):
+        for name in ("target", "positive", "group", "time", "drop", "rows"):
             if getattr(options, name):
                 return f"--{name} belongs to a FILE, and there is none."
     elif options.target is None:
@@ -191,6 +198,7 @@ def _table(comparison: ModuleType, options: argparse.Namespace) -> Any:
         groups=options.group,
         time_order=options.time,
         drop=options.drop,
+        rows=options.rows,
     )
 
 

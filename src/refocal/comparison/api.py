@@ -37,6 +37,7 @@ def compare(
     classes: Sequence[str] | None = None,
     groups: Any = None,
     time_order: Any = None,
+    rows: int | None = None,
     name: str = "data",
     plan: Plan | None = None,
     out: str | Path | None = None,
@@ -63,6 +64,10 @@ def compare(
         classes: names of the classes of array targets; of a binary task the positive one's.
         groups: `(n,)`, or a column of a path or data frame: rows that stay together.
         time_order: `(n,)`, or a column: no split trains on the future.
+        rows: of a path or data frame and a binary task: the most to read, at least 100; all of the
+            rarer class where that is at most half of them, and a share of the other. Figures and
+            probabilities are corrected to those of all rows. None for all rows; of a CSV or Parquet
+            file too large for memory, for a million.
         name: of array data, for the report.
         plan: how much work; or give its fields as keywords: ``seed``, ``repeats``, ``epochs``,
             ``quick``, ``margin``, ``costs`` (a number is what a missed positive costs, in false
@@ -90,7 +95,7 @@ def compare(
         'linear'
     """
     plan = _plan(plan, options)
-    table = _table(data, target, positive, drop, classes, groups, time_order, name)
+    table = _table(data, target, positive, drop, classes, groups, time_order, rows, name)
     models = _models(model)
     if out is None:
         return run(table, models, plan)
@@ -125,13 +130,14 @@ def _table(
     classes: Sequence[str] | None,
     groups: Any,
     time_order: Any,
+    rows: int | None,
     name: str,
 ) -> Table:
     if isinstance(data, Table):
         return data
     if not isinstance(data, str | Path | pd.DataFrame):
-        if drop or target is not None:
-            which = "drop" if drop else "target"
+        if drop or target is not None or rows is not None:
+            which = "drop" if drop else "target" if target is not None else "rows"
             raise CompareError(f"{argument(which)} belongs to a path or a data frame.")
         return array_table(
             data,
@@ -149,6 +155,7 @@ def _table(
         "drop": drop,
         "groups": groups,
         "time_order": time_order,
+        "rows": rows,
     }
     if isinstance(data, pd.DataFrame):
         return frame_table(data, name=Path(name), **columns)

@@ -138,7 +138,7 @@ def _run(table: Table, models: Sequence[Model], plan: Plan, folder: Path | None)
     if plain.loss.link == "sigmoid":
         rate = float(np.mean(found[0].base_rates))
         with one_thread():
-            shown = explore(plain.labels, plain.scores, rate)
+            shown = explore(plain.labels, plain.scores - plain.shift, rate)
     return Results(described, how, results, asked, answer, shown)
 
 
@@ -242,8 +242,7 @@ def _ends(results: Sequence[LossResult]) -> list[Finding]:
 
 
 def _data(table: Table, first: Prepared, inputs: int, precisions: list[float]) -> Data:
-    rates = np.array(first.base_rates)
-    test = first.labels("test").mean(0)
+    rates, test = first.rates("train"), first.rates("test")
     surprise = -test * np.log(rates)
     if table.kind != "multiclass":
         surprise -= (1 - test) * np.log1p(-rates)
@@ -260,10 +259,13 @@ def _data(table: Table, first: Prepared, inputs: int, precisions: list[float]) -
         features=table.columns,
         inputs=inputs,
         parts=[
-            PartResult(name, len(rows), table.targets[rows].sum(0).tolist())
+            PartResult(
+                name, len(rows), table.targets[rows].sum(0).tolist(), table.rates(rows).tolist()
+            )
             for name, rows in first.split.parts().items()
         ],
         base_rate_log_loss=float(loss),
         findings=check(table, first.split, precisions),
         source=table.source,
+        sampling=table.sampling,
     )

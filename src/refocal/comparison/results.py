@@ -7,12 +7,13 @@ same seed gives the same file. The fields are explained in docs/compare.md.
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
 from dataclasses import dataclass, field
 from types import UnionType
 from typing import Any
 
-SCHEMA = "refocal.compare/5"
+SCHEMA = "refocal.compare/6"
 
 
 @dataclass(frozen=True)
@@ -209,11 +210,42 @@ class PartResult:
         name: "training", "validation" or "test".
         rows: how many.
         positives: of each class.
+        rates: share of each class; where a share of the rows was read, in the whole table.
     """
 
     name: str
     rows: int
     positives: list[int]
+    rates: list[float]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which of a table's rows were read: a share of each class, at random.
+
+    Attributes:
+        rows: of the table, with a target.
+        positives: of these.
+        positives_read: share of the positives, in (0, 1].
+        negatives_read: share of the negatives, in (0, 1].
+    """
+
+    rows: int
+    positives: int
+    positives_read: float
+    negatives_read: float
+
+    @property
+    def shift(self) -> float:
+        """What log-odds of the rows that were read must be moved by to be those of the table."""
+        return math.log(self.negatives_read) - math.log(self.positives_read)
+
+    def corrected(self, log_odds: str) -> str:
+        """Write the correction of log-odds, as source text."""
+        rate = self.negatives_read / self.positives_read
+        if rate <= 1:
+            return f"refocal.correct_sampling({log_odds}, {rate:.6g})"
+        return f"-refocal.correct_sampling(-{log_odds}, {1 / rate:.6g})"
 
 
 @dataclass(frozen=True)
@@ -246,6 +278,7 @@ class Source:
         groups: column.
         time_order: column.
         drop: columns.
+        rows: the most that were read; None for all.
     """
 
     path: str | None
@@ -254,6 +287,7 @@ class Source:
     groups: str | None = None
     time_order: str | None = None
     drop: list[str] = field(default_factory=list)
+    rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -273,6 +307,7 @@ class Question:
             None where the figures decide, or nothing is known. Always more than `positives`.
         limits: why no verdict may be firm here.
         by_split: the difference on each split.
+        widened: by what factor the interval is wider than with every row read; 1 where they were.
     """
 
     model: str
@@ -286,6 +321,7 @@ class Question:
     needed: int | None
     limits: list[str]
     by_split: list[float | None]
+    widened: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -327,7 +363,7 @@ class Data:
         target: column or columns.
         classes: names; of a binary task that of the positive class.
         group_name: what is resampled and kept together.
-        rows: with a target.
+        rows: with a target, of those that were read.
         rows_without_target: left out.
         features: columns.
         inputs: of the models, after encoding, on the first split.
@@ -335,6 +371,7 @@ class Data:
         base_rate_log_loss: of giving every test row the training base rates.
         findings: of the data check.
         source: how they were read; None for data from Python.
+        sampling: which share of the rows was read; None for all.
     """
 
     name: str
@@ -351,6 +388,7 @@ class Data:
     base_rate_log_loss: float
     findings: list[Finding] = field(default_factory=list)
     source: Source | None = None
+    sampling: Sampling | None = None
 
 
 @dataclass(frozen=True)

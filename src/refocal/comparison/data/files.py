@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from refocal.comparison.data.columnar_files import ARROW, PARQUET, read_columnar
+from refocal.comparison.data.columnar_files import ARROW, PARQUET, parquet_files, read_columnar
 from refocal.comparison.data.excel_files import SUFFIXES as EXCEL
 from refocal.comparison.data.excel_files import read_excel
 from refocal.comparison.data.layout import renamed, trimmed, unique_names
@@ -47,7 +47,7 @@ def read_file(path: Path, *, names: Sequence[str] = ()) -> Contents:
     """Return all rows and columns of a file.
 
     Args:
-        path: taken literally, whatever characters it holds.
+        path: taken literally, whatever characters it holds; a folder for the Parquet files in it.
         names: columns that the user named, which help to tell the encoding.
 
     Raises:
@@ -56,7 +56,7 @@ def read_file(path: Path, *, names: Sequence[str] = ()) -> Contents:
     """
     check_path(path)
     try:
-        kind = _kind(path)
+        kind = kind_of(path)
         check_memory(path)
         contents = _read(path, kind, names)
     except (*BROKEN, UnicodeError) as error:
@@ -94,7 +94,7 @@ def check_path(path: Path) -> None:
     """Refuse what is no file, with the way out.
 
     Raises:
-        CompareError: it is missing, a folder, a stream or an address.
+        CompareError: it is missing, a folder without Parquet, a stream or an address.
     """
     text = str(path)
     if ":/" in text and text.split(":/")[0].isalnum() and len(text.split(":/")[0]) > 1:
@@ -112,7 +112,11 @@ def check_path(path: Path) -> None:
         reason = getattr(error, "strerror", None) or error
         raise CompareError(f"{path} cannot be read: {reason}.") from error
     if S_ISDIR(mode):
-        raise CompareError(f"{path} cannot be read: it is a folder. Name a file in it.")
+        if not parquet_files(path):
+            raise CompareError(
+                f"{path} cannot be read: it is a folder without Parquet files. Name a file in it."
+            )
+        return
     if not S_ISREG(mode):
         raise _stream(text)
 
@@ -123,8 +127,12 @@ def _stream(what: str) -> CompareError:
     )
 
 
-def _kind(path: Path) -> str:
-    """Tell the format by what the file begins with, by its name where that says nothing."""
+def kind_of(path: Path) -> str:
+    """Tell the format by what the file begins with, by its name where that says nothing; a folder
+    is one of Parquet.
+    """
+    if path.is_dir():
+        return "Parquet"
     with open(path, "rb") as file:
         start = file.read(8)
     suffix = path.suffix.lower()

@@ -42,7 +42,7 @@ def check(table: Table, split: Split, precisions: Sequence[float] | None = None)
 def _targets(table: Table, split: Split) -> Iterator[Finding]:
     for name, rate, few in zip(
         table.classes,
-        table.targets.mean(0),
+        table.rates(np.arange(table.rows)),
         table.targets[split.test].sum(0),
         strict=True,
     ):
@@ -74,7 +74,7 @@ def _shift(table: Table, split: Split) -> Iterator[Finding]:
     if splitting(table) == "stratified":
         return
     for k, name in enumerate(table.classes):
-        rates = [float(table.targets[rows, k].mean()) for rows in (split.train, split.test)]
+        rates = [float(table.rates(rows)[k]) for rows in (split.train, split.test)]
         low, high = sorted(rates)
         if high > _SHIFT * low:
             of = "The base rate" if table.kind == "binary" else f"The share of {name!r}"

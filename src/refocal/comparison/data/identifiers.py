@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from refocal.comparison.data.cells import is_text, listed
+from refocal.comparison.data.table import Integers
 from refocal.comparison.errors import argument
 from refocal.comparison.results import Finding
 
@@ -36,17 +37,23 @@ _MOST_OF_ONE = 50.0  # rows of one id on average; more is a category
 _FEWEST_IDS = 20
 
 
-def row_numbers(frame: pd.DataFrame) -> list[str]:
-    """Return the columns that number the rows in the order of the file, or are called like that."""
+def row_numbers(frame: pd.DataFrame, places: Integers | None = None) -> list[str]:
+    """Return the columns that number the rows in the order of the file, or are called like that.
+
+    Args:
+        frame: features.
+        places: of the rows in their file, from 0 on; None where they are all of its rows.
+    """
+    places = np.arange(len(frame)) if places is None else places
     found = [
         str(name)
         for name in frame.columns
-        if len(frame) >= _FEWEST and _numbers_rows(str(name), frame[name])
+        if len(frame) >= _FEWEST and _numbers_rows(str(name), frame[name], places)
     ]
     return found if len(found) < frame.shape[1] else []
 
 
-def _numbers_rows(name: str, column: pd.Series[Any]) -> bool:
+def _numbers_rows(name: str, column: pd.Series[Any], places: Integers) -> bool:
     if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         return False
     if column.isna().any() or pd.api.types.is_complex_dtype(column):
@@ -54,7 +61,7 @@ def _numbers_rows(name: str, column: pd.Series[Any]) -> bool:
     values = column.to_numpy(dtype=np.float64)
     if not np.isfinite(values).all() or (values % 1).any():
         return False
-    if values[0] in (0.0, 1.0) and (np.diff(values) == 1).all():
+    if values[0] - places[0] in (0.0, 1.0) and (np.diff(values) == np.diff(places)).all():
         return True
     return bool(_ROW_NAME.match(name) or _is_id(name)) and not column.duplicated().any()
 

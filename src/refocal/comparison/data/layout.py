@@ -47,14 +47,19 @@ def renamed(names: Sequence[Any]) -> Iterator[Finding]:
         )
 
 
-def trimmed(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Finding]]:
-    """Drop nameless empty columns, empty rows, and the totals and notes below the rows."""
+def without_nameless(frame: pd.DataFrame) -> pd.DataFrame:
+    """Drop columns without a name and without a value."""
     nameless = [
         name
         for name in frame.columns
         if str(name).startswith("Unnamed: ") and frame[name].isna().all()
     ]
-    frame = frame.drop(columns=nameless)
+    return frame.drop(columns=nameless)
+
+
+def trimmed(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Finding]]:
+    """Drop nameless empty columns, empty rows, and the totals and notes below the rows."""
+    frame = without_nameless(frame)
     tail = frame.tail(_FOOTER)
     below = 0
     lowest: list[str] = []

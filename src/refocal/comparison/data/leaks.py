@@ -58,8 +58,10 @@ def leaks(table: Table, split: Split, precisions: Sequence[float] | None) -> Ite
         labels = table.targets[:, k]
         if not _SEEN <= labels[rows].sum() < len(rows) or not labels[train].any():
             continue
-        base = float(labels[rows].mean())
-        found = [_reach(features[name], labels, train, rows, base) for name in features.columns]
+        base, weights = float(table.rates(rows)[k]), table.weights(rows)
+        found = [
+            _reach(features[name], labels, train, rows, base, weights) for name in features.columns
+        ]
         found.sort(key=lambda one: -one.share)
         model = 1.0 if precisions is None else _share(precisions[k], base)
         yield from _judged(found, model, label, precisions, k)
@@ -97,10 +99,15 @@ def _share(precision: float, base: float) -> float:
 
 
 def _reach(
-    column: pd.Series[Any], labels: Bools, train: Integers, rows: Integers, base: float
+    column: pd.Series[Any],
+    labels: Bools,
+    train: Integers,
+    rows: Integers,
+    base: float,
+    weights: Floats | None,
 ) -> _Reach:
     scores = single_score(column, labels, train, rows)
-    precision = average_precision(scores, labels[rows])
+    precision = average_precision(scores, labels[rows], weights)
     area = float(roc_auc_score(labels[rows], scores))
     return _Reach(str(column.name), precision, area, _share(precision, base))
 

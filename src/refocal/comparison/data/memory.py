@@ -1,18 +1,54 @@
-"""Refuses a file that would not fit in memory before it is read."""
+"""Says whether a file would fit in memory, before it is read."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from refocal.comparison.data import columnar_files, excel_files
 from refocal.comparison.data.opening import BROKEN, packing
 from refocal.comparison.data.text_files import read_text
-from refocal.comparison.errors import CompareError
+from refocal.comparison.errors import CompareError, argument
 
 _SAMPLE = 1_000  # rows of a text file to measure how large it will be
 # Reading, cleaning and encoding hold about this many copies at the worst moment.
 _COPIES = 3.0
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a file would take, and what there is.
+
+    Attributes:
+        needed: bytes, about.
+        available: bytes; infinite where the system does not tell.
+    """
+
+    needed: float
+    available: float
+
+    @property
+    def enough(self) -> bool:
+        """Whether it fits."""
+        return self.needed <= self.available
+
+    def words(self, path: Path) -> str:
+        """Write both down."""
+        return (
+            f"{path} would take about {self.needed / 1e9:.1f} GB of memory and"
+            f" {self.available / 1e9:.1f} GB are free"
+        )
+
+
+def memory_for(path: Path) -> Memory:
+    """Estimate what reading a file would take; nothing where reading it says better why not."""
+    try:
+        needed = _COPIES * estimate_bytes(path)
+    except (CompareError, *BROKEN):
+        needed = 0.0
+    available = available_bytes()
+    return Memory(needed, float("inf") if available is None else available)
 
 
 def check_memory(path: Path) -> None:
@@ -21,20 +57,18 @@ def check_memory(path: Path) -> None:
     Raises:
         CompareError: with the estimate.
     """
-    try:
-        needed = _COPIES * estimate_bytes(path)
-    except (CompareError, *BROKEN):  # reading it says so better
-        return
-    available = available_bytes()
-    if available is not None and needed > available:
+    memory = memory_for(path)
+    if not memory.enough:
         raise CompareError(
-            f"{path} would take about {needed / 1e9:.1f} GB of memory and {available / 1e9:.1f} GB"
-            " are free. Take a sample of its rows, or only the columns that matter."
+            f"{memory.words(path)}. Take a sample of its rows, or only the columns that matter; or"
+            f" save it as CSV or Parquet, of which {argument('rows')} reads a part."
         )
 
 
 def estimate_bytes(path: Path) -> float:
     """Return size in memory once read, from the first rows or the metadata."""
+    if path.is_dir():
+        return sum(estimate_bytes(one) for one in columnar_files.parquet_files(path))
     size = path.stat().st_size
     kind = path.suffix.lower()
     if kind in columnar_files.PARQUET:

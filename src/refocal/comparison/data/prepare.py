@@ -15,7 +15,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import Tensor
 
 from refocal.comparison.data.splits import Split
-from refocal.comparison.data.table import Bools, Integers, Kind, Table
+from refocal.comparison.data.table import Bools, Floats, Integers, Kind, Table
 
 # A category needs this many training rows, and this share of them, to get an input of its own; the
 # rest share one.
@@ -47,6 +47,14 @@ class Prepared:
         labels: Bools = self.table.targets[getattr(self.split, part)]
         return labels
 
+    def weights(self, part: str) -> Floats | None:
+        """Return for how many rows of the whole table each row of a part stands, or None."""
+        return self.table.weights(getattr(self.split, part))
+
+    def rates(self, part: str) -> Floats:
+        """Return the share of each class in a part, `(K,)`, as it is in the whole table."""
+        return self.table.rates(getattr(self.split, part))
+
     def groups(self, part: str) -> Integers | None:
         """Return the groups of a part, or None."""
         return None if self.table.groups is None else self.table.groups[getattr(self.split, part)]
@@ -68,7 +76,7 @@ class Prepared:
 
     @cached_property
     def base_rates(self) -> list[float]:
-        """Share of positives of each class among the training rows."""
+        """Share of positives of each class among the training rows that are there."""
         rates: list[float] = self.labels("train").mean(0).tolist()
         return rates
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,29 @@ import pandas as pd
 from refocal.comparison.data.cells import is_missing_word, is_text, tidy
 from refocal.comparison.data.columns import clean, is_nested, read_as, without_zone
 from refocal.comparison.data.dates import as_dates
-from refocal.comparison.data.files import Contents, as_contents, read_file
+from refocal.comparison.data.files import (
+    Contents,
+    as_contents,
+    check_path,
+    kind_of,
+    read_file,
+)
 from refocal.comparison.data.identifiers import repeated_ids, row_numbers, say_left_out
+from refocal.comparison.data.memory import memory_for
 from refocal.comparison.data.new_rows import with_new_rows
 from refocal.comparison.data.numerals import Mark, as_numbers
+from refocal.comparison.data.pieces import (
+    FramePieces,
+    Pieces,
+    contents_of,
+    header_of,
+    open_pieces,
+)
+from refocal.comparison.data.sampling import draw, most_rows, of_rows, say_read
 from refocal.comparison.data.table import Floats, Integers, Table
-from refocal.comparison.data.targets import targets
+from refocal.comparison.data.targets import Targets, targets
 from refocal.comparison.errors import CompareError, argument
-from refocal.comparison.results import Source
+from refocal.comparison.results import Sampling, Source
 
 
 def read_table(
@@ -32,13 +47,18 @@ def read_table(
     groups: Any = None,
     time_order: Any = None,
     drop: Sequence[str] = (),
+    rows: int | None = None,
     new: Path | None = None,
 ) -> Table:
     """Return a file as a classification task.
 
+    A table larger than memory is read in pieces: of a binary task all positives, and as many
+    negatives as there is room for, drawn at random and the same ones every time.
+
     Args:
         path: CSV and its relatives (any separator and encoding; also .gz, .bz2, .xz, .zip), Excel
-            or OpenDocument, Parquet or Arrow.
+            or OpenDocument, Parquet or Arrow; or a folder of Parquet files, which are read one
+            below the other, names of folders like `year=2024` as columns.
         target: the column to predict; or several, of two values each, as a list or separated by
             commas.
         positive: the value that counts as positive, against all the others. Without it the rarer
@@ -49,6 +69,9 @@ def read_table(
             groups too, rows of a group that reaches over the border of a split are left out on one
             side of it.
         drop: columns to leave out.
+        rows: the most rows to read, at least 100: the rarer of the two classes whole where it takes
+            no more than half of them, and a share of the other. None for all rows, or for a million
+            of a table that memory is too small for.
         new: a file of rows to predict, which become the last ones of the table. Both files are read
             as one, so that a date, a decimal comma or a category means the same in them.
 
@@ -58,8 +81,14 @@ def read_table(
     """
     named = [name for name in (groups, time_order, *drop) if isinstance(name, str)]
     named += [target] if isinstance(target, str) else list(target)
-    contents = read_file(path, names=named)
-    table = _table(contents, path, target, positive, groups, time_order, drop, new)
+    asked = _Asked(target, positive, groups, time_order, [drop] if isinstance(drop, str) else drop)
+    if rows is None and _in_memory(path):
+        contents = read_file(path, names=named)
+        table = _table(contents, path, asked, new=new)
+    else:
+        pieces = open_pieces(path, named)
+        contents = header_of(pieces)
+        table = _part(pieces, path, asked, rows, new)
     if any(one is not None and not isinstance(one, str) for one in (groups, time_order)):
         return table  # by an array, which no file holds
     return replace(
@@ -70,9 +99,16 @@ def read_table(
             positive=None if positive is None else str(positive),
             groups=groups,
             time_order=time_order,
-            drop=[drop] if isinstance(drop, str) else list(drop),
+            drop=list(asked.drop),
+            rows=rows if table.sampling is None else table.rows - table.new_rows,
         ),
     )
+
+
+def _in_memory(path: Path) -> bool:
+    """Whether a file is read whole: it fits, or is of a kind that is refused where it does not."""
+    check_path(path)
+    return memory_for(path).enough or kind_of(path) not in ("text", "Parquet")
 
 
 def frame_table(
@@ -84,29 +120,104 @@ def frame_table(
     groups: Any = None,
     time_order: Any = None,
     drop: Sequence[str] = (),
+    rows: int | None = None,
 ) -> Table:
     """Return a data frame as a classification task; see `read_table`."""
-    return _table(as_contents(frame), name, target, positive, groups, time_order, drop)
+    asked = _Asked(target, positive, groups, time_order, [drop] if isinstance(drop, str) else drop)
+    contents = as_contents(frame)
+    if rows is None:
+        return _table(contents, name, asked)
+    return _part(FramePieces(contents), name, asked, rows)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the columns of a table are, as the user says; see `read_table`."""
+
+    target: str | Sequence[str]
+    positive: Any
+    groups: Any
+    time_order: Any
+    drop: Sequence[str]
+
+    def columns(self, contents: Contents, path: Path) -> list[Any]:
+        """The names of the target columns."""
+        names = _target_names(contents, self.target)
+        return [column(contents, path, name, "target").name for name in names]
+
+    def of_rows(self, rows: Integers, count: int) -> _Asked:
+        """The same of some of the rows: arrays hold a value for each row of the whole table."""
+
+        def part(given: Any, option: str) -> Any:
+            if given is None or isinstance(given, str):
+                return given
+            return _one_a_row(given, count, option).iloc[rows]
+
+        return replace(
+            self,
+            groups=part(self.groups, "groups"),
+            time_order=part(self.time_order, "time_order"),
+        )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some rows of a table.
+
+    Attributes:
+        found: their targets, with what is to be said of those of the whole table.
+        numbers: where they stand in it.
+        sampling: what share of the rows with a target they are; None for all of these.
+    """
+
+    found: Targets
+    numbers: Integers
+    sampling: Sampling | None
+
+
+def _part(
+    pieces: Pieces, path: Path, asked: _Asked, rows: int | None, new: Path | None = None
+) -> Table:
+    """Return a table of no more rows than were asked for, or than memory holds."""
+    header = header_of(pieces)
+    columns = asked.columns(header, path)
+    # before the rows are read, which may take long
+    options = [("drop", one) for one in asked.drop]
+    options += [("groups", asked.groups), ("time_order", asked.time_order)]
+    for option, name in options:
+        if isinstance(name, str):
+            column(header, path, name, option)
+    whole = pieces.columns(columns)
+    for one in columns:
+        _check_flat(whole[one], path)
+    found = targets(whole, asked.positive)
+    why = ""
+    if rows is None:
+        memory = memory_for(path)
+        rows, why = most_rows(len(whole), memory), f"{memory.words(path)}. "
+    numbers, sampling = draw(found, rows)
+    part = _Part(of_rows(found, numbers), numbers, sampling)
+    contents = contents_of(pieces, pieces.take(numbers))
+    if sampling is not None:
+        notes = (say_read(sampling, why), *contents.findings)
+        contents = replace(contents, findings=notes)
+    return _table(contents, path, asked.of_rows(numbers, len(whole)), part, new=new)
 
 
 def _table(
     contents: Contents,
     path: Path,
-    target: str | Sequence[str],
-    positive: Any,
-    groups: Any,
-    time_order: Any,
-    drop: Sequence[str],
+    asked: _Asked,
+    part: _Part | None = None,
+    *,
     new: Path | None = None,
 ) -> Table:
-    drop = [drop] if isinstance(drop, str) else list(drop)
-    columns = [
-        column(contents, path, name, "target").name for name in _target_names(contents, target)
-    ]
-    dropped = [column(contents, path, name, "drop").name for name in drop]
+    groups, time_order = asked.groups, asked.time_order
+    columns = asked.columns(contents, path)
+    dropped = [column(contents, path, name, "drop").name for name in asked.drop]
     for one in columns:
         _check_flat(contents.frame[one], path)
-    found = targets(contents.frame[columns], positive)
+    found = targets(contents.frame[columns], asked.positive) if part is None else part.found
     grouped = None if groups is None else _values(contents, path, groups, "groups")
     timed = None if time_order is None else _values(contents, path, time_order, "time_order")
     numbers = None if grouped is None else as_groups(grouped, found.known)
@@ -116,7 +227,7 @@ def _table(
     if frame.shape[1] == 0:
         several = ", ".join(map(repr, columns))
         raise CompareError(f"{path} has no column besides the target {several}.")
-    numbering = row_numbers(frame)
+    numbering = row_numbers(frame, None if part is None else part.numbers)
     frame = frame.drop(columns=numbering)
     used = frame[found.known].reset_index(drop=True)
     if new is not None:
@@ -135,6 +246,7 @@ def _table(
         group_name="row" if groups is None else _group_name(groups),
         time=None if times is None else np.pad(times, (0, count), mode="edge"),
         new_rows=count,
+        sampling=None if part is None else part.sampling,
         rows_without_target=found.missing,
         about=_about(groups, time_order, dropped),
         findings=(
@@ -210,11 +322,15 @@ def _values(contents: Contents, path: Path, given: Any, option: str) -> pd.Serie
         named = column(contents, path, given, option)
         _check_flat(named, path)
         return named
+    return _one_a_row(given, len(contents.frame), option)
+
+
+def _one_a_row(given: Any, rows: int, option: str) -> pd.Series[Any]:
     values = pd.Series(np.asarray(given).ravel() if np.ndim(given) else [given])
-    if len(values) != len(contents.frame):
+    if len(values) != rows:
         raise CompareError(
-            f"{argument(option)} must be a column or one value for each of the"
-            f" {len(contents.frame)} rows, got {len(values)}."
+            f"{argument(option)} must be a column or one value for each of the {rows} rows, got"
+            f" {len(values)}."
         )
     return values
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from refocal.comparison.results import Finding, Source
+from refocal.comparison.results import Finding, Sampling, Source
 
 if TYPE_CHECKING:
     from torch import Tensor  # a file is read, or refused, without it
@@ -43,6 +43,7 @@ class Table:
         findings: what was done to the data while it was read.
         source: how to read it again; None for data from Python.
         new_rows: so many of the last rows have no target yet; they are there to be predicted.
+        sampling: which share of a binary task's rows these are; None for all.
     """
 
     name: str
@@ -59,12 +60,25 @@ class Table:
     findings: tuple[Finding, ...] = ()
     source: Source | None = None
     new_rows: int = 0
+    sampling: Sampling | None = None
     _cache: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def rows(self) -> int:
         """How many rows there are."""
         return len(self.targets)
+
+    def weights(self, rows: Integers) -> Floats | None:
+        """Say for how many rows of the whole table each of these stands; None for itself alone."""
+        if self.sampling is None:
+            return None
+        positive = self.targets[rows, 0]
+        one, other = 1 / self.sampling.positives_read, 1 / self.sampling.negatives_read
+        return np.where(positive, one, other)
+
+    def rates(self, rows: Integers) -> Floats:
+        """Return the share of each class among these rows, `(K,)`, as it is in the whole table."""
+        return np.asarray(np.average(self.targets[rows], axis=0, weights=self.weights(rows)))
 
     @property
     def columns(self) -> int:
@@ -93,6 +107,8 @@ class Table:
         if "fingerprint" not in self._cache:
             digest = hashlib.sha256(f"{self.kind} {self.classes} {self.targets.shape}".encode())
             digest.update(np.packbits(self.targets).tobytes())
+            if self.sampling is not None:
+                digest.update(repr(self.sampling).encode())
             for extra in (self.groups, self.time):
                 if extra is not None:
                     digest.update(np.ascontiguousarray(extra).tobytes())

@@ -7,9 +7,11 @@ import csv
 import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -20,6 +22,8 @@ from refocal.comparison.data.numerals import Mark
 from refocal.comparison.data.opening import BROKEN, unpacked
 from refocal.comparison.errors import CompareError
 from refocal.comparison.results import Finding
+
+T = TypeVar("T")
 
 _MARK = "\ufeff"  # of an encoding; some exports write it twice
 _SAMPLE = 1 << 18  # bytes that encoding and dialect are found from
@@ -60,6 +64,20 @@ def read_text(path: Path, *, names: Sequence[str] = (), rows: int | None = None)
     Raises:
         CompareError: it is empty, no text, text of another kind, or rows differ in width.
     """
+    return opened(path, names, lambda text: text.read(rows))
+
+
+def opened(path: Path, names: Sequence[str], read: Callable[[TextFile], T]) -> T:
+    """Return what is read from a text file; tried again where its encoding turns out otherwise.
+
+    Args:
+        path: the file; it may be compressed.
+        names: columns that the user named, which help to tell the encoding.
+        read: called with the file once its dialect is known.
+
+    Raises:
+        CompareError: it is empty, no text, or text of another kind.
+    """
     with unpacked(path) as file:
         sample = file.read(_SAMPLE)
         # a header of thousands of columns, and rows to see below it
@@ -69,25 +87,86 @@ def read_text(path: Path, *, names: Sequence[str] = (), rows: int | None = None)
             sample += more
     encoding = guess(sample)
     try:
-        return _read(path, sample, encoding, rows)
+        return read(_as_text(path, sample, encoding))
     except UnicodeDecodeError as error:
         if encoding != "utf-8":
             raise _no_text(path) from error
-    return _read(path, sample, fallback(sample, names), rows)
+    return read(_as_text(path, sample, fallback(sample, names)))
 
 
-def _read(path: Path, sample: bytes, encoding: str, rows: int | None) -> TextTable:
-    kept = encoding == FALLBACK
-    errors = "refocal-keep" if kept else "strict"
-    text = _decoded(sample, encoding, errors).lstrip(_MARK)
+@dataclass(frozen=True)
+class TextFile:
+    """A text file whose encoding and dialect are known.
+
+    Attributes:
+        path: of the file.
+        encoding: of its text.
+        dialect: how it was written.
+    """
+
+    path: Path
+    encoding: str
+    dialect: Dialect
+
+    @property
+    def names(self) -> list[str]:
+        """Of the columns, each once."""
+        return unique_names(self.dialect.names)
+
+    def read(self, rows: int | None = None) -> TextTable:
+        """Return all rows, or the first ones."""
+        frame, bad = _parsed(self, rows)
+        return TextTable(frame, self.dialect, tuple(self.notes(bad)))
+
+    def pieces(self, rows: int) -> Iterator[tuple[pd.DataFrame, int]]:
+        """Yield frames of so many rows, every cell as text, with how many rows before it had too
+        many fields.
+        """
+        with self._rest() as (rest, bad), _told(self.path), _warned() as count:
+            try:
+                for frame in pd.read_csv(rest, chunksize=rows, dtype=str, **_ways(self)):
+                    yield frame, bad + count()
+            except pd.errors.EmptyDataError:
+                return
+
+    def typed(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return cells of text as reading them all at once would have: plain numbers as numbers."""
+        text = frame.to_csv(sep="\t", index=False, header=False)
+        ways = {"sep": "\t", "names": list(frame.columns), "skip_blank_lines": False}
+        if frame.empty:
+            return frame
+        found: pd.DataFrame = pd.read_csv(
+            io.StringIO(text), low_memory=False, **(_ways(self) | ways)
+        )
+        return found
+
+    def notes(self, bad: int) -> list[Finding]:
+        """Return what a reader must know about the reading.
+
+        Args:
+            bad: rows that had too many fields.
+        """
+        return list(_notes(self.dialect, self.encoding, self.encoding == FALLBACK, bad))
+
+    @contextmanager
+    def _rest(self) -> Iterator[tuple[_Rest, int]]:
+        errors = _errors(self.encoding)
+        with unpacked(self.path) as file:
+            stream = io.TextIOWrapper(file, encoding=self.encoding, errors=errors, newline="")
+            yield _behind_the_header(stream, self.dialect)
+
+
+def _as_text(path: Path, sample: bytes, encoding: str) -> TextFile:
+    text = _decoded(sample, encoding, _errors(encoding)).lstrip(_MARK)
     _check_text(path, text, encoding)
     found = dialect(text)
     if found is None:
         raise CompareError(f"{path} is empty.")
-    with unpacked(path) as file:
-        stream = io.TextIOWrapper(file, encoding=encoding, errors=errors, newline="")
-        frame, bad = _parsed(path, stream, found, rows)
-    return TextTable(frame, found, tuple(_notes(found, encoding, kept, bad)))
+    return TextFile(path, encoding, found)
+
+
+def _errors(encoding: str) -> str:
+    return "refocal-keep" if encoding == FALLBACK else "strict"
 
 
 def _decoded(sample: bytes, encoding: str, errors: str) -> str:
@@ -162,43 +241,71 @@ def _behind_the_header(stream: io.TextIOWrapper, found: Dialect) -> tuple[_Rest,
     return _Rest("".join(line), stream), bad
 
 
-def _parsed(
-    path: Path, stream: io.TextIOWrapper, found: Dialect, rows: int | None
-) -> tuple[pd.DataFrame, int]:
+def _parsed(file: TextFile, rows: int | None) -> tuple[pd.DataFrame, int]:
     """Return the frame, and how many rows had too many fields."""
-    names = unique_names(found.names)
+    with file._rest() as (rest, bad), _told(file.path), _warned() as count:
+        try:
+            frame = pd.read_csv(rest, low_memory=False, nrows=rows, **_ways(file))
+        except pd.errors.EmptyDataError:
+            return pd.DataFrame(columns=file.names), bad
+        bad += count()
+    check_width(file, len(frame), bad)
+    return frame, bad
+
+
+def _ways(file: TextFile) -> dict[str, Any]:
+    """Return how pandas is to read it."""
+    separator = file.dialect.separator
+    return {
+        "sep": r"\s+" if separator == " " else separator,
+        "decimal": file.dialect.decimal,
+        "header": None,
+        "names": file.names,
+        "index_col": False,
+        "keep_default_na": False,
+        "na_values": [""],
+        "skipinitialspace": True,
+        "on_bad_lines": "warn",
+    }
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Say what cannot be parsed; what cannot be decoded is for another encoding."""
     try:
-        rest, bad = _behind_the_header(stream, found)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            frame = pd.read_csv(
-                rest,
-                sep=r"\s+" if found.separator == " " else found.separator,
-                decimal=found.decimal,
-                header=None,
-                names=names,
-                index_col=False,
-                keep_default_na=False,
-                na_values=[""],
-                skipinitialspace=True,
-                on_bad_lines="warn",
-                low_memory=False,
-                nrows=rows,
-            )
-    except pd.errors.EmptyDataError:
-        return pd.DataFrame(columns=names), bad
+        yield
     except UnicodeDecodeError:
         raise
     except (*BROKEN, csv.Error) as error:
         reason = " ".join(str(error).split()).rstrip(".")[:300]
         raise CompareError(f"{path} cannot be read as a table: {reason}.") from error
-    bad += sum(str(one.message).count("Skipping line") for one in caught)
-    if bad > max(1, _BAD * len(frame)) or bad >= len(frame) > 0:
+
+
+@contextmanager
+def _warned() -> Iterator[Callable[[], int]]:
+    """Hand out how many rows pandas has skipped so far."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield lambda: sum(str(one.message).count("Skipping line") for one in caught)
+
+
+def check_width(file: TextFile, rows: int, bad: int) -> None:
+    """Refuse a file too many of whose rows have more fields than there are columns.
+
+    Args:
+        file: which.
+        rows: that were read.
+        bad: that were not.
+
+    Raises:
+        CompareError: with the way out.
+    """
+    if bad > max(1, _BAD * rows) or bad >= rows > 0:
+        separator = file.dialect.separator
         raise CompareError(
-            f"{path} has {len(names)} columns but {bad:,} of its rows {_have(bad)} more fields."
-            f" Quote what holds {NAMES.get(found.separator, found.separator)} that do not separate."
+            f"{file.path} has {len(file.names)} columns but {bad:,} of its rows {_have(bad)} more"
+            f" fields. Quote what holds {NAMES.get(separator, separator)} that do not separate."
         )
-    return frame, bad
 
 
 def _have(count: int) -> str:

@@ -119,9 +119,23 @@ def is_as_good(log_loss: float, other: float, *, base_rate: float) -> bool:
     return base_rate - log_loss >= _AS_GOOD * (base_rate - other)
 
 
-def reliability(labels: Bools, p: Floats) -> Curve:
-    """Return mean prediction and observed rate in bins of equally many rows."""
+def reliability(labels: Bools, p: Floats, weights: Floats | None = None) -> Curve:
+    """Return mean prediction and observed rate in bins of equally many rows.
+
+    Args:
+        labels: `(n,)`.
+        p: `(n,)` probabilities.
+        weights: `(n,)`, for how many rows each stands; None for itself.
+    """
     # More bins than positives would show noise.
     bins = int(np.clip(labels.sum() // 5, 2, _BINS))
+    if weights is not None:
+        edges = np.quantile(p, np.linspace(0, 1, bins + 1))[1:-1]
+        index = np.searchsorted(edges, p)
+        rows = np.bincount(index, weights, bins)
+        full = rows > 0
+        predicted = np.bincount(index, weights * p, bins)[full] / rows[full]
+        observed = np.bincount(index, weights * labels, bins)[full] / rows[full]
+        return Curve(predicted.tolist(), observed.tolist())
     observed, predicted = calibration_curve(labels, p, n_bins=bins, strategy="quantile")
     return Curve(predicted.tolist(), observed.tolist())

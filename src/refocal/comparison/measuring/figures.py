@@ -44,7 +44,7 @@ def _by_class(measure: Callable[[Scored, int], Measure]) -> Measured:
 
 
 def _average_precision(one: Scored, k: int) -> Measure:
-    return influence.average_precision(one.scores[:, k], one.labels[:, k])
+    return influence.average_precision(one.scores[:, k], one.labels[:, k], one.weights)
 
 
 def _area(one: Scored, k: int) -> Measure:
@@ -54,7 +54,7 @@ def _area(one: Scored, k: int) -> Measure:
 def _recall(point: str) -> Measured:
     return _by_class(
         lambda one, k: influence.share(
-            one.flagged[point][:, k] & one.labels[:, k], one.labels[:, k]
+            one.flagged[point][:, k] & one.labels[:, k], one.labels[:, k], one.weights
         )
     )
 
@@ -62,20 +62,20 @@ def _recall(point: str) -> Measured:
 def _precision(point: str) -> Measured:
     return _by_class(
         lambda one, k: influence.share(
-            one.flagged[point][:, k] & one.labels[:, k], one.flagged[point][:, k]
+            one.flagged[point][:, k] & one.labels[:, k], one.flagged[point][:, k], one.weights
         )
     )
 
 
 def _top(one: Scored, k: int) -> Measure:
-    return influence.precision_at(one.costs.top, one.scores[:, k], one.labels[:, k])
+    return influence.precision_at(one.costs.top, one.scores[:, k], one.labels[:, k], one.weights)
 
 
 def _cost(point: str) -> Measured:
     def of(one: Scored) -> Measure:
         flagged = one.flagged[point]
         each = np.where(one.labels, one.costs.miss * ~flagged, 1.0 * flagged)
-        return influence.mean(each.mean(1))
+        return influence.mean(each.mean(1), one.weights)
 
     return of
 
@@ -88,7 +88,7 @@ def _log_loss(reading: str) -> Measured:
             each = -torch.where(labels, present, torch.zeros_like(present)).sum(1)
         else:
             each = -torch.where(labels, present, absent).mean(1)
-        return influence.mean(each.numpy())
+        return influence.mean(each.numpy(), one.weights)
 
     return of
 
@@ -104,14 +104,17 @@ def _brier(one: Scored) -> Measure:
     task, and averaged over labels of their own.
     """
     squares = np.square(one.probabilities("posterior") - one.labels)
-    return influence.mean(squares.sum(1) if one.data.kind == "multiclass" else squares.mean(1))
+    each = squares.sum(1) if one.data.kind == "multiclass" else squares.mean(1)
+    return influence.mean(each, one.weights)
 
 
 def _mean(reading: str) -> Measured:
-    return lambda one: influence.mean(one.probabilities(reading).mean(1))
+    return lambda one: influence.mean(one.probabilities(reading).mean(1), one.weights)
 
 
 def _slope(reading: str) -> Measured:
+    # weights that all rows of a class share move the intercept alone, and slopes are best told
+    # without them (Prentice, Pyke, Biometrika 66, 1979)
     def of(one: Scored) -> Measure:
         odds, labels = one.reading_log_odds(reading).ravel(), one.labels.ravel()
         line = calibrate.fit_line(labels, odds)
@@ -127,7 +130,7 @@ def _f1(one: Scored, k: int) -> Measure:
     """F1 of the most probable class: twice what was right over what was said and what was true."""
     said = one.scores.argmax(1) == k
     truth = one.labels[:, k]
-    return influence.share(2.0 * (said & truth), 1.0 * said + truth)
+    return influence.share(2.0 * (said & truth), 1.0 * said + truth, one.weights)
 
 
 MACRO_F1 = Figure("macro_f1", "share", _by_class(_f1))

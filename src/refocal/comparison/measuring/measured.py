@@ -36,10 +36,17 @@ class Trained:
 
 @dataclass(frozen=True)
 class Sample:
-    """A figure, or a difference, of one split: its value, and what other test rows spread it by."""
+    """A figure, or a difference, of one split.
+
+    Attributes:
+        value: of the figure.
+        variance: what other test rows spread it by.
+        with_all: what they would spread it by with every row of the table read.
+    """
 
     value: float
     variance: float
+    with_all: float
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ def measure(trained: Sequence[Trained], figures: Sequence[Figure]) -> SplitFigur
         trained: the families of all models, cross-entropy the first of each model.
         figures: what to measure.
     """
-    groups = trained[0].scored.data.groups("test")
+    sampled = _Rows(trained[0].scored.data.groups("test"), trained[0].scored.weights)
     base = baselines(trained)
     values: list[dict[str, Sample]] = [{} for _ in trained]
     gains: list[dict[str, Sample]] = [{} for _ in trained]
@@ -72,13 +79,13 @@ def measure(trained: Sequence[Trained], figures: Sequence[Figure]) -> SplitFigur
     for figure in figures:
         found = [figure.of(one.scored) for one in trained]
         for index, one in enumerate(found):
-            values[index][figure.name] = _sample(one, None, groups)
+            values[index][figure.name] = sampled.sample(one.value, one.influence)
             if figure.compared:
-                gains[index][figure.name] = _sample(one, found[base[index]], groups)
+                gains[index][figure.name] = sampled.paired(one, found[base[index]])
         if figure.name == MAIN:
             for pair in permutations(range(len(found)), 2):
                 if base[pair[0]] == base[pair[1]]:
-                    pairs[pair] = _sample(found[pair[0]], found[pair[1]], groups)
+                    pairs[pair] = sampled.paired(found[pair[0]], found[pair[1]])
     return SplitFigures(values, gains, pairs)
 
 
@@ -88,10 +95,27 @@ def baselines(trained: Sequence[Trained]) -> list[int]:
     return [names.index(name) for name in names]
 
 
-def _sample(one: Measure, other: Measure | None, groups: Integers | None) -> Sample:
-    if other is None:
-        return Sample(one.value, row_variance(one.influence, groups))
-    return Sample(one.value - other.value, row_variance(one.influence - other.influence, groups))
+@dataclass(frozen=True)
+class _Rows:
+    """What the test rows of a split are a sample of.
+
+    Attributes:
+        groups: rows of one are drawn together; or None.
+        weights: for how many rows of the table each stands; None for itself.
+    """
+
+    groups: Integers | None
+    weights: Floats | None
+
+    def sample(self, value: float, influence: Floats) -> Sample:
+        variance = row_variance(influence, self.groups)
+        if self.weights is None:
+            return Sample(value, variance, variance)
+        # w rows of influence i / w each, where one of influence i stands for them
+        return Sample(value, variance, row_variance(influence / np.sqrt(self.weights), self.groups))
+
+    def paired(self, one: Measure, other: Measure) -> Sample:
+        return self.sample(one.value - other.value, one.influence - other.influence)
 
 
 def columns(samples: Sequence[Sample]) -> tuple[Floats, Floats]:

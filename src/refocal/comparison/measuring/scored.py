@@ -52,9 +52,23 @@ class Scored:
         return self.data.labels("test")
 
     @cached_property
+    def weights(self) -> Floats | None:
+        """For how many rows of the whole table each test row stands, `(n,)`; None for itself."""
+        return self.data.weights("test")
+
+    @property
+    def shift(self) -> float:
+        """What turns log-odds among the rows that were read into those of the whole table.
+
+        Everything is trained and fitted among the rows that were read, and moved afterwards.
+        """
+        sampling = self.data.table.sampling
+        return 0.0 if sampling is None else sampling.shift
+
+    @cached_property
     def scores(self) -> Floats:
         """What the test rows are ranked by, `(n, K)`: posterior log-odds or log-probabilities."""
-        return self._said("test").numpy()
+        return self._said("test").numpy() + self.shift
 
     @cached_property
     def temperature(self) -> float:
@@ -82,7 +96,7 @@ class Scored:
             said = self._said("test", closed_form=name != "raw")
             if name == "temperature":
                 said = said / self.temperature
-        return log_probabilities(self.data.kind, said, softmax=softmax)
+        return log_probabilities(self.data.kind, said + self.shift, softmax=softmax)
 
     @cached_property
     def readings(self) -> dict[str, tuple[Tensor, Tensor]]:
@@ -105,9 +119,12 @@ class Scored:
     @cached_property
     def thresholds(self) -> dict[str, Floats]:
         """Scores `(K,)` above which a row is flagged, chosen on validation rows."""
-        scores, labels = self._said("valid").numpy(), self.data.labels("valid")
+        scores, labels = self._said("valid").numpy() + self.shift, self.data.labels("valid")
+        weights = self.data.weights("valid")
         chosen = {
-            name: np.array([choose(s, y, point) for s, y in zip(scores.T, labels.T, strict=True)])
+            name: np.array(
+                [choose(s, y, point, weights) for s, y in zip(scores.T, labels.T, strict=True)]
+            )
             for name, choose, point in (
                 ("precision", recall_threshold, self.costs.precision),
                 ("recall", precision_threshold, self.costs.recall),
@@ -132,35 +149,47 @@ def readings_of(data: Prepared) -> tuple[str, ...]:
     return (*READINGS, ISOTONIC) if enough else READINGS
 
 
-def recall_threshold(scores: Floats, labels: Bools, precision: float) -> float:
+def recall_threshold(
+    scores: Floats, labels: Bools, precision: float, weights: Floats | None = None
+) -> float:
     """Return the lowest threshold at which the flagged rows have at least this precision; inf for
     none.
     """
-    at, found, flagged = _by_threshold(scores, labels)
+    at, found, flagged, _ = _by_threshold(scores, labels, weights)
     enough = np.flatnonzero(found >= precision * flagged)
     return float(at[enough[-1]]) if len(enough) else float("inf")
 
 
-def precision_threshold(scores: Floats, labels: Bools, recall: float) -> float:
+def precision_threshold(
+    scores: Floats, labels: Bools, recall: float, weights: Floats | None = None
+) -> float:
     """Return the highest threshold at which at least this share of the positives is flagged."""
-    at, found, _ = _by_threshold(scores, labels)
-    return float(at[np.flatnonzero(found >= recall * labels.sum())[0]])
+    at, found, _, positives = _by_threshold(scores, labels, weights)
+    return float(at[np.flatnonzero(found >= recall * positives)[0]])
 
 
-def least_cost_threshold(scores: Floats, labels: Bools, miss: float) -> float:
+def least_cost_threshold(
+    scores: Floats, labels: Bools, miss: float, weights: Floats | None = None
+) -> float:
     """Return the threshold of least cost, a miss costing so many false alarms; inf for none."""
-    at, found, flagged = _by_threshold(scores, labels)
-    cost = (flagged - found) + miss * (labels.sum() - found)
+    at, found, flagged, positives = _by_threshold(scores, labels, weights)
+    cost = (flagged - found) + miss * (positives - found)
     best = int(cost.argmin())
-    return float(at[best]) if cost[best] < miss * labels.sum() else float("inf")
+    return float(at[best]) if cost[best] < miss * positives else float("inf")
 
 
-def _by_threshold(scores: Floats, labels: Bools) -> tuple[Floats, Floats, Floats]:
-    """Give, below each distinct score from the highest, threshold, positives found and flagged."""
+def _by_threshold(
+    scores: Floats, labels: Bools, weights: Floats | None
+) -> tuple[Floats, Floats, Floats, float]:
+    """Give, below each distinct score from the highest, threshold, positives found and rows
+    flagged; and how many positives there are.
+    """
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
     last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-    found = labels[order].cumsum()[last].astype(np.float64)
+    weight = np.ones(len(scores)) if weights is None else weights[order]
+    found = (weight * labels[order]).cumsum()
+    flagged = weight.cumsum()
     # halfway to the next score: flagged are the rows above, and none lies near the threshold
     below = np.append(ranked[last][1:], ranked[-1] - 1.0)
-    return (ranked[last] + below) / 2, found, last + 1.0
+    return (ranked[last] + below) / 2, found[last], flagged[last], float(found[-1])

@@ -13,7 +13,13 @@ from refocal.comparison.measuring import calibrate
 from refocal.comparison.measuring.figures import MAIN, Figure
 from refocal.comparison.measuring.gradient import gradient_shares
 from refocal.comparison.measuring.intervals import LEVEL, Design, difference, estimate, spread
-from refocal.comparison.measuring.measured import SplitFigures, Trained, baselines, columns
+from refocal.comparison.measuring.measured import (
+    Sample,
+    SplitFigures,
+    Trained,
+    baselines,
+    columns,
+)
 from refocal.comparison.measuring.scored import READINGS, Scored
 from refocal.comparison.measuring.verdict import (
     ENOUGH_POSITIVES,
@@ -29,6 +35,7 @@ from refocal.comparison.results import (
     Pick,
     Probabilities,
     Question,
+    Sampling,
 )
 from refocal.comparison.training.losses import Loss
 from refocal.comparison.training.scores import sigmoid
@@ -97,7 +104,7 @@ def _result(
         link=usual.link,
         prior_bias=usual.prior_bias,
         call=usual.call,
-        posterior_call=f"refocal.{usual.link}_posterior(logits, {usual.arguments})",
+        posterior_call=_posterior_call(usual, drawn.data.table.sampling),
         picks=[
             Pick(
                 loss=one.scored.loss.name,
@@ -128,7 +135,7 @@ def _result(
             )
             for name in readings
         },
-        precision_recall=_precision_recall(drawn.labels, drawn.scores),
+        precision_recall=_precision_recall(drawn.labels, drawn.scores, drawn.weights),
         gradient=gradient_shares(
             usual,
             drawn.labels,
@@ -144,12 +151,21 @@ def _result(
     )
 
 
+def _posterior_call(loss: Loss, sampling: Sampling | None) -> str:
+    """Write how its probabilities are had, those of the whole table."""
+    if sampling is None:
+        return f"refocal.{loss.link}_posterior(logits, {loss.arguments})"
+    odds = f"refocal.sigmoid_posterior(logits, {loss.arguments}, log_odds=True)"
+    return f"torch.sigmoid({sampling.corrected(odds)})"
+
+
 def _plain_alpha(loss: Loss) -> float | list[float] | None:
     return list(loss.alpha) if isinstance(loss.alpha, tuple) else loss.alpha
 
 
 def decisions(scored: Sequence[Scored]) -> list[Decision]:
-    """Sum, for each class, what the threshold of least cost does over the test parts.
+    """Sum, for each class, what the threshold of least cost does over the test parts; where a share
+    of the rows was read, scaled up to the whole table.
 
     Args:
         scored: of each split.
@@ -161,18 +177,30 @@ def decisions(scored: Sequence[Scored]) -> list[Decision]:
         labels = np.concatenate([one.labels[:, k] for one in scored])
         flagged = np.concatenate([one.flagged["cost"][:, k] for one in scored])
         at = float(np.median([_as_probability(one, k) for one in scored]))
-        missed, alarms = int((labels & ~flagged).sum()), int((~labels & flagged).sum())
+        weights = np.concatenate(
+            [np.ones(len(one.labels)) if one.weights is None else one.weights for one in scored]
+        )
+        rows = float(weights.sum())
+        found_here, missed, alarms, passed = (
+            float(weights[which].sum())
+            for which in (
+                labels & flagged,
+                labels & ~flagged,
+                ~labels & flagged,
+                ~labels & ~flagged,
+            )
+        )
         found.append(
             Decision(
                 name=name,
                 probability=None if at >= 1.0 else at,
-                found=int((labels & flagged).sum()),
-                missed=missed,
-                false_alarms=alarms,
-                passed=int((~labels & ~flagged).sum()),
-                cost=(miss * missed + alarms) / len(labels),
-                cost_of_none=miss * float(labels.mean()),
-                cost_of_all=float((~labels).mean()),
+                found=round(found_here),
+                missed=round(missed),
+                false_alarms=round(alarms),
+                passed=round(passed),
+                cost=(miss * missed + alarms) / rows,
+                cost_of_none=miss * (found_here + missed) / rows,
+                cost_of_all=(alarms + passed) / rows,
             )
         )
     return found
@@ -282,8 +310,8 @@ def _question(
     found = difference(values, variances, design, level=level, base=float(before))
     verdict = judge(found, margin)
     needed = None
+    width = spread(values, variances, design)
     if verdict == "undecided" and found.value is not None:
-        width = spread(values, variances, design)
         needed = positives_needed(width, design.positives, margin, level)
         if needed:
             needed = max(needed, ENOUGH_POSITIVES)
@@ -301,25 +329,35 @@ def _question(
         needed=needed,
         limits=list(limits),
         by_split=[None if np.isnan(value) else float(value) for value in values],
+        widened=_widened(width.variance, [one.pairs[pair] for one in measured], design),
     )
+
+
+def _widened(variance: float, samples: Sequence[Sample], design: Design) -> float:
+    """Say by what factor reading a share of the rows widened an interval of this variance."""
+    saved = float(np.mean([one.variance - one.with_all for one in samples])) / design.disjoint
+    return 1.0 if saved <= 0 else float(np.sqrt(variance / (variance - saved)))
 
 
 def _margin(splits: Sequence[Sequence[Trained]], baseline: int) -> float:
     """Take the margin from validation rows: what judges does not choose how strict it is."""
     of_split = [split[baseline] for split in splits]
     reached = float(np.mean([one.picked.fit.score for one in of_split]))
-    rates = [one.scored.data.labels("valid").mean() for one in of_split]
+    rates = [one.scored.data.rates("valid").mean() for one in of_split]
     return margin_of(reached, float(np.mean(rates)))
 
 
 def _reliability(one: Scored, reading: str) -> Curve:
-    return calibrate.reliability(one.labels.ravel(), one.probabilities(reading).ravel())
+    return calibrate.reliability(
+        one.labels.ravel(), one.probabilities(reading).ravel(), one.weights
+    )
 
 
-def _precision_recall(labels: Bools, scores: Floats) -> Curve:
+def _precision_recall(labels: Bools, scores: Floats, weights: Floats | None = None) -> Curve:
     """Return precision against recall, thinned to what a drawing can show."""
+    # weights are those of a binary task, which has one column
     precision, recall, _ = precision_recall_curve(
-        labels.ravel(), scores.ravel(), drop_intermediate=True
+        labels.ravel(), scores.ravel(), sample_weight=weights, drop_intermediate=True
     )
     # The last point is recall 0, precision 1 by definition and not a threshold: not drawn.
     precision, recall = precision[-2::-1], recall[-2::-1]

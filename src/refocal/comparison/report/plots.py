@@ -187,14 +187,14 @@ def _directions(plot: Axes, left: str, right: str) -> None:
 
 
 def _precision_recall(plot: Axes, results: Results) -> None:
-    test = results.data.parts[-1]
     shown = results.of_model(results.recommendation.model)
     for index, loss in enumerate(shown):
         curve = loss.precision_recall
         plot.plot(
             curve.x, curve.y, color=_colour(index), linestyle=DASHES[index % 6], label=loss.name
         )
-    base_rate = sum(test.positives) / (test.rows * len(test.positives))
+    rates = results.data.parts[-1].rates
+    base_rate = sum(rates) / len(rates)
     plot.axhline(base_rate, color=INK, linewidth=0.8, alpha=0.6, label="guessing")
     plot.set_xlim(0, 1)
     # The first few rows make any precision from 0 to 1; the scale is set by the rest.

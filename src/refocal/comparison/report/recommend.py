@@ -80,7 +80,7 @@ def recommend(
         reasons=case.reasons(),
         more=more,
         call=best.call + _bias(best, data),
-        probabilities=_probabilities(best, data.base_rate_log_loss),
+        probabilities=_probabilities(best, data),
     )
 
 
@@ -150,8 +150,8 @@ class _Case:
             f" {first.family} on {splits} of {self.data.rows:,} rows; each split picked its"
             " settings on validation rows and was judged on test rows that played no part in it."
         )
-        test = self.data.parts[-1]
-        guessing = sum(test.positives) / test.rows / len(test.positives)
+        rates = self.data.parts[-1].rates
+        guessing = sum(rates) / len(rates)
         found = (
             f"{capital(first.family)} reaches {self._reached(first.family)} in"
             f" {metric_name(self.data)} and {first.against} {self._reached(first.against)}, where"
@@ -278,9 +278,11 @@ def is_no_gain(loss: LossResult, base_rate_log_loss: float) -> bool:
     return min(_value(loss, "posterior"), _value(loss, "platt")) >= base_rate_log_loss
 
 
-def _probabilities(loss: LossResult, base_rate_log_loss: float) -> str:
+def _probabilities(loss: LossResult, data: Data) -> str:
     """Where the chosen loss's probabilities come from."""
-    raw = f"{loss.link}(logits)"
+    base_rate_log_loss = data.base_rate_log_loss
+    logits = "logits" if data.sampling is None else data.sampling.corrected("logits")
+    raw = f"{loss.link}({logits})"
     source = raw if loss.plain else loss.posterior_call
     if is_no_gain(loss, base_rate_log_loss):
         return (

@@ -294,10 +294,7 @@ def parts(results: Results) -> list[Row]:
     rows += [
         (
             noted("Positives" if binary else name),
-            [
-                noted(f"{part.positives[k]:,}", wording.percent(part.positives[k] / part.rows))
-                for part in every
-            ],
+            [noted(f"{part.positives[k]:,}", wording.percent(part.rates[k])) for part in every],
         )
         for k, name in enumerate(results.data.classes)
     ]

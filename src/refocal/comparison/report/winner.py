@@ -91,6 +91,7 @@ def _read(source: Source) -> dict[str, Any]:
         "groups": source.groups,
         "time_order": source.time_order,
         "drop": source.drop,
+        "rows": source.rows,
     }
     return {name: value for name, value in every.items() if value} if source.path else {}
 

@@ -84,7 +84,7 @@ class Logistic:
             weights = torch.cat([part[0] for part in parts], 1)
             steps, converged = max(part[1] for part in parts), all(part[2] for part in parts)
         valid, test = (_scores(_flat(part), weights) for part in (data.valid, data.test))
-        score = validation_score(loss, valid, data.labels("valid"))
+        score = validation_score(loss, valid, data)
         return Fit(valid, test, (score,), steps, converged)
 
 

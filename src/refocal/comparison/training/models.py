@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from refocal.comparison.data.prepare import Prepared
-from refocal.comparison.data.table import Bools, Floats
+from refocal.comparison.data.table import Floats
 from refocal.comparison.training.losses import Loss
 from refocal.comparison.training.scores import log_odds
 from refocal.comparison.training.settings import Axis, Setting
@@ -124,15 +124,13 @@ class Model(Protocol):
         """Train once, as the work says."""
 
 
-def validation_score(loss: Loss, logits: Floats, labels: Bools) -> float:
-    """Return average precision, averaged over the classes: what learning rates are chosen by."""
+def validation_score(loss: Loss, logits: Floats, data: Prepared) -> float:
+    """Return average precision on the validation rows, averaged over the classes: what learning
+    rates are chosen by.
+    """
     scores = log_odds(loss, torch.from_numpy(np.asarray(logits, dtype=np.float64))).numpy()
     if not np.isfinite(scores).all():
         return 0.0  # a training that diverged
-    return mean_average_precision(scores, labels)
-
-
-def mean_average_precision(scores: Any, labels: Bools) -> float:
-    """Return the mean over the columns of `(n, K)` scores."""
-    each = [average_precision(scores[:, k], labels[:, k]) for k in range(labels.shape[1])]
+    labels, weights = data.labels("valid"), data.weights("valid")
+    each = [average_precision(scores[:, k], labels[:, k], weights) for k in range(labels.shape[1])]
     return float(np.mean(each))

@@ -93,7 +93,6 @@ class Network:
         model = self.start(data.train.shape[1:], outputs, seed)
         if loss.prior_bias:
             start_from_base_rates(model, loss, data.base_rates)
-        labels = data.labels("valid")
         targets = _targets(data.labels("train"), loss)
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(
@@ -122,14 +121,12 @@ class Network:
                     average.add(step)
                     step += 1
                 if work.effort.scored and epoch < epochs:
-                    curve.append(
-                        validation_score(loss, _logits(model, data.valid, outputs), labels)
-                    )
+                    curve.append(validation_score(loss, _logits(model, data.valid, outputs), data))
                 work.watch(epoch, curve[-1] if work.effort.scored and epoch < epochs else None)
             average.copy_back()
             _settle_batch_norm(model, data.train)
         valid = _logits(model, data.valid, outputs)
-        curve.append(validation_score(loss, valid, labels))
+        curve.append(validation_score(loss, valid, data))
         work.watch(epochs, curve[-1])
         return Fit(valid, _logits(model, data.test, outputs), tuple(curve), epochs)
 

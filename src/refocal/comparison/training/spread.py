@@ -27,6 +27,7 @@ from refocal.comparison.data.splits import Split
 from refocal.comparison.data.table import Bools, Floats, Kind, Table
 from refocal.comparison.errors import CompareError, argument
 from refocal.comparison.progress import Progress
+from refocal.comparison.results import Sampling
 from refocal.comparison.training.losses import Loss
 from refocal.comparison.training.models import Effort, Fit, Model, Work
 from refocal.comparison.training.settings import Setting
@@ -169,6 +170,7 @@ def _sent(jobs: Mapping[int, Errand]) -> Iterator[Any]:
                 (job.work.loss, job.work.setting, job.work.effort, job.work.seed),
                 here,
                 data.kind,
+                data.table.sampling,
                 # each an argument of its own, which backends send once or map into memory
                 *parts,
                 *labels,
@@ -184,6 +186,7 @@ def _train(
     how: tuple[Loss, Setting, Effort, int],
     there: str,
     kind: Kind,
+    sampling: Sampling | None,
     *arrays: Any,
 ) -> _Done | _Stopped:
     """Do a job, in another process; an error of the training is returned and not raised."""
@@ -196,20 +199,23 @@ def _train(
         # for good: another training of this process must not set it back in the middle of this one
         torch.set_num_threads(1)
         loss, setting, effort, seed = how
-        data = _prepared(kind, arrays[:3], arrays[3:])
+        data = _prepared(kind, sampling, arrays[:3], arrays[3:])
         fit = model.fit(Work(loss, setting, data, effort, seed))
     except Exception as error:
         return _Stopped(error)
     return _Done(number, fit)
 
 
-def _prepared(kind: Kind, parts: Sequence[Floats], labels: Sequence[Bools]) -> Prepared:
+def _prepared(
+    kind: Kind, sampling: Sampling | None, parts: Sequence[Floats], labels: Sequence[Bools]
+) -> Prepared:
     """Return a split of encoded rows alone."""
     targets = np.concatenate(labels)
     ends = np.cumsum([len(one) for one in labels])
     rows = np.split(np.arange(len(targets)), ends[:-1])
     names = tuple(map(str, range(targets.shape[1])))
-    table = Table("sent", torch.empty(len(targets), 0), targets, "target", names, kind)
+    features = torch.empty(len(targets), 0)
+    table = Table("sent", features, targets, "target", names, kind, sampling=sampling)
     data = Prepared(table, Split(*rows))
     # what was mapped into memory cannot be written, and torch wants to be able to
     own = [one if one.flags.writeable else one.copy() for one in parts]

@@ -76,7 +76,7 @@ class Trees:
         valid, test, rounds = zip(*outcomes, strict=True)
         logits = np.concatenate(valid, axis=1)
         steps = max(rounds)
-        score = validation_score(loss, logits, data.labels("valid"))
+        score = validation_score(loss, logits, data)
         work.watch(steps, score)
         converged = _FIRST_STEPS < steps < work.effort.rounds
         return Fit(logits, np.concatenate(test, axis=1), (score,), steps, converged)
