@@ -6,6 +6,7 @@ import bz2
 import csv
 import gzip
 import lzma
+import re
 import zipfile
 from collections.abc import Callable
 from decimal import Decimal
@@ -24,8 +25,24 @@ from refocal.comparison import CompareError, Table
 
 def read(folder: Path, content: str | bytes, name: str = "t.csv", **options: Any) -> Table:
     path = folder / name
+    """Read it whole and, which must be the same, in pieces."""
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return comparison.read_table(path, **({"target": "ended"} | options))
+    keywords: dict[str, Any] = {"target": "ended"} | options
+    try:
+        whole = comparison.read_table(path, **keywords)
+    except CompareError as error:
+        with pytest.raises(CompareError, match=re.escape(str(error))):
+            comparison.read_table(path, rows=1_000_000, **keywords)
+        raise
+    in_pieces = comparison.read_table(path, rows=1_000_000, **keywords)
+    assert isinstance(whole.features, pd.DataFrame)
+    assert isinstance(in_pieces.features, pd.DataFrame)
+    pd.testing.assert_frame_equal(in_pieces.features, whole.features)
+    assert_array_equal(in_pieces.targets, whole.targets)
+    assert in_pieces.findings == whole.findings
+    assert in_pieces.sampling is None
+    assert in_pieces.fingerprint() == whole.fingerprint()
+    return whole
 
 
 def codes(table: Table) -> list[str]:

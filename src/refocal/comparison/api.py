@@ -134,6 +134,21 @@ def _table(
     name: str,
 ) -> Table:
     if isinstance(data, Table):
+        given = {
+            "target": target,
+            "positive": positive,
+            "drop": drop or None,
+            "classes": classes,
+            "groups": groups,
+            "time_order": time_order,
+            "rows": rows,
+        }
+        for which, value in given.items():
+            if value is not None:
+                raise CompareError(
+                    f"{argument(which)} belongs to what a table is made of, and this is one"
+                    " already: give it to read_table or frame_table."
+                )
         return data
     if not isinstance(data, str | Path | pd.DataFrame):
         if drop or target is not None or rows is not None:

@@ -63,8 +63,13 @@ def read_file(path: Path, *, names: Sequence[str] = ()) -> Contents:
         reason = " ".join(str(error).split()).rstrip(".")[:300]
         raise CompareError(f"{path} cannot be read: {reason}.") from error
     if contents.frame.empty:
-        raise CompareError(f"{path} has a header but no rows.")
+        raise no_rows(path)
     return contents
+
+
+def no_rows(path: Path) -> CompareError:
+    """Say that a table is empty."""
+    return CompareError(f"{path} has a header but no rows.")
 
 
 def _read(path: Path, kind: str, names: Sequence[str]) -> Contents:

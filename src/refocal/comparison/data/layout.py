@@ -77,7 +77,7 @@ def trimmed(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Finding]]:
             break
     if below == 0:
         return frame, []
-    frame = frame.iloc[: len(frame) - below]
+    frame = _as_numbers_alone(frame.iloc[: len(frame) - below])
     if not lowest:
         return frame, []
     return frame, [
@@ -89,6 +89,17 @@ def trimmed(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Finding]]:
             "If it is a row like the others, rename what it begins with.",
         )
     ]
+
+
+def _as_numbers_alone(frame: pd.DataFrame) -> pd.DataFrame:
+    """Columns that a word below the rows alone had made text are plain numbers without it."""
+    found = {}
+    for name in frame.columns:
+        if not pd.api.types.is_numeric_dtype(frame[name]):
+            numbers = pd.to_numeric(frame[name], errors="coerce")
+            if numbers.notna().sum() == frame[name].notna().sum():
+                found[name] = numbers
+    return frame.assign(**found)
 
 
 def _usual(frame: pd.DataFrame, cell: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -31,9 +32,8 @@ def draw(found: Targets, rows: int) -> tuple[Integers, Sampling | None]:
 
     Raises:
         CompareError: the task is not binary, where no closed form would give the probabilities of
-            the whole table back; or `rows` are too few.
+            the whole table back.
     """
-    check_rows(rows)
     known = np.flatnonzero(found.known)
     if len(known) <= rows:
         return known, None
@@ -46,7 +46,7 @@ def draw(found: Targets, rows: int) -> tuple[Integers, Sampling | None]:
     positive = found.matrix[:, 0]
     counts = [int((~positive).sum()), int(positive.sum())]
     taken = [min(count, rows // 2) for count in counts]
-    for k in (0, 1):  # room that the other class leaves
+    for k in (1, 0):  # room that the other class leaves
         taken[k] = min(counts[k], rows - taken[1 - k])
     random = np.random.default_rng(_SEED)
     chosen = [
@@ -75,14 +75,17 @@ def most_rows(rows: int, memory: Memory) -> int:
     return max(FEWEST, min(_MOST, int(room // digit * digit)))
 
 
-def check_rows(rows: int) -> None:
-    """Refuse too few rows.
+def check_rows(rows: Any) -> None:
+    """Refuse what is no number of rows, or too few.
 
     Raises:
         CompareError: with the way out.
     """
-    if rows < FEWEST:
-        raise CompareError(f"{argument('rows')} must be at least {FEWEST}, got {rows}.")
+    whole = isinstance(rows, int | np.integer) and not isinstance(rows, bool)
+    if not whole or rows < FEWEST:
+        raise CompareError(
+            f"{argument('rows')} must be a whole number of at least {FEWEST}, got {rows!r}."
+        )
 
 
 def of_rows(found: Targets, rows: Integers) -> Targets:

@@ -19,6 +19,7 @@ from refocal.comparison.data.files import (
     as_contents,
     check_path,
     kind_of,
+    no_rows,
     read_file,
 )
 from refocal.comparison.data.identifiers import repeated_ids, row_numbers, say_left_out
@@ -32,7 +33,7 @@ from refocal.comparison.data.pieces import (
     header_of,
     open_pieces,
 )
-from refocal.comparison.data.sampling import draw, most_rows, of_rows, say_read
+from refocal.comparison.data.sampling import check_rows, draw, most_rows, of_rows, say_read
 from refocal.comparison.data.table import Floats, Integers, Table
 from refocal.comparison.data.targets import Targets, targets
 from refocal.comparison.errors import CompareError, argument
@@ -79,6 +80,8 @@ def read_table(
         CompareError: the file cannot be read as a table, or its target is not one of classes; or
             the new rows lack one of its columns.
     """
+    if rows is not None:
+        check_rows(rows)
     named = [name for name in (groups, time_order, *drop) if isinstance(name, str)]
     named += [target] if isinstance(target, str) else list(target)
     asked = _Asked(target, positive, groups, time_order, [drop] if isinstance(drop, str) else drop)
@@ -127,6 +130,7 @@ def frame_table(
     contents = as_contents(frame)
     if rows is None:
         return _table(contents, name, asked)
+    check_rows(rows)
     return _part(FramePieces(contents), name, asked, rows)
 
 
@@ -188,6 +192,8 @@ def _part(
         if isinstance(name, str):
             column(header, path, name, option)
     whole = pieces.columns(columns)
+    if whole.empty:
+        raise no_rows(path)
     for one in columns:
         _check_flat(whole[one], path)
     found = targets(whole, asked.positive)

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.calibration import calibration_curve
 from sklearn.isotonic import IsotonicRegression
 
-from refocal.comparison.data.table import Bools, Floats
+from refocal.comparison.data.table import Bools, Floats, Integers
 from refocal.comparison.results import Curve
 from refocal.comparison.training.scores import sigmoid
 
@@ -119,6 +118,20 @@ def is_as_good(log_loss: float, other: float, *, base_rate: float) -> bool:
     return base_rate - log_loss >= _AS_GOOD * (base_rate - other)
 
 
+def bins_of(p: Floats, labels: Bools) -> Integers:
+    """Return for each row the number of its bin: bins hold equally many rows, neighbours in
+    probability; equal probabilities share one.
+
+    Args:
+        p: `(n,)` probabilities.
+        labels: `(n,)`: more bins than positives would show noise.
+    """
+    bins = int(np.clip(labels.sum() // 5, 2, _BINS))
+    edges = np.quantile(p, np.linspace(0, 1, bins + 1))[1:-1]
+    index: Integers = np.searchsorted(edges, p)
+    return index
+
+
 def reliability(labels: Bools, p: Floats, weights: Floats | None = None) -> Curve:
     """Return mean prediction and observed rate in bins of equally many rows.
 
@@ -127,15 +140,10 @@ def reliability(labels: Bools, p: Floats, weights: Floats | None = None) -> Curv
         p: `(n,)` probabilities.
         weights: `(n,)`, for how many rows each stands; None for itself.
     """
-    # More bins than positives would show noise.
-    bins = int(np.clip(labels.sum() // 5, 2, _BINS))
-    if weights is not None:
-        edges = np.quantile(p, np.linspace(0, 1, bins + 1))[1:-1]
-        index = np.searchsorted(edges, p)
-        rows = np.bincount(index, weights, bins)
-        full = rows > 0
-        predicted = np.bincount(index, weights * p, bins)[full] / rows[full]
-        observed = np.bincount(index, weights * labels, bins)[full] / rows[full]
-        return Curve(predicted.tolist(), observed.tolist())
-    observed, predicted = calibration_curve(labels, p, n_bins=bins, strategy="quantile")
+    index = bins_of(p, labels)
+    rows = np.bincount(index, weights)
+    full = rows > 0
+    each = np.ones(len(p)) if weights is None else weights
+    predicted = np.bincount(index, each * p)[full] / rows[full]
+    observed = np.bincount(index, each * labels)[full] / rows[full]
     return Curve(predicted.tolist(), observed.tolist())

@@ -108,6 +108,20 @@ def _brier(one: Scored) -> Measure:
     return influence.mean(each, one.weights)
 
 
+def _calibration_error(one: Scored, k: int) -> Measure:
+    """The expected calibration error of the closed form: by how much the mean probability and the
+    rate of positives differ in a bin, averaged over the rows. Bins hold equally many rows each.
+
+    Chance alone keeps it above 0; the slope says in which direction a model errs.
+    """
+    p, labels = one.probabilities("posterior")[:, k], one.labels[:, k]
+    weights = np.ones(len(p)) if one.weights is None else one.weights
+    index = calibrate.bins_of(p, labels)
+    off = np.bincount(index, weights * (labels - p))
+    each = np.sign(off)[index] * (labels - p)
+    return influence.mean(each, one.weights)
+
+
 def _mean(reading: str) -> Measured:
     return lambda one: influence.mean(one.probabilities(reading).mean(1), one.weights)
 
@@ -133,6 +147,12 @@ def _f1(one: Scored, k: int) -> Measure:
     return influence.share(2.0 * (said & truth), 1.0 * said + truth, one.weights)
 
 
+def _f1_reached(one: Scored, k: int) -> Measure:
+    """F1 above the threshold that had the best on validation rows."""
+    said, truth = one.flagged["f1"][:, k], one.labels[:, k]
+    return influence.share(2.0 * (said & truth), 1.0 * said + truth, one.weights)
+
+
 MACRO_F1 = Figure("macro_f1", "share", _by_class(_f1))
 MAIN = "average_precision"
 FIGURES: tuple[Figure, ...] = (
@@ -143,10 +163,12 @@ FIGURES: tuple[Figure, ...] = (
     Figure("precision_at_recall", "share", _precision("recall")),
     Figure("recall_reached", "share", _recall("recall")),
     Figure("precision_at_top", "share", _by_class(_top)),
+    Figure("f1", "share", _by_class(_f1_reached)),
     Figure("cost", "amount", _cost("cost")),
     Figure("cost_by_posterior", "amount", _cost("posterior")),
     Figure("platt_gain", "number", _platt_gain, compared=False),
     Figure("brier", "amount", _brier),
+    Figure("calibration_error", "amount", _by_class(_calibration_error)),
 )
 
 

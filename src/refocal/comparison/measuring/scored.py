@@ -129,6 +129,7 @@ class Scored:
                 ("precision", recall_threshold, self.costs.precision),
                 ("recall", precision_threshold, self.costs.recall),
                 ("cost", least_cost_threshold, self.costs.miss),
+                ("f1", best_f1_threshold, 1.0),
             )
         }
         # positive pays where P > 1 / (1 + cost of a miss)
@@ -176,6 +177,14 @@ def least_cost_threshold(
     cost = (flagged - found) + miss * (positives - found)
     best = int(cost.argmin())
     return float(at[best]) if cost[best] < miss * positives else float("inf")
+
+
+def best_f1_threshold(
+    scores: Floats, labels: Bools, beta: float, weights: Floats | None = None
+) -> float:
+    """Return the threshold of the best F, the harmonic mean of precision and recall, at beta 1."""
+    at, found, flagged, positives = _by_threshold(scores, labels, weights)
+    return float(at[((1 + beta**2) * found / (flagged + beta**2 * positives)).argmax()])
 
 
 def _by_threshold(

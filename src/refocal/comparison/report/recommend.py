@@ -206,6 +206,12 @@ class _Case:
             found.append(
                 f"{capital(one.name)} ({picks(one)}) differ from {', and from '.join(texts)}."
             )
+        if self.data.sampling is not None:
+            narrower = 1 - 1 / first.widened
+            found.append(
+                f"{self.data.rows:,} of {self.data.sampling.rows:,} rows were read. With all of"
+                f" them the interval of the answer would be about {narrower:.0%} narrower."
+            )
         return found
 
     def _reached(self, family: str) -> str:

@@ -137,6 +137,7 @@ def decisions(results: Results) -> Groups:
         ),
         _figure_line("recall_reached", "Recall that this reached"),
         _figure_line("precision_at_top", "Precision among the top rows", top),
+        _figure_line("f1", "F1", "at the threshold of the best on validation rows"),
         _figure_line("cost", "Cost per row", "threshold chosen on validation rows"),
         _figure_line("cost_by_posterior", "Cost per row", f"flagging what is above {at}"),
     ]
@@ -205,6 +206,7 @@ def probabilities(results: Results) -> Groups:
     lines += [
         _figure_line("platt_gain", "What Platt scaling takes off", "paired", 4),
         _figure_line("brier", "Brier score", "of the closed form", 4),
+        _figure_line("calibration_error", "Expected calibration error", "of the closed form", 4),
         (
             noted("Calibration slope of the closed form", "1 is right, less is overconfident"),
             of_posterior(lambda one: figure(one.slope, 2)),

@@ -6,8 +6,8 @@ changed. `winner.py --check` trains the pick of the first split again and prints
 
 from __future__ import annotations
 
-import pprint
 import statistics
+import textwrap
 from dataclasses import replace
 from importlib.resources import files
 from typing import Any
@@ -20,6 +20,7 @@ from refocal.comparison.plan import Plan
 from refocal.comparison.report.recommend import is_no_gain, is_overfit
 from refocal.comparison.results import LossResult, Pick, Results, Source
 from refocal.comparison.training.losses import Alpha, Link, Loss
+from refocal.comparison.training.models import QUICK, Effort
 from refocal.comparison.training.named import NAMES
 from refocal.comparison.training.settings import Setting
 from refocal.comparison.training.trees import params_of, scale_of
@@ -55,13 +56,20 @@ def script(results: Results) -> str:
     )
     template = (files(__package__) / "winner.py.j2").read_text("utf-8")
     usual = _usual(chosen)
+    effort = QUICK if results.protocol.quick else Effort()
     return environment.from_string(template).render(
-        lit=_literal,
+        lit=repr,
+        wrapped=_wrapped,
         answer=results.recommendation.headline,
         model=chosen.model,
-        link=chosen.link,
-        kind=results.data.kind,
         trees=CLASSIFIERS.get(chosen.model),
+        links=sorted({chosen.picks[0].link, usual.link}),
+        columns=len(results.data.classes) > 1 and {chosen.picks[0].link, usual.link} != {"softmax"},
+        corrected=None
+        if results.data.sampling is None
+        else results.data.sampling.corrected("odds"),
+        rounds=effort.rounds,
+        patience=effort.patience,
         logloss=chosen.model == "catboost" and usual.gamma == 0,
         path=source.path,
         read=_read(source),
@@ -72,15 +80,15 @@ def script(results: Results) -> str:
         platt=is_overfit(chosen, results.data.base_rate_log_loss)
         and not is_no_gain(chosen, results.data.base_rate_log_loss),
         reported=chosen.picks[0].average_precision,
-        quick=results.protocol.quick,
     )
 
 
-def _literal(value: Any) -> str:
-    """Python source of plain data: whatever a string holds, it stays inside its quotes."""
-    if isinstance(value, dict):
-        return pprint.pformat(value, width=_WIDTH, sort_dicts=False)
-    return repr(value)
+def _wrapped(pick: dict[str, Any]) -> str:
+    """Python source of a pick, which holds no spaces but those between its parts."""
+    lines = textwrap.wrap(
+        repr(pick), _WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(lines)
 
 
 def _read(source: Source) -> dict[str, Any]:
@@ -121,9 +129,10 @@ def _settings(results: Results, pick: Pick) -> dict[str, Any]:
             "seed": seed,
         }
     if model == "logistic":
-        return found | {
-            "penalty": [pick.values["ridge"] * one for one in _curvatures(results, loss)]
-        }
+        found["penalty"] = [pick.values["ridge"] * one for one in _curvatures(results, loss)]
+        # the sigmoid's mean is over all columns, which were trained each for itself
+        found["columns"] = len(found["penalty"]) if pick.link == "sigmoid" else 1
+        return found
     setting = Setting(tuple(pick.values.items()))
     boosters = []
     for alpha, counts in _columns(results, loss):
