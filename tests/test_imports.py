@@ -121,7 +121,7 @@ WINGS = (
     {"training", "plan", "folder"},
     {"measuring", "curves"},
     {"report"},
-    {"experiment", "diagnosis", "api", "__init__"},
+    {"experiment", "diagnosis", "api", "script", "__init__"},
 )
 WING = {wing: tier for tier, wings in enumerate(WINGS) for wing in wings}
 

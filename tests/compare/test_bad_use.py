@@ -35,7 +35,10 @@ TRY = " Try refocal compare --help."
 COMPARE = [
     ("nowhere.csv --target fault", "there is no file nowhere.csv."),
     ("LONG --target fault", "LONG cannot be read: File name too long."),
-    (". --target fault", ". cannot be read: it is a folder. Name a file in it."),
+    (
+        ". --target fault",
+        ". cannot be read: it is a folder without Parquet files. Name a file in it.",
+    ),
     ("empty.csv --target fault", "empty.csv is empty."),
     ("header.csv --target fault", "header.csv has a header but no rows."),
     (

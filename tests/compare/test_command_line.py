@@ -138,7 +138,11 @@ CONTENTS = {
     ("arguments", "message"),
     [
         (["nowhere.csv", "--target", "fault"], "there is no file nowhere.csv"),
-        ([".", "--target", "fault"], ". cannot be read: it is a folder"),
+        ([".", "--target", "fault"], ". cannot be read: Error creating dataset"),
+        (
+            ["mine", "--target", "fault"],
+            "mine cannot be read: it is a folder without Parquet files",
+        ),
         (["empty.csv", "--target", "fault"], "empty.csv is empty"),
         (["header.csv", "--target", "fault"], "header.csv has a header but no rows"),
         (["ragged.csv", "--target", "fault"], "ragged.csv cannot be read as a table"),

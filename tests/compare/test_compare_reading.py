@@ -47,16 +47,13 @@ def test_every_format_holds_the_same_table(tmp_path: Path, name: str) -> None:
     assert_array_equal(found.features["plan"], expected.features["plan"])
 
 
-@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.arrow", "t.csv.gz"])
+@pytest.mark.parametrize("name", ["t.arrow", "t.feather"])
 def test_a_file_larger_than_memory_is_refused_with_an_estimate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     frame = customers(3000)
     path = tmp_path / name
-    if ".csv" in name:
-        frame.to_csv(path, index=False)
-    else:
-        write(path, frame)
+    write(path, frame)
     comparison.read_table(path, target="churn")
     monkeypatch.setattr(memory, "available_bytes", lambda: 1e4)
     with pytest.raises(CompareError, match=r"would take about \d+\.\d GB of memory and 0\.0 GB"):

@@ -21,7 +21,7 @@ from refocal.comparison import CompareError, Results, Table, by_name, read_table
 from refocal.comparison.data import memory, pieces, sampling, text_pieces
 from refocal.comparison.data.prepare import Prepared
 from refocal.comparison.data.splits import Split
-from refocal.comparison.measuring import calibrate, figures, influence
+from refocal.comparison.measuring import calibrate, figures, influence, thinned
 from refocal.comparison.measuring.influence import Measure
 from refocal.comparison.measuring.scored import (
     Scored,
@@ -518,7 +518,7 @@ def test_the_spread_of_a_figure_knows_that_negatives_stand_for_others() -> None:
 
     def drawn() -> tuple[float, float, float]:
         labels = random.random(16_000) < 0.02
-        one = random.normal(size=16_000) + 1.5 * labels
+        one = random.normal(size=16_000) + 3 * labels
         other = 0.9 * one + 0.3 * random.normal(size=16_000)
         kept = labels | (random.random(16_000) < 1 / 8)
         weights = np.where(labels, 1.0, 8.0)[kept]
@@ -536,3 +536,34 @@ def test_the_spread_of_a_figure_knows_that_negatives_stand_for_others() -> None:
     values, variances, with_all = map(np.array, zip(*(drawn() for _ in range(400)), strict=True))
     assert_allclose(math.sqrt(variances.mean()), values.std(), rtol=0.12)
     assert with_all.mean() < 0.97 * variances.mean()
+
+
+def test_a_top_of_few_negatives_is_a_guess() -> None:
+    random = np.random.default_rng(12)
+    labels = random.random(30_000) < 0.02
+    scores = random.normal(size=30_000) + 2 * labels
+
+    def read(share: float) -> tuple[Any, Any, float]:
+        kept = labels | (random.random(30_000) < share)
+        return scores[kept], labels[kept], share
+
+    found = [thinned.guessed(*read(share)) for share in (1.0, 1 / 2, 1 / 8, 1 / 40)]
+    assert found == sorted(found)
+    assert found[0] == 0
+    assert found[1] < thinned.MOST < found[3]
+    few = read(1 / 40)
+    more = thinned.enough(*few)
+    assert thinned.guessed(*few, more=more) <= thinned.MOST
+    assert 1 < more <= 40
+    assert thinned.guessed(*read(more / 40)) < 1.5 * thinned.MOST
+    assert thinned.enough(*read(1.0)) == 1
+
+
+def test_a_share_that_is_too_small_decides_nothing(both: tuple[Path, Results, Results]) -> None:
+    path, _, _ = both
+    part = read_table(path, target="clicked", rows=800)
+    plan = Plan(repeats=2)
+    asked = refocal.comparison.run(part, by_name(["logistic"]), plan).questions
+    for one in asked:
+        assert one.verdict == "undecided"
+        assert any("is too few to tell the top of the ranking, so read" in x for x in one.limits)

@@ -18,6 +18,8 @@ from refocal.comparison.measuring.intervals import Design
 from refocal.comparison.measuring.measured import SplitFigures, Trained, measure
 from refocal.comparison.measuring.scored import ENOUGH_FOR_STEPS, Scored
 from refocal.comparison.measuring.summarise import questions, summarise
+from refocal.comparison.measuring.thinned import MOST, enough, guessed
+from refocal.comparison.measuring.verdict import one_digit
 from refocal.comparison.plan import Plan
 from refocal.comparison.progress import Progress, duration
 from refocal.comparison.report.recommend import recommend
@@ -129,9 +131,8 @@ def _run(table: Table, models: Sequence[Model], plan: Plan, folder: Path | None)
         top=plan.costs.top,
         trials=plan.trials,
     )
-    asked = questions(
-        trained, measured, design, margin=plan.margin, limits=_limits(described.findings, plan)
-    )
+    limits = [*_limits(described.findings, plan), *_thinned(table, [one[0] for one in trained])]
+    asked = questions(trained, measured, design, margin=plan.margin, limits=limits)
     answer = recommend(results, asked, described, how)
     plain = next(one for one in trained[0] if one.model.name == answer.model).scored
     shown = None
@@ -217,6 +218,24 @@ def _limits(findings: Sequence[Finding], plan: Plan) -> list[str]:
     if any(finding.leak for finding in findings):
         limits.append("a column gives the target away; leave it out first")
     return limits
+
+
+def _thinned(table: Table, baselines: Sequence[Trained]) -> list[str]:
+    """Say where too few negatives were read to tell the top of the ranking."""
+    sampling = table.sampling
+    if sampling is None or sampling.negatives_read >= sampling.positives_read:
+        return []
+    rate = sampling.negatives_read / sampling.positives_read
+    tests = [(one.scored.scores[:, 0], one.scored.labels[:, 0]) for one in baselines]
+    if float(np.mean([guessed(*one, rate) for one in tests])) <= MOST:
+        return []
+    more = float(np.mean([enough(*one, rate) for one in tests]))
+    positives = int(table.targets.sum())
+    rows = min(one_digit(positives + more * (table.rows - positives)), sampling.rows)
+    return [
+        f"one negative in {1 / rate:.0f} is too few to tell the top of the ranking, so read about"
+        f" {argument('rows', rows)}"
+    ]
 
 
 def _ends(results: Sequence[LossResult]) -> list[Finding]:

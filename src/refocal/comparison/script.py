@@ -69,20 +69,6 @@ def main(
         platt: whether probabilities are a line through the logits, fitted to rows that a first
             training does not see, and not those of the closed form.
         about: the answer of the report.
-
-    Example:
-        >>> from refocal.comparison import script
-        >>> def train(x, y, pick, valid=None):
-        ...     return lambda rows: rows[:, :1].double()
-        >>> def probabilities(logits, pick):
-        ...     return logits.sigmoid()
-        >>> import sys
-        >>> sys.argv = ["winner.py", "--check"]
-        >>> flights = {"table": None, "read": {}, "rows": 336_776, "splits": 5, "seed": 0}
-        >>> script.main(train, probabilities, {}, {}, **flights, reported=0.5,
-        ...     platt=False, about="")
-        Traceback (most recent call last):
-        SystemExit: 1
     """
     parser = argparse.ArgumentParser(description=about.replace("%", "%%"))
     parser.add_argument("new", nargs="?", type=Path, help="file of rows to predict")

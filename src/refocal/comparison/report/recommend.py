@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from refocal.comparison.measuring import calibrate
-from refocal.comparison.report.wording import capital, fixed, interval, metric_name
+from refocal.comparison.report.wording import capital, fixed, interval, metric_name, percent
 from refocal.comparison.results import (
     Data,
     LossResult,
@@ -207,10 +207,10 @@ class _Case:
                 f"{capital(one.name)} ({picks(one)}) differ from {', and from '.join(texts)}."
             )
         if self.data.sampling is not None:
-            narrower = 1 - 1 / first.widened
+            narrower = percent(1 - 1 / first.widened, 0)
             found.append(
                 f"{self.data.rows:,} of {self.data.sampling.rows:,} rows were read. With all of"
-                f" them the interval of the answer would be about {narrower:.0%} narrower."
+                f" them the interval of the answer would be about {narrower} narrower."
             )
         return found
 
