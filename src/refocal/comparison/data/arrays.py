@@ -14,7 +14,7 @@ from torch import Tensor
 
 from refocal.comparison.data.columns import clean
 from refocal.comparison.data.files import Contents, as_contents
-from refocal.comparison.data.sources import as_groups, as_times
+from refocal.comparison.data.split_by import as_groups, as_times
 from refocal.comparison.data.table import Bools, Kind, Table, one_hot
 from refocal.comparison.data.targets import Targets, targets
 from refocal.comparison.errors import CompareError, argument
