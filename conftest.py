@@ -11,3 +11,5 @@ collect_ignore = [
 ]
 if find_spec("jax") is None:
     collect_ignore += ["src/refocal/jax", "src/refocal/formula/in_jax.py"]
+if find_spec("keras") is None:
+    collect_ignore += ["src/refocal/keras", "src/refocal/formula/in_keras.py"]
