@@ -1,7 +1,7 @@
 """`refocal.keras` on torch and JAX, each in a process of its own: Keras has one backend in each.
 
-Values and gradients are tested by the one list of cases, `test_accuracy`; `keras_backend/behaviour.py` has
-what only Keras has. TensorFlow's turn is `make test-hosts`.
+Values and gradients are tested by the one list of cases, `test_accuracy`;
+`keras_backend/behaviour.py` has what only Keras has. TensorFlow's turn is `make test-hosts`.
 """
 
 from __future__ import annotations

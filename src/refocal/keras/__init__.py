@@ -9,6 +9,18 @@ from refocal import extras
 
 extras.need("refocal.keras", "keras")
 
-from refocal.keras.losses import SigmoidFocalLoss, SoftmaxFocalLoss  # noqa: E402
+try:
+    import keras  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name not in ("jax", "tensorflow", "torch"):
+        raise
+    raise extras.MissingExtra(
+        "refocal.keras",
+        f"Keras is set to run on {error.name}, which is not installed. Install it, or choose "
+        "another backend before Keras is imported: KERAS_BACKEND=torch, jax or tensorflow",
+    ) from error
 
-__all__ = ["SigmoidFocalLoss", "SoftmaxFocalLoss"]
+from refocal.keras.losses import SigmoidFocalLoss, SoftmaxFocalLoss  # noqa: E402
+from refocal.keras.posterior import Posterior  # noqa: E402
+
+__all__ = ["Posterior", "SigmoidFocalLoss", "SoftmaxFocalLoss"]

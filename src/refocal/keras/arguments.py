@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
-
 from keras import ops
+
 from refocal.arguments import values, wording
 from refocal.arguments.adapter import Facts
 from refocal.keras.backends import as_tensor, checks_values, readable
@@ -58,6 +59,23 @@ def settings(
         values.flag(function, "detach_modulator", detach_modulator),
         values.integer(function, "axis", axis),
     )
+
+
+def saved(given: Settings) -> dict[str, Any]:
+    """Settings as a file holds them: JSON has no tuples, so gamma's are named."""
+    gamma = given.gamma
+    named = {"pos": gamma[0], "neg": gamma[1]} if isinstance(gamma, tuple) else gamma
+    return {**given._asdict(), "gamma": named}
+
+
+def loaded(config: dict[str, Any]) -> dict[str, Any]:
+    """The keywords of a saved configuration."""
+    config = dict(config)
+    if isinstance(config.get("gamma"), dict):
+        config["gamma"] = (config["gamma"]["pos"], config["gamma"]["neg"])
+    if isinstance(config.get("dtype"), dict):
+        config["dtype"] = keras.saving.deserialize_keras_object(config["dtype"])
+    return config
 
 
 def checked_from_logits(function: str, from_logits: Any) -> bool:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
 from keras import backend, ops
+
 from refocal.keras import terms
 from refocal.keras.focal import Tensor
 from refocal.keras.problem import Settings, computing_dtype, dtype_of, is_floating, shape_of
@@ -60,7 +60,7 @@ def _by_torch(
     loss = function(
         logits.movedim(axis, home) if logits.dim() else logits,
         targets.movedim(axis, home) if shares and targets.dim() else targets,
-        **_keywords(settings, lambda numbers: _tensor(numbers, logits)),
+        **_keywords(settings, logits, targets),
         reduction="none",
     )
     return loss if multiclass or not loss.dim() else loss.movedim(home, axis)
@@ -69,26 +69,26 @@ def _by_torch(
 def _by_jax(
     function: Callable[..., Any], logits: Tensor, targets: Tensor, settings: Settings, axis: int
 ) -> Tensor:
-    keywords = _keywords(settings, lambda numbers: _tensor(numbers, logits))
+    keywords = _keywords(settings, logits, targets)
     axes = {"axis": axis} if logits.ndim else {}
     return function(logits, targets, **keywords, **axes, reduction="none")
 
 
-def _tensor(numbers: list[float], like: Tensor) -> Tensor:
-    return ops.convert_to_tensor(numbers, computing_dtype(dtype_of(like)))
-
-
-def _keywords(settings: Settings, tensor: Callable[[list[float]], Any]) -> dict[str, Any]:
+def _keywords(settings: Settings, logits: Tensor, targets: Tensor) -> dict[str, Any]:
     """The settings as keywords of the functions, their lists as tensors."""
+    dtype = computing_dtype(dtype_of(logits))
 
     def held(value: Any) -> Any:
         if isinstance(value, tuple):
             return tuple(map(held, value))
-        return tensor(value) if isinstance(value, list) else value
+        return ops.convert_to_tensor(value, dtype) if isinstance(value, list) else value
 
-    return {
-        name: held(value) for name, value in settings._asdict().items() if name not in ("axis",)
-    }
+    keywords = {name: held(value) for name, value in settings._asdict().items()}
+    del keywords["axis"]
+    ignored = settings.ignore_index
+    if ignored is not None and ignored != ignored and not is_floating(targets):
+        keywords["ignore_index"] = None  # integers hold no NaN
+    return keywords
 
 
 def as_tensor(value: Any) -> Tensor:

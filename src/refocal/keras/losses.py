@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras.src.backend import get_keras_mask, set_keras_mask
-
 import keras
 from keras import ops
+from keras.src.backend import get_keras_mask, set_keras_mask
+
 from refocal.keras import arguments, backends, probabilities
 from refocal.keras.arguments import REQUIRED
 from refocal.keras.focal import Tensor
@@ -50,13 +50,13 @@ class FocalLoss(keras.losses.Loss):  # type: ignore[misc]
             **super().get_config(),
             "dtype": keras.saving.serialize_keras_object(self._given_dtype),
             "from_logits": self.from_logits,
-            **self.settings._asdict(),
+            **arguments.saved(self.settings),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> FocalLoss:
         """The loss of a saved configuration."""
-        return cls(**{**config, "dtype": keras.saving.deserialize_keras_object(config["dtype"])})
+        return cls(**arguments.loaded(config))
 
     @spoken
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:

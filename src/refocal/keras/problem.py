@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-
 from keras import backend, ops
+
 from refocal.keras.focal import Tensor
 
 Number: TypeAlias = float | Tensor
@@ -51,13 +51,17 @@ def is_kept(targets: Tensor, value: float | None) -> Tensor | None:
     """Tells where targets are not the ignored value, NaN is NaN; None where nothing is ignored."""
     if value is None:
         return None
-    if value != value:
-        return ops.logical_not(ops.isnan(targets)) if is_floating(targets) else None
     if not is_floating(targets):
-        targets, value = as_integers(targets), int(value)
-        if not -(2**31) <= value < 2**31 and dtype_of(targets) == "int32":
-            return None  # these cannot hold it
+        targets = as_integers(targets)
+        if value != value or not abs(value) < LARGEST_INTEGER[dtype_of(targets)]:
+            return ops.ones_like(targets, dtype="bool")  # these cannot hold it
+        return ops.not_equal(targets, ops.convert_to_tensor(int(value), dtype_of(targets)))
+    if value != value:
+        return ops.logical_not(ops.isnan(targets))
     return ops.not_equal(targets, ops.convert_to_tensor(value, dtype_of(targets)))
+
+
+LARGEST_INTEGER = {"int32": 2**31, "int64": 2**63}
 
 
 def as_integers(targets: Tensor) -> Tensor:
