@@ -1,6 +1,10 @@
 """Doctests of an integration run where its host is installed."""
 
+import os
 from importlib.util import find_spec
+
+# what Keras runs on in this process; tests/test_keras.py has others
+os.environ.setdefault("KERAS_BACKEND", "torch")
 
 INTEGRATIONS = {"skorch": "skorch", "torchvision": "torchvision"}
 
