@@ -171,11 +171,15 @@ WAYS: dict[str, Callable[[], Both]] = {
 def errors(framework: str) -> dict[str, list[list[float]]]:
     """By dtype and gamma the largest errors of value and slope, in eps of the dtype."""
     both = WAYS.get(framework, by_keras)()
-    # the boosters' numbers are float32 and float64
-    dtypes = DTYPES[2:] if framework == "NumPy" else DTYPES
     return {
-        dtype: [worst(both, logits(dtype), dtype, gamma) for gamma in GAMMAS] for dtype in dtypes
+        dtype: [worst(both, logits(dtype), dtype, gamma) for gamma in GAMMAS]
+        for dtype in dtypes_of(framework)
     }
+
+
+def dtypes_of(framework: str) -> tuple[str, ...]:
+    """The boosters compute in doubles."""
+    return ("float64",) if framework == "NumPy" else DTYPES
 
 
 def worst(both: Both, z: np.ndarray, dtype: str, gamma: float) -> list[float]:
