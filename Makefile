@@ -115,7 +115,7 @@ $(VENV)/.installed-demo: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) --editable '.[torch,cpu,compare]' --group test --group jax --group triton \
+	$(INSTALL) --editable '.[torch,cpu,compare]' --group test --group jax --group keras --group triton \
 	  --group hosts --group lint
 	touch $@
 

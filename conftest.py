@@ -1,6 +1,10 @@
 """Doctests of an integration run where its host is installed."""
 
+import os
 from importlib.util import find_spec
+
+# what Keras runs on in this process; tests/test_keras.py has others
+os.environ.setdefault("KERAS_BACKEND", "torch")
 
 INTEGRATIONS = {"skorch": "skorch", "torchvision": "torchvision"}
 
@@ -11,3 +15,5 @@ collect_ignore = [
 ]
 if find_spec("jax") is None:
     collect_ignore += ["src/refocal/jax", "src/refocal/formula/in_jax.py"]
+if find_spec("keras") is None:
+    collect_ignore += ["src/refocal/keras", "src/refocal/formula/in_keras.py"]

@@ -5,9 +5,11 @@ A new loss, or a new implementation, is one line here.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -49,6 +51,12 @@ if cpu.NUMBA_IS_INSTALLED:
     IMPLEMENTATIONS["cpu"] = lambda gamma, s: 4 + gamma / 2
 if find_spec("jax") is not None:
     IMPLEMENTATIONS["jax"] = lambda gamma, s: 4 + 1.5 * gamma
+# in a process of its own, which test_keras.py starts: Keras has one backend in each
+IN_KERAS = "REFOCAL_CASES_IN_KERAS" in os.environ
+if IN_KERAS:
+    IMPLEMENTATIONS = {"keras": lambda gamma, s: 4 + 1.5 * gamma}
+# that take subnormal numbers for 0
+FLUSH = ("jax", "keras")
 
 
 def evaluate(
@@ -60,11 +68,11 @@ def evaluate(
     **keywords: Any,
 ) -> tuple[Tensor, Tensor]:
     """Loss and gradient by one implementation; the upstream gradient is 1 unless given."""
-    if implementation == "jax":
-        import in_jax
-
+    if implementation in ("jax", "keras"):
+        own = import_module(f"in_{implementation}")
         link = next(link for link, one in FUNCTIONS.items() if one is function)
-        return in_jax.evaluate(link, logits, targets, upstream, **keywords)
+        both: tuple[Tensor, Tensor] = own.evaluate(link, logits, targets, upstream, **keywords)
+        return both
     if implementation == "transform":
         loss, pull = torch.func.vjp(lambda z: function(z, targets, **keywords), logits.detach())
         return loss, pull(torch.ones_like(loss) if upstream is None else upstream)[0]
@@ -456,9 +464,10 @@ def expected(
         value_k = k.reshape(index_shape)
         gradient_k = np.expand_dims(value_k, axis)
         alpha_t = (y * a).sum(axis)
-    # XLA takes subnormal numbers for 0: the modulator, which a slope multiplies by up to 1 + gamma
+    # XLA and TensorFlow take subnormal numbers for 0: the modulator, which a slope multiplies by up
+    # to 1 + gamma
     flushed = 1 + max(float(np.max(one, initial=0)) for one in (g if link == SIGMOID else (g,)))
-    floor = smallest_normal(computing(dtype)) * (flushed if implementation == "jax" else 1)
+    floor = smallest_normal(computing(dtype)) * (flushed if implementation in FLUSH else 1)
     return reduced(answer, value_k, gradient_k, reduction, dtype, floor).divided_by(
         denominator(reduction, normalizer, y, kept, leading(sample_weight, kept.ndim), alpha_t)
     )
@@ -561,7 +570,10 @@ def assert_matches(
     **keywords: Any,
 ) -> None:
     """The check behind most tests: value and gradient of an implementation beside the oracle."""
-    function = FUNCTIONS[loss if isinstance(loss, str) else loss.link]
+    link = loss if isinstance(loss, str) else loss.link
+    function = FUNCTIONS[link]
+    if implementation == "keras" and not import_module("in_keras").drives(logits, **keywords):
+        return  # it has no such setting
     value, gradient = evaluate(implementation, function, logits, targets, **keywords)
     answer = expected(loss, logits, targets, implementation, **keywords)
     assert_within(value, answer.value, answer.value_bound, f"loss {note}")

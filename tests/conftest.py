@@ -20,6 +20,8 @@ collect_ignore = [
     "typing",
     *([] if "TRITON_INTERPRET" in os.environ else ["gpu"]),
     *([] if find_spec("jax") else ["in_jax.py"]),
+    # in a process that has Keras on one backend, by test_keras.py
+    *([] if "REFOCAL_CASES_IN_KERAS" in os.environ else ["in_keras.py", "keras_backend"]),
 ]
 
 settings.register_profile(

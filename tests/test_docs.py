@@ -53,6 +53,7 @@ MODULES = (
     "refocal.integrations.skorch",
     "refocal.integrations.torchvision",
     "refocal.jax",
+    "refocal.keras",
 )
 # what takes anything and raises nothing
 NEVER_RAISE = {"check_values"}
@@ -242,6 +243,20 @@ def test_examples_in_jax_print_what_is_kept(module: str) -> None:
     kept = (DOCS / "examples" / "output" / f"{module}.txt").read_text(encoding="utf-8")
     file = ROOT / "examples" / f"{module}.py"
     done = subprocess.run([sys.executable, file], check=True, capture_output=True, text=True)
+    assert done.stdout == kept
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_the_example_in_keras_prints_what_is_kept(backend: str) -> None:
+    pytest.importorskip("keras")
+    kept = (DOCS / "examples" / "output" / "keras_model.txt").read_text(encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "keras_model.py"],
+        env=os.environ | {"KERAS_BACKEND": backend},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     assert done.stdout == kept
 
 

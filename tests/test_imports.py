@@ -21,7 +21,7 @@ TIERS = (
     {"formula", "files", "extras", "lazy", "messages", "torch_state"},
     {"links", "arguments", "problem", "inverse", "overrides"},
     {"gate", "posterior", "reduction", "kernels", "ranks", "probabilities"},
-    {"losses", "linear", "variants", "modules", "jax"},
+    {"losses", "linear", "variants", "modules", "jax", "keras"},
     {"metrics", "boosting", "parameters", "budget"},
     {"data"},
     {"gpu_check", "integrations", "warm_up"},
@@ -314,7 +314,7 @@ def top_level_imports(text: str) -> set[str]:
 
 def test_the_core_needs_nothing_but_torch() -> None:
     core = [path for path in modules() if TIER.get(room_of(path), len(TIERS)) <= TIER["losses"]]
-    core = [path for path in core if room_of(path) not in ("kernels", "formula", "jax")]
+    core = [path for path in core if room_of(path) not in ("kernels", "formula", "jax", "keras")]
     allowed = {*sys.stdlib_module_names, "torch", "refocal"}
     for path in core:
         assert top_level_imports(path.read_text()) <= allowed, path
@@ -324,9 +324,12 @@ def test_the_core_needs_nothing_but_torch() -> None:
 def test_formula_does_not_know_torch() -> None:
     allowed = {*sys.stdlib_module_names, "refocal"}
     for path in (SOURCE / "formula").glob("*.py"):
-        own = {"in_torch.py": {"torch"}, "in_numpy.py": {"numpy"}, "in_jax.py": {"jax"}}.get(
-            path.name, set()
-        )
+        own = {
+            "in_torch.py": {"torch"},
+            "in_numpy.py": {"numpy"},
+            "in_jax.py": {"jax"},
+            "in_keras.py": {"keras"},
+        }.get(path.name, set())
         assert top_level_imports(path.read_text()) <= allowed | own, path
 
 

@@ -386,8 +386,11 @@ def test_checkify(keywords: Any, targets: Any, message: str | None) -> None:
 
 
 def test_a_class_index_out_of_range_is_nan_where_it_cannot_be_refused() -> None:
-    losses = jax.jit(lambda c: softmax_focal_loss(Z, c, reduction="none"))(jnp.array([3, -1]))
-    assert bool(jnp.isnan(losses).all())
+    for smoothing in (0.0, 0.1):
+        losses = jax.jit(
+            lambda c, e=smoothing: softmax_focal_loss(Z, c, reduction="none", label_smoothing=e)
+        )(jnp.array([3, -1]))
+        assert bool(jnp.isnan(losses).all())
 
 
 DEVICES = """

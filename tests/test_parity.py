@@ -16,6 +16,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 from torch.testing import assert_close
 
+import refocal
 from refocal import sigmoid_focal_loss, softmax_focal_loss, variants
 from refocal.variants import (
     asymmetric_loss,
@@ -223,6 +224,7 @@ def names():
     void[1, 3, 4] = 255
     return {
         "torch": torch,
+        "refocal": refocal,
         "gradient": gradient,
         "one_hot": lambda index: one_hot(index, 4).float(),
         "sigmoid_focal_loss": sigmoid_focal_loss,

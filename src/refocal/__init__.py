@@ -43,6 +43,7 @@ _MODULES = {
     "integrations": None,
     "inverse": None,
     "jax": "jax",
+    "keras": "keras",
     "kernels": "torch",
     "lazy": None,
     "linear": "torch",

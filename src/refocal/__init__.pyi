@@ -14,6 +14,7 @@ from refocal import gpu_check as gpu_check
 from refocal import integrations as integrations
 from refocal import inverse as inverse
 from refocal import jax as jax
+from refocal import keras as keras
 from refocal import kernels as kernels
 from refocal import lazy as lazy
 from refocal import linear as linear

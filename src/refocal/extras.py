@@ -56,6 +56,7 @@ PACKAGES = {
     "skorch": Package("skorch", "skorch", (1, 0)),
     "torchvision": Package("torchvision", "torchvision", (0, 21)),
     "jax": Package("JAX", "jax", (0, 6)),
+    "keras": Package("Keras", "keras", (3, 8)),
 }
 
 # as in pyproject.toml
@@ -84,6 +85,7 @@ EXTRAS = {
     "skorch": ("torch", "skorch"),
     "torchvision": ("torch", "torchvision"),
     "jax": ("jax",),
+    "keras": ("keras",),
 }
 
 

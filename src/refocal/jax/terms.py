@@ -147,11 +147,13 @@ def _probabilities(problem: SoftmaxProblem) -> Array:
     if is_floating(problem.targets):
         y = smooth(shares(problem.targets, dtype), problem.label_smoothing, classes)
     else:
-        y = class_mask(jnp.expand_dims(problem.targets, axis), z, axis).astype(dtype)
+        mask = class_mask(jnp.expand_dims(problem.targets, axis), z, axis)
+        # an index out of range is no class
+        y = jnp.where(jnp.any(mask, axis, keepdims=True), mask.astype(dtype), jnp.nan)
         y = smooth(y, problem.label_smoothing, classes)
         kept = is_kept(problem.targets, problem.ignore_index)
         if kept is not None:  # smoothing comes after ignoring: an ignored row stays all zero
-            y = y * jnp.expand_dims(kept, axis)
+            y = jnp.where(jnp.expand_dims(kept, axis), y, 0.0)
     z = _revived(z, axis, problem.weight, kept)
     coefficient = _times(y, problem.alpha)
     if problem.weight is not None:
