@@ -14,6 +14,9 @@ import refocal
 
 torch.set_num_threads(1)
 
+# the line about a first call would stand wherever a test is the first to make one
+os.environ.setdefault("REFOCAL_QUIET", "1")
+
 # run by test_gpu_interpreter.py, in a process that has Triton's interpreter
 # what a type checker reads is no program; doctest would import it
 collect_ignore = [

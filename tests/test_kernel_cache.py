@@ -31,3 +31,70 @@ def test_kernels_of_two_processes_do_not_share_their_parts(tmp_path):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     for order in ("0", "1", "01", "10"):
         subprocess.run([sys.executable, "-c", SCRIPT, order], env=environment, check=True)
+
+
+CALL = """
+import torch
+from refocal import sigmoid_focal_loss
+from refocal.kernels.cpu.compiled import pool
+pool.LONG = {long}
+z = torch.tensor([0.0, 1.0], requires_grad=True)
+for gamma in (2.0, 1.5):
+    sigmoid_focal_loss(z, torch.tensor([0.0, 1.0]), gamma=gamma, impl="cpu").backward()
+print(sum(kept.cache_hits for kept in pool._functions), len(pool._functions))
+"""
+
+
+def called(folder, *, long: float, **environment: str) -> tuple[str, list[int]]:
+    """What two calls in a process of their own write to stderr, and how much they find on disk."""
+    inherited = {name: value for name, value in os.environ.items() if name != "REFOCAL_QUIET"}
+    done = subprocess.run(
+        [sys.executable, "-c", CALL.format(long=long)],
+        env=inherited | {"NUMBA_CACHE_DIR": str(folder)} | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stderr, [int(word) for word in done.stdout.split()]
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """A cache that two calls have filled, and what they said."""
+    folder = tmp_path_factory.mktemp("cache")
+    return folder, *called(folder, long=0.0)
+
+
+def test_a_first_call_that_takes_long_says_once_that_it_is_kept_and_where(full):
+    folder, said, (hits, _) = full
+    assert hits == 0
+    assert said.count("\n") == 1
+    assert said.startswith("refocal: a CPU kernel was compiled, which took ")
+    assert f"kept in {folder}" in said
+    assert "refocal warm-up" in said
+    assert "REFOCAL_QUIET=1" in said
+
+
+def test_a_second_process_has_nothing_to_say(full):
+    said, (hits, number) = called(full[0], long=0.0)
+    assert (said, hits) == ("", number)
+
+
+@pytest.mark.parametrize("keywords", [{"REFOCAL_QUIET": "1", "long": 0.0}, {"long": 1e9}])
+def test_nothing_is_said_where_it_was_quick_or_unwanted(tmp_path, keywords):
+    said, (hits, _) = called(tmp_path, **keywords)
+    assert (said, hits) == ("", 0)
+
+
+@pytest.mark.parametrize("kind", ["nbc", "nbi"])
+@pytest.mark.parametrize("left", [0, 100])
+def test_a_file_that_was_cut_off_is_written_anew(full, kind, left):
+    """Compiled code or its index, as a full disk or a machine that went down leaves them."""
+    folder = full[0]
+    files = list(folder.rglob(f"*.{kind}"))
+    assert files
+    for file in files:
+        file.write_bytes(file.read_bytes()[:left])
+    _, (hits, number) = called(folder, long=1e9)
+    assert hits == 0
+    assert called(folder, long=0.0) == ("", [number, number])

@@ -75,6 +75,9 @@ def fill() -> Iterator[str]:
 
     if why := backend.trouble():
         raise RuntimeError(f"the CPU kernels cannot use Numba: {why}")
+    from refocal.kernels.cpu.compiled import pool
+
+    pool.say_nothing()
     for name, call in typical_calls().items():
         call()
         yield name

@@ -16,6 +16,9 @@ number of threads.
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -25,6 +28,7 @@ import numpy as np
 from llvmlite import ir
 from numba import cfunc
 from numba import types as nt
+from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
 
 from refocal.kernels.cpu import frame
@@ -167,17 +171,62 @@ def fingerprint() -> str:
 
 _functions: list[Any] = []  # they must live as long as their addresses: as the process
 
+# seconds of compiling from which on a user asks what is going on
+LONG = 1.0
+QUIET = "REFOCAL_QUIET"  # set to anything, nothing is said
+
 
 def address_of(function: Callable[..., Any], signature: Any, name: str) -> int:
     """Returns the address of a function in C, compiled or from the disk cache under this name."""
     function.__qualname__ = f"{name}-{fingerprint()}"
+    started = time.perf_counter()
     try:
-        compiled = cfunc(signature, cache=True, error_model="numpy")(function)
+        compiled = _cached(function, signature)
     except Exception:
-        # nowhere to write, a full disk, a truncated file: compiling again is slower, not wrong
+        # nowhere to write, or a full disk: compiling again is slower, not wrong
         compiled = cfunc(signature, error_model="numpy")(function)
     _functions.append(compiled)
+    if not compiled.cache_hits:
+        _tell(time.perf_counter() - started)
     return int(compiled.address)
+
+
+def _cached(function: Callable[..., Any], signature: Any) -> Any:
+    """Compiles or loads a function; over a file that cannot be read a new one is written."""
+    compile_or_load = cfunc(signature, cache=True, error_model="numpy")
+    try:
+        return compile_or_load(function)
+    except Exception:
+        # a truncated file, as after a full disk or a machine that went down
+        FunctionCache(function).flush()
+        return compile_or_load(function)
+
+
+_told = False
+
+
+def say_nothing() -> None:
+    """Leaves it to the caller to tell a user what is going on."""
+    global _told
+    _told = True
+
+
+def _tell(seconds: float) -> None:
+    """Says once per process why a first call takes so long, and that the next one will not."""
+    if _told or seconds < LONG or os.environ.get(QUIET) or sys.stderr is None:
+        return
+    say_nothing()
+    folder = cache_folder()
+    kept = (
+        f"It is kept in {folder}, where the next process finds it; `refocal warm-up` does that "
+        "ahead."
+        if folder
+        else "It is not kept, as no folder can be written to: NUMBA_CACHE_DIR names one."
+    )
+    sys.stderr.write(
+        f"refocal: a CPU kernel was compiled, which took {seconds:.1f} s. {kept} {QUIET}=1 hides "
+        "this line.\n"
+    )
 
 
 def cache_folder() -> str | None:
