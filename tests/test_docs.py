@@ -48,6 +48,7 @@ MODULES = (
     "refocal.boosting",
     "refocal.data",
     "refocal.metrics",
+    "refocal.integrations.fastai",
     "refocal.integrations.huggingface",
     "refocal.integrations.join",
     "refocal.integrations.skorch",
