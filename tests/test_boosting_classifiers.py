@@ -1,5 +1,6 @@
 """The scikit-learn style classifiers: links, starts, early stopping, saving, composition."""
 
+import importlib
 import json
 import pickle
 import sys
@@ -11,6 +12,7 @@ import pytest
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import make_classification
 from sklearn.metrics import (
     average_precision_score,
     brier_score_loss,
@@ -530,3 +532,18 @@ def test_raw_predictions_by_the_host_s_name(host, keyword, table):
     assert set(model.predict(X)) <= {0, 1}
     if host is FocalLGBMClassifier:
         np.testing.assert_array_equal(model.predict_proba(X, **keyword), model.logits(X))
+
+
+@pytest.mark.parametrize("library", ["xgboost", "lightgbm"])
+def test_the_hosts_draw_what_is_important(library):
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("agg")
+    X, y = make_classification(400, 5, n_informative=3, random_state=0)
+    host = {"xgboost": FocalXGBClassifier, "lightgbm": FocalLGBMClassifier}[library]
+    model = small(host).fit(X, y)
+    axes = importlib.import_module(library).plot_importance(model.booster_)
+    drawn = sorted(bar.get_width() for bar in axes.patches)
+    used = np.flatnonzero(model.feature_importances_)
+    assert len(drawn) == len(used)
+    assert drawn[-1] > 0
+    matplotlib.pyplot.close("all")
