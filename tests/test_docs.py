@@ -53,6 +53,7 @@ MODULES = (
     "refocal.integrations.join",
     "refocal.integrations.skorch",
     "refocal.integrations.torchvision",
+    "refocal.integrations.ultralytics",
     "refocal.jax",
 )
 # what takes anything and raises nothing
