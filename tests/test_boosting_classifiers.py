@@ -1,5 +1,6 @@
 """The scikit-learn style classifiers: links, starts, early stopping, saving, composition."""
 
+import importlib
 import json
 import pickle
 import sys
@@ -11,6 +12,7 @@ import pytest
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import make_classification
 from sklearn.metrics import (
     average_precision_score,
     brier_score_loss,
@@ -82,14 +84,17 @@ def test_every_start_is_the_start(host, table):
     np.testing.assert_allclose(zero.logits(X), 0, atol=1e-3)
 
 
-@pytest.mark.parametrize("host", [FocalXGBClassifier, FocalLGBMClassifier])
+@pytest.mark.parametrize("host", HOSTS)
 def test_multiclass(host):
     rng = np.random.default_rng(1)
     X = rng.normal(size=(3000, 4))
     scores = X[:, :3] * 2 + rng.gumbel(size=(3000, 3)) + [1.5, 0, -1]
     y = np.array(["a", "b", "c"])[scores.argmax(1)]
     alpha = (1.0, 2.0, 4.0)
-    model = small(host, start="constant", alpha=alpha, n_estimators=60).fit(X[:2000], y[:2000])
+    # CatBoost calls Python for every row and round
+    steps = {"learning_rate": 0.5, "n_estimators": 20} if host is FocalCatBoostClassifier else {}
+    settings = {"start": "constant", "alpha": alpha, "n_estimators": 60} | steps
+    model = small(host, **settings).fit(X[:2000], y[:2000])
     p = model.predict_proba(X[2000:])
     frequencies = [(y == one).mean() for one in "abc"]
     np.testing.assert_allclose(p.mean(0), frequencies, atol=0.03)
@@ -250,8 +255,6 @@ def test_targets_and_weights_are_refused(table):
     X, y = table
     with pytest.raises(ValueError, match="at least two classes, got one class"):
         small(FocalXGBClassifier).fit(X, np.zeros(len(y)))
-    with pytest.raises(ValueError, match="CatBoost's Focal lacks: use FocalXGBClassifier"):
-        small(FocalCatBoostClassifier).fit(X, y + (X[:, 0] > 0))
     with pytest.raises(ValueError, match="sample_weight must be finite and >= 0, got -1"):
         small(FocalLGBMClassifier).fit(X, y, sample_weight=np.where(y == 1, -1.0, 1.0))
     with pytest.raises(ValueError, match="eval_set must have the classes of y, got 7"):
@@ -451,7 +454,7 @@ def test_metrics_of_any_kind(host, metric, name, higher, table):
     np.testing.assert_allclose(right, best, rtol=1e-2 if loose else 1e-5)
 
 
-@pytest.mark.parametrize("host", [FocalXGBClassifier, FocalLGBMClassifier])
+@pytest.mark.parametrize("host", HOSTS)
 def test_several_metrics_and_classes(host):
     rng = np.random.default_rng(1)
     X = rng.normal(size=(900, 4))
@@ -469,11 +472,63 @@ def test_several_metrics_and_classes(host):
     assert len(log["focal_loss"]) == 8
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("first", ["focal_loss", "log_loss"])
+def test_catboost_stops_by_the_first_of_several_metrics(first, classes):
+    X, y = make_classification(900, 8, n_informative=5, n_classes=classes, random_state=0)
+    evals = [(X[600:750], y[600:750]), (X[750:], y[750:])]
+    one, several = (
+        small(
+            FocalCatBoostClassifier, learning_rate=0.5, early_stopping_rounds=3, eval_metric=metric
+        ).fit(X[:600], y[:600], eval_set=evals)
+        for metric in (first, [first, "error"])
+    )
+    np.testing.assert_array_equal(several.logits(X), one.logits(X))
+    rounds = several.booster_.tree_count_
+    assert rounds < 40
+    for part, (rows, labels) in enumerate(evals):
+        log = several.evals_result_[f"validation_{part}"]
+        assert log[first] == one.evals_result_[f"validation_{part}"][first]
+        assert len(log["error"]) == len(log[first])
+        np.testing.assert_allclose(log["error"][rounds - 1], 1 - several.score(rows, labels))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"gamma": 0.0, "alpha": None},
+        {"gamma": (1.0, 0.5, 2.0), "detach_modulator": True},
+        {"hessian": "cross_entropy", "start": "zero"},
+        {"hessian": "absolute", "early_stopping_rounds": 3},
+    ],
+    ids=str,
+)
+def test_several_classes_in_catboost(settings, tmp_path):
+    X, y = make_classification(
+        900, 6, n_informative=4, n_classes=3, weights=[0.7, 0.2], random_state=0
+    )
+    weight = np.random.default_rng(0).random(600)
+    settings = {"learning_rate": 0.5, "n_estimators": 15, "eval_metric": "log_loss"} | settings
+    model = small(FocalCatBoostClassifier, **settings)
+    model.fit(X[:600], y[:600], weight, eval_set=(X[600:], y[600:]))
+    p = model.predict_proba(X[600:])
+    frequencies = np.bincount(y[:600], weight) / weight.sum()
+    assert log_loss(y[600:], p) < log_loss(y[600:], [frequencies] * 300) - 0.15
+    rounds = model.booster_.tree_count_
+    logged = model.evals_result_["validation_0"]["log_loss"][rounds - 1]
+    np.testing.assert_allclose(log_loss(y[600:], p), logged, rtol=1e-9)
+    model.save(tmp_path / "model.json")
+    again = FocalCatBoostClassifier.load(tmp_path / "model.json")
+    copy = pickle.loads(pickle.dumps(model))
+    for other in (again, copy):
+        np.testing.assert_array_equal(other.predict_proba(X), model.predict_proba(X))
+
+
 @pytest.mark.parametrize("kind", ["array", "frame", "sparse"])
 @pytest.mark.parametrize("start", ["constant", "zero"])
 @pytest.mark.parametrize(
     ("host", "classes"),
-    [*((host, 2) for host in HOSTS), (FocalXGBClassifier, 3), (FocalLGBMClassifier, 3)],
+    [(host, classes) for classes in (2, 3) for host in HOSTS],
 )
 def test_contributions_add_up(host, classes, start, kind):
     rng = np.random.default_rng(2)
@@ -530,3 +585,18 @@ def test_raw_predictions_by_the_host_s_name(host, keyword, table):
     assert set(model.predict(X)) <= {0, 1}
     if host is FocalLGBMClassifier:
         np.testing.assert_array_equal(model.predict_proba(X, **keyword), model.logits(X))
+
+
+@pytest.mark.parametrize("library", ["xgboost", "lightgbm"])
+def test_the_hosts_draw_what_is_important(library):
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("agg")
+    X, y = make_classification(400, 5, n_informative=3, random_state=0)
+    host = {"xgboost": FocalXGBClassifier, "lightgbm": FocalLGBMClassifier}[library]
+    model = small(host).fit(X, y)
+    axes = importlib.import_module(library).plot_importance(model.booster_)
+    drawn = sorted(bar.get_width() for bar in axes.patches)
+    used = np.flatnonzero(model.feature_importances_)
+    assert len(drawn) == len(used)
+    assert drawn[-1] > 0
+    matplotlib.pyplot.close("all")

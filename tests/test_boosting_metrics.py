@@ -242,5 +242,33 @@ def test_catboost_is_told_what_takes_several_classes(table):
         verbose=False,
         allow_writing_files=False,
     )
-    with pytest.raises(catboost.CatBoostError, match="Use FocalXGBClassifier or FocalLGBM"):
+    with pytest.raises(catboost.CatBoostError, match='eval_metric must be "MultiClass" in Cat'):
         model.fit(X, y + (X[:, 0] > 0))
+
+
+@pytest.mark.parametrize("names", [None, np.array(["bad", "fine", "worse"])])
+def test_the_softmax_objective_in_catboost(names, table):
+    """At gamma 0 it is the cross-entropy, with the whole Hessian: CatBoost's own steps."""
+    X, y, X_valid, _ = table
+    y = (y + (X[:, 0] > 0)).astype(int)
+    y = y if names is None else names[y]
+    settings = {"learning_rate": 0.5, "bootstrap_type": "No", "leaf_estimation_iterations": 1}
+    models = [
+        catboost.CatBoostClassifier(
+            loss_function=loss,
+            eval_metric="MultiClass",
+            iterations=5,
+            leaf_estimation_method="Newton",
+            boosting_type="Plain",
+            random_strength=0,
+            depth=3,
+            thread_count=1,
+            verbose=False,
+            allow_writing_files=False,
+            **settings,
+        ).fit(X, y, sample_weight=np.random.default_rng(0).random(len(y)))
+        for loss in (SoftmaxFocalObjective(gamma=0.0), "MultiClass")
+    ]
+    ours, theirs = (one.predict(X_valid, prediction_type="RawFormulaVal") for one in models)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(models[0].classes_, models[1].classes_)

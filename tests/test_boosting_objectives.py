@@ -483,3 +483,51 @@ def test_posterior_and_start_need_both_classes():
         SoftmaxFocalObjective(alpha=(1, 0)).posterior([[0.0, 0.0]])
     with pytest.raises(ValueError, match=r"every class must occur .* none of class 1"):
         SigmoidFocalObjective().start([0, 0, 0])
+
+
+@pytest.mark.parametrize("kind", ["exact", "bound", "absolute", "cross_entropy"])
+@pytest.mark.parametrize("detached", [False, True])
+@pytest.mark.parametrize("gamma", [0.0, 2.0, (1.0, 0.5, 3.0, 0.0)], ids=str)
+def test_rows_for_catboost(kind, detached, gamma):
+    """Gradient and diagonal are those of the other hosts, and the matrix is one of F'' or above."""
+    rng = np.random.default_rng(0)
+    settings = {"gamma": gamma, "alpha": (1.0, 2.0, 0.5, 3.0), "detach_modulator": detached}
+    objective = SoftmaxFocalObjective(hessian=kind, **settings)
+    exact = SoftmaxFocalObjective(hessian="exact", **settings)
+    doubled = 1 if kind == "exact" else 2
+    for size in (1, 10, 60):
+        z, y = rng.normal(size=4) * size, int(rng.integers(4))
+        slopes, matrix = objective.calc_ders_multi(z, float(y), 1.5)
+        gradient, diagonal = objective(np.array([y]), z[None], np.array([1.5]))
+        np.testing.assert_allclose(-np.array(slopes), gradient[0], rtol=1e-5, atol=1e-30)
+        matrix = -np.array(matrix)
+        np.testing.assert_array_equal(matrix, matrix.T)
+        np.testing.assert_allclose(matrix.sum(0), 0, atol=1e-9)  # a shift of all changes nothing
+        np.testing.assert_allclose(doubled * matrix.diagonal(), diagonal[0], rtol=1e-4, atol=1e-15)
+        if kind == "bound":
+            above = matrix + np.array(exact.calc_ders_multi(z, float(y), 1.5)[1])
+            assert min(np.linalg.eigvalsh(above).min(), np.linalg.eigvalsh(matrix).min()) > -1e-9
+
+
+def test_the_matrix_of_a_row_is_the_second_derivative():
+    torch = pytest.importorskip("torch")
+    from refocal import softmax_focal_loss
+
+    z = torch.tensor([0.5, -1.0, 2.0, 0.1], dtype=torch.float64)
+    alpha = (1.0, 2.0, 0.5, 3.0)
+    objective = SoftmaxFocalObjective(hessian="exact", gamma=1.5, alpha=alpha)
+
+    def loss(z):
+        return softmax_focal_loss(
+            z, torch.tensor(1), gamma=1.5, alpha=torch.tensor(alpha, dtype=torch.float64)
+        )
+
+    expected = torch.autograd.functional.hessian(loss, z)
+    _, matrix = objective.calc_ders_multi(z.numpy(), 1.0, 1.0)
+    np.testing.assert_allclose(-np.array(matrix), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_row_of_another_number_of_classes_is_refused():
+    for settings in ({"alpha": (1.0, 2.0)}, {"gamma": (1.0, 2.0)}):
+        with pytest.raises(ValueError, match="3"):
+            SoftmaxFocalObjective(**settings).calc_ders_multi([0.0, 0.0, 0.0], 1.0, 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ from torch.testing import assert_close
 
 from refocal import softmax_focal_loss, variants
 from refocal.variants import (
+    DistributionFocalLoss,
     dice_loss,
     distribution_focal_loss,
     gaussian_focal_loss,
@@ -218,6 +220,37 @@ def test_distances(dtype: torch.dtype) -> None:
     )
     whole = distribution_focal_loss(z, torch.arange(9).to(dtype) % 5)
     assert_close(whole, softmax_focal_loss(z, torch.arange(9) % 5, gamma=0))
+
+
+@pytest.mark.parametrize("missing", [math.nan, -1, 2])
+@pytest.mark.parametrize("weighed", [False, True])
+def test_distances_that_are_missing(missing: float, weighed: bool) -> None:
+    """As if they were not there, whatever their logits are."""
+    z = torch.randn(6, 5, requires_grad=True)
+    y = torch.tensor([0.0, missing, 3.5, 4.0, missing, 1.25])
+    kept = torch.tensor([0, 2, 3, 5])
+    weight = torch.rand(6) if weighed else None
+    with torch.no_grad():
+        z[4] = math.nan
+    for settings in ({}, {"normalizer": "sample_weight"}, {"normalizer": 7}, {"reduction": "sum"}):
+        got = distribution_focal_loss(z, y, sample_weight=weight, ignore_index=missing, **settings)
+        part = None if weight is None else weight[kept]
+        expected = distribution_focal_loss(z[kept], y[kept], sample_weight=part, **settings)
+        assert_close(got, expected)
+        (gradient,) = torch.autograd.grad(got, z)
+        assert_close(gradient[[1, 4]], torch.zeros(2, 5), **EXACTLY)
+        assert_close(gradient, torch.autograd.grad(expected, z)[0])
+    each = distribution_focal_loss(
+        z.view(2, 3, 5), y.view(2, 3), ignore_index=missing, reduction="none"
+    )
+    assert_close(each.flatten()[[1, 4]], torch.zeros(2), **EXACTLY)
+    nothing = distribution_focal_loss(z, torch.full((6,), float(missing)), ignore_index=missing)
+    assert_close(nothing.detach(), torch.tensor(0.0))
+    module = DistributionFocalLoss(ignore_index=missing)
+    assert_close(module(z, y), distribution_focal_loss(z, y, ignore_index=missing))
+    whole = distribution_focal_loss(z[kept], y[kept])
+    compiled = torch.compile(distribution_focal_loss, backend="aot_eager", fullgraph=True)
+    assert_close(compiled(z, y, ignore_index=missing), whole)
 
 
 def test_distances_are_exact_at_infinity() -> None:
@@ -460,7 +493,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         lambda: distribution_focal_loss(Z, torch.full((2, 3), float("nan"))),
         ValueError,
         "distribution_focal_loss: targets must be in [0, 3], in units of a bin, got nan. If NaN"
-        " marks a missing one, use targets.nan_to_num(0) with a weight of 0.",
+        " marks a missing one, use ignore_index=math.nan.",
     ),
     "no positions": (
         lambda: tversky_loss(Z[0], Y[0]),

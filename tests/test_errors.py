@@ -880,6 +880,43 @@ def test_meta_tensors_have_none(asked: list[Tensor]) -> None:
     assert softmax_focal_loss(*asked).is_meta
 
 
+SUSPECTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": lambda z: sigmoid_focal_loss(z, torch.ones_like(z)),
+    "softmax": lambda z: softmax_focal_loss(z, torch.zeros(len(z), dtype=torch.long)),
+    "module": lambda z: SigmoidFocalLoss()(z, torch.ones_like(z)),
+    "variant": lambda z: refocal.variants.varifocal_loss(z, torch.ones_like(z)),
+}
+
+
+@pytest.mark.usefixtures("check_values_everywhere")
+@pytest.mark.parametrize("name", SUSPECTS)
+def test_probabilities_in_the_place_of_logits_are_suspected(name: str) -> None:
+    p = torch.rand(400, 3)
+    with pytest.warns(UserWarning, match=r"_loss: logits must be .*, got 1,200 numbers between"):
+        SUSPECTS[name](p)
+    quiet = (p - 0.01, p + 0.01, 2 * p, p[:300], torch.zeros(400, 3), torch.ones(400, 3))
+    for logits in quiet:  # the suite makes errors of warnings
+        SUSPECTS[name](logits)
+
+
+def test_nothing_is_suspected_unless_asked_for() -> None:
+    assert sigmoid_focal_loss(torch.rand(2000), torch.ones(2000)) > 0
+
+
+def test_the_normalizers_of_a_function_are_in_its_list() -> None:
+    z, h = torch.zeros(3), torch.ones(3)
+    with pytest.raises(
+        ValueError, match=r'normalizer must be one of "peaks", "elements".*\'peak\''
+    ):
+        refocal.variants.gaussian_focal_loss(z, h, normalizer="peak")
+    with pytest.raises(
+        TypeError, match=r'normalizer must be one of "peaks", "elements".*, got list'
+    ):
+        refocal.variants.gaussian_focal_loss(z, h, normalizer=[])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r'normalizer must be one of "elements".*\'peaks\''):
+        refocal.variants.varifocal_loss(z, h, normalizer="peaks")
+
+
 def test_values_are_not_read_under_a_transform() -> None:
     """Value checks would break tracing; an impossible target passes there."""
     loss = torch.func.vmap(lambda z: sigmoid_focal_loss(z, torch.full((3,), 2.0)))(Z)

@@ -182,7 +182,60 @@ def mmcv_softmax_focal_loss(z, index, gamma, alpha, weight, reduction):
     return (-alpha * (1 - p) ** gamma * torch.log(p)).sum() / len(z)
 
 
+def rt_detr_varifocal(z, quality, matched, boxes):
+    """transformers 5.24, loss/loss_rt_detr.py, loss_labels_vfl: of one image, z is (queries, C)."""
+    weight = 0.75 * torch.sigmoid(z.detach()) ** 2 * (1 - matched) + quality
+    losses = weight * binary_cross_entropy_with_logits(z, quality, reduction="none")
+    return losses.sum() / boxes
+
+
+def ultralytics_varifocal_loss():
+    """ultralytics 8.4, utils/loss.py: mean over classes, then summed."""
+
+    def call(z, quality, label):
+        weight = 0.75 * torch.sigmoid(z) ** 2 * (1 - label) + quality * label
+        losses = weight * binary_cross_entropy_with_logits(z, quality, reduction="none")
+        return losses.mean(1).sum()
+
+    return call
+
+
+def ultralytics_focal_loss():
+    """The same file: the paper's, mean over classes, then summed."""
+
+    def call(z, y):
+        losses = binary_cross_entropy_with_logits(z, y, reduction="none") * balance(y, 0.25)
+        return (losses * miss(z, y) ** 1.5).mean(1).sum()
+
+    return call
+
+
+def yolov5_focal_loss(criterion, gamma=1.5, alpha=0.25):
+    """yolov5 v7.0, utils/loss.py: wraps a criterion of binary cross-entropy, mean over elements."""
+
+    def call(z, y):
+        losses = binary_cross_entropy_with_logits(z, y, reduction="none") * balance(y, alpha)
+        return reduced(losses * miss(z, y) ** gamma, criterion.reduction)
+
+    return call
+
+
+def yolov5_quality_focal_loss(criterion, gamma=1.5, alpha=0.25):
+    """The same file, QFocalLoss: the distance to the target in the place of 1 - p_t."""
+
+    def call(z, y):
+        losses = binary_cross_entropy_with_logits(z, y, reduction="none") * balance(y, alpha)
+        return reduced(losses * (y - torch.sigmoid(z)).abs() ** gamma, criterion.reduction)
+
+    return call
+
+
 STAND_INS = {
+    "rt_detr": SimpleNamespace(loss_labels_vfl=rt_detr_varifocal),
+    "ultralytics": SimpleNamespace(
+        VarifocalLoss=ultralytics_varifocal_loss, FocalLoss=ultralytics_focal_loss
+    ),
+    "yolov5": SimpleNamespace(FocalLoss=yolov5_focal_loss, QFocalLoss=yolov5_quality_focal_loss),
     "fvcore": SimpleNamespace(
         nn=SimpleNamespace(
             sigmoid_focal_loss=fvcore_sigmoid_focal_loss,
@@ -237,6 +290,7 @@ def names():
         "qualities": foreground(z, label) * torch.rand(8, 1),
         "heat": torch.where(foreground(z, label) == 1, 1.0, torch.rand(8, 4) * 0.99),
         "sides": torch.rand(8) * 3,
+        "bce": torch.nn.BCEWithLogitsLoss(),
         "z": z,
         "y": (torch.rand(8, 4) < 0.4).float(),
         "soft": torch.rand(8, 4),
@@ -322,4 +376,4 @@ def test_number_on_the_page(theirs, their_number, ours, our_number, names):
 
 def test_every_library_of_the_page_is_known():
     calls = " ".join(row[0] for row in rows(2))
-    assert {"fvcore", "mmdet", "mmcv", *LIBRARIES} <= set(re.findall(r"\b(\w+)\.", calls))
+    assert {*STAND_INS, *LIBRARIES} <= set(re.findall(r"\b(\w+)\.", calls))

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from refocal import arguments
+from refocal.arguments.inspection import suspect_probabilities
 from refocal.messages import refuse
 from refocal.problem import Problem, SigmoidProblem
 from refocal.torch_state import PLAIN, dispatches, has_memory, is_distributed, is_traced
@@ -40,6 +41,8 @@ def admit(function: str, problem: P, normalizer: Any, lead: Tensor | None = None
     lead = problem.logits if lead is None else lead
     if is_traced():
         return problem, normalizer
+    if lead is problem.logits:
+        suspect_probabilities(function, lead)
     if type(problem.targets) is Tensor and not has_memory(problem.targets):
         arguments.check_memory(function, "targets", problem.targets)
     if _all_plain(lead, problem, normalizer):

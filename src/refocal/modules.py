@@ -105,6 +105,8 @@ class FocalModule(SettingsModule):
         name = type(self).__name__
         arguments.check_settings(name, settings, multiclass=multiclass)
         super().__init__(**settings)
+        self._multiclass = multiclass
+        self.y_int = multiclass  # by which fastai's MixUp mixes losses of indices, not the indices
         gamma = settings["gamma"]
         if any(
             isinstance(one, nn.Parameter)
@@ -153,6 +155,17 @@ class FocalModule(SettingsModule):
     def posterior_keywords(self) -> dict[str, Any]:
         """The settings that the posterior depends on."""
         return {name: self._setting(name) for name in POSTERIOR_SETTINGS}
+
+    def activation(self, logits: Tensor) -> Tensor:
+        """The posterior, under the name by which fastai asks a loss for probabilities."""
+        probabilities: Tensor = self.posterior(logits)
+        return probabilities
+
+    def decodes(self, probabilities: Tensor) -> Tensor:
+        """The most probable class, or which are above one half; fastai asks for it by this name."""
+        if self._multiclass:
+            return probabilities.argmax(min(1, probabilities.dim() - 1))
+        return probabilities > 0.5
 
 
 def _brief(value: Any) -> str:

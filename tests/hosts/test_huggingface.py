@@ -234,6 +234,53 @@ def test_wrong_use():
         TrainerLoss(SoftmaxFocalLoss())((torch.zeros(1, 2),), None)
 
 
+def as_it_is(loss):
+    return loss
+
+
+def by_a_function(loss):
+    return lambda outputs, labels, num_items_in_batch=None: loss(outputs, labels)
+
+
+@pytest.mark.parametrize("wrapped", [as_it_is, by_a_function])
+def test_smoothing_that_the_trainer_would_ignore_is_refused(wrapped, tmp_path):
+    model, tokens, labels, _, _ = case("single label")
+    rows = rows_of(tokens, labels)
+    with pytest.raises(ValueError, match=r"label_smoothing_factor must be 0 .*, got 0\.1\. Pass "):
+        train(
+            model,
+            rows,
+            wrapped(TrainerLoss(SoftmaxFocalLoss())),
+            tmp_path,
+            label_smoothing_factor=0.1,
+        )
+    with pytest.raises(ValueError, match=r"Pass SoftmaxFocalLoss\(label_smoothing=0\.1\)"):
+        train(
+            model,
+            rows,
+            wrapped(TrainerLoss(SoftmaxFocalLoss(label_smoothing=0.2))),
+            tmp_path,
+            label_smoothing_factor=0.1,
+        )
+
+
+def test_smoothing_of_the_loss_is_that_of_the_trainer(tmp_path):
+    model, tokens, labels, _, _ = case("single label")
+    rows, theirs = rows_of(tokens, labels), copy.deepcopy(model)
+    loss = SoftmaxFocalLoss(gamma=0, label_smoothing=0.1)
+    train(model, rows, TrainerLoss(loss), tmp_path, label_smoothing_factor=0.1)
+    train(theirs, rows, smoothed_without_refocal, tmp_path)
+    for ours, other in zip(model.parameters(), theirs.parameters(), strict=True):
+        assert_close(ours, other, rtol=1e-5, atol=1e-6)
+
+
+def smoothed_without_refocal(outputs, labels, num_items_in_batch):
+    losses = torch.nn.functional.cross_entropy(
+        outputs.logits, labels, reduction="sum", label_smoothing=0.1
+    )
+    return losses / num_items_in_batch
+
+
 def test_two_processes_take_the_step_of_one(tmp_path):
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",

@@ -57,6 +57,7 @@ _ROOMS = {
     "gamma_pair": "tensors",
     "integer": "values",
     "is_number": "values",
+    "kept_distances": "variants",
     "linear_problem": "problems",
     "not_negative": "values",
     "per_class": "values",

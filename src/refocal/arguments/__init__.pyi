@@ -55,6 +55,7 @@ from refocal.arguments.variants import binary_regions as binary_regions
 from refocal.arguments.variants import check_part as check_part
 from refocal.arguments.variants import class_regions as class_regions
 from refocal.arguments.variants import distances as distances
+from refocal.arguments.variants import kept_distances as kept_distances
 from refocal.arguments.variants import positives as positives
 from refocal.arguments.wording import check_posterior_smoothing as check_posterior_smoothing
 from refocal.arguments.wording import fail_class_index as fail_class_index

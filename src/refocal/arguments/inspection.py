@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 from refocal.torch_state import is_readable, unwatched, values_of
 
 _values_checked_everywhere = False
+
+LARGE = 1000  # so many logits are rarely all in [0, 1] by chance
 
 # what torch computes little with, but converts
 UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
@@ -21,6 +24,9 @@ def check_values(everywhere: bool) -> None:
     Targets in [0, 1], class indices in range, gamma >= 0 and alpha in its domain are checked on the
     CPU in any case. On other devices a check makes the host wait for the device, so it is off
     unless asked for here. Never checked under torch.compile, torch.export or torch.func.
+
+    With True, a warning says where the logits of a large batch all lie between 0 and 1: they are
+    probabilities, as a model returns them that ends in a sigmoid or a softmax.
 
     Args:
         everywhere: True to check on every device, False for the CPU alone (the default).
@@ -41,6 +47,24 @@ def readable(tensor: Tensor) -> bool:
         and tensor.numel() > 0
         and is_readable(tensor)
     )
+
+
+def suspect_probabilities(function: str, logits: Tensor) -> None:
+    """Warn of a large batch of logits that are all in [0, 1], if values are checked everywhere.
+
+    Constant ones are those of a last layer of zeros, and are none.
+    """
+    if not _values_checked_everywhere or logits.numel() < LARGE or not readable(logits):
+        return
+    low, high = extremes(logits)
+    if 0 <= low < high <= 1:
+        warnings.warn(
+            f"{function}: logits must be what a network returns before its sigmoid or softmax, got "
+            f"{logits.numel():,} numbers between 0 and 1. If they are probabilities, leave out the "
+            "network's last step, or pass torch.logit(p), for a softmax p.log(), which lose what "
+            "was rounded to 0 or 1.",
+            stacklevel=5,
+        )
 
 
 def extremes(tensor: Tensor) -> tuple[Any, Any]:

@@ -33,16 +33,26 @@ IMPLEMENTATIONS = ("auto", "eager", "cpu", "gpu")
 
 
 def check_reduction(
-    function: str, reduction: Any, normalizer: Any, *, multiclass: bool, shared: bool = False
+    function: str,
+    reduction: Any,
+    normalizer: Any,
+    *,
+    multiclass: bool,
+    shared: bool = False,
+    own: tuple[str, ...] = (),
 ) -> None:
-    """The reduction, and a normalizer that goes with it; a rank's share of one may be 0."""
+    """The reduction, and a normalizer that goes with it; a rank's share of one may be 0.
+
+    ``own`` are further normalizers of the function, for the list in an error: it knows them itself.
+    """
+    choices = (*own, *NORMALIZERS)
     if reduction not in REDUCTIONS:
         fail_choice(function, "reduction", REDUCTIONS, reduction)
     if isinstance(normalizer, str):
         if normalizer == "elements":
             return
         if normalizer not in NORMALIZERS:
-            fail_choice(function, "normalizer", NORMALIZERS, normalizer, "or a positive number")
+            fail_choice(function, "normalizer", choices, normalizer, "or a positive number")
         if normalizer == "positives" and multiclass:
             raise refuse(
                 function,
@@ -71,7 +81,7 @@ def check_reduction(
         raise refuse(
             function,
             "normalizer",
-            f"be one of {quoted(NORMALIZERS)}, or a positive number",
+            f"be one of {quoted(choices)}, or a positive number",
             type(normalizer).__name__,
             kind=TypeError,
         )

@@ -14,11 +14,12 @@ from refocal.arguments.tensors import (
     check_device,
     check_logits,
     check_targets_type,
+    ignored_target,
     shape,
 )
 from refocal.arguments.values import fail_choice, shown
 from refocal.messages import refuse
-from refocal.problem import SigmoidProblem, SoftmaxProblem
+from refocal.problem import SigmoidProblem, SoftmaxProblem, is_kept
 
 PARTS = ("image", "batch")
 
@@ -45,6 +46,16 @@ def positives(function: str, mask: Any, logits: Any) -> Tensor:
             function, "positives", f"have the shape {shape(logits)} of logits", shape(mask)
         )
     return mask
+
+
+def kept_distances(function: str, logits: Tensor, targets: Any, ignore_index: Any) -> Tensor:
+    """Where targets are not the ignored value, as their dtype holds it."""
+    check_logits(function, logits)
+    targets = check_targets_type(function, logits, targets)
+    ignored = ignored_target(function, ignore_index, targets.dtype)
+    if ignored is None or shape(targets) != shape(logits)[:-1]:  # `distances` says the latter
+        return torch.ones_like(targets, dtype=torch.bool)
+    return is_kept(targets, ignored)
 
 
 def distances(function: str, logits: Tensor, targets: Tensor, sample_weight: Any) -> SoftmaxProblem:
@@ -79,9 +90,7 @@ def distances(function: str, logits: Tensor, targets: Tensor, sample_weight: Any
         if not (low >= 0 and high <= bins - 1):
             way_out = "Clamp distances that no bin reaches."
             if low != low:
-                way_out = (
-                    "If NaN marks a missing one, use targets.nan_to_num(0) with a weight of 0."
-                )
+                way_out = "If NaN marks a missing one, use ignore_index=math.nan."
             raise refuse(
                 function,
                 "targets",

@@ -235,7 +235,7 @@ class FocalClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         start: Any = self.start
         if start == "constant":
             start = self.objective_.start(rows.classes, rows.weight)
-            if c > 2 or self.hessian != "exact":
+            if c > 2 or self.objective_.hessian != "exact":
                 return start  # type: ignore[no-any-return]
         elif c > 2:
             raise refuse(

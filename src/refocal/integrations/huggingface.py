@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import torch
@@ -31,6 +32,9 @@ class TrainerLoss:
             causal language models, whose own loss does this shift. The Trainer leaves the first
             label of each row out of its count where ``model.loss_type`` is "ForCausalLM"; set that
             on models whose class is not named so, GPT2LMHeadModel among them.
+
+    Beside a ``compute_loss_func`` the Trainer ignores ``label_smoothing_factor``, without a word:
+    the first call refuses it, unless the loss has it as its own ``label_smoothing``.
 
     Raises:
         TypeError: a loss of another kind.
@@ -92,11 +96,15 @@ class TrainerLoss:
             )
         self.loss = loss
         self.causal = causal
+        self._arguments_seen = False
 
     def __call__(
         self, outputs: Any, labels: Tensor | None, num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
         """Return the loss of one micro-batch, as `Trainer.compute_loss` calls it."""
+        if not self._arguments_seen:
+            self._check_smoothing(_smoothing_of_the_caller())
+            self._arguments_seen = True
         if labels is None:
             raise refuse(
                 "TrainerLoss",
@@ -121,6 +129,16 @@ class TrainerLoss:
         loss: Tensor = self.loss.to(logits.device)(logits, labels, normalizer=normalizer)
         return loss
 
+    def _check_smoothing(self, ignored: float) -> None:
+        if ignored and ignored != self.loss.label_smoothing:
+            raise refuse(
+                "TrainerLoss",
+                "label_smoothing_factor",
+                "be 0 in TrainingArguments beside a compute_loss_func, which it has no effect on",
+                ignored,
+                f"Pass {type(self.loss).__name__}(label_smoothing={ignored}).",
+            )
+
     def _layout(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return classes on axis 1, or for the sigmoid labels and logits of one shape."""
         if isinstance(self.loss, SigmoidFocalLoss):
@@ -133,3 +151,20 @@ class TrainerLoss:
 
     def __repr__(self) -> str:
         return f"TrainerLoss({self.loss}, causal={self.causal})"
+
+
+def _smoothing_of_the_caller() -> float:
+    """Return the ``label_smoothing_factor`` of the Trainer that is calling; 0 where there is none.
+
+    The Trainer hands its arguments to no loss, so that nothing but the frames above can tell. A few
+    of them are looked at: a subclass, or a function of the user's, may stand between.
+    """
+    frame = sys._getframe(2)
+    for _ in range(5):
+        trainer: Any = frame.f_locals.get("self")
+        if hasattr(trainer, "compute_loss_func"):
+            return float(getattr(trainer.args, "label_smoothing_factor", 0.0))
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return 0.0

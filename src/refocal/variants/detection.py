@@ -20,7 +20,7 @@ from refocal import arguments, gate
 from refocal.losses import reduced_loss
 from refocal.messages import refuse
 from refocal.overrides import overridable
-from refocal.problem import SigmoidProblem
+from refocal.problem import SigmoidProblem, computing_dtype
 from refocal.torch_state import is_traced
 from refocal.variants.pointwise import Elements, elementwise
 
@@ -199,6 +199,7 @@ def distribution_focal_loss(
     reduction: str = "mean",
     normalizer: str | float | Tensor = "elements",
     sample_weight: Tensor | None = None,
+    ignore_index: float | None = None,
 ) -> Tensor:
     r"""Distribution focal loss: cross-entropy with the two bins between which a distance lies.
 
@@ -212,8 +213,8 @@ def distribution_focal_loss(
             itself is a target like any other. They get no gradient.
         reduction: "none" (the shape of ``targets``), "sum" or "mean".
         normalizer: what "mean" divides by: "elements", "sample_weight" or a number > 0.
-        sample_weight: None, or a tensor of the targets' shape or of its leading axes; leave
-            distances out by a weight of 0.
+        sample_weight: None, or a tensor of the targets' shape or of its leading axes.
+        ignore_index: None, or a target value that contributes nothing: ``math.nan``, or -1.
 
     Returns:
         The loss in nats.
@@ -234,7 +235,23 @@ def distribution_focal_loss(
     if not is_traced():
         targets = gate.together(name, "targets", targets, logits)
         sample_weight = gate.together(name, "sample_weight", sample_weight, logits)
+    kept = None
+    if ignore_index is not None:
+        kept = arguments.kept_distances(name, logits, targets, ignore_index)
+        if targets.shape == logits.shape[:-1]:
+            targets = torch.where(kept, targets, 0)
+            # what is left out counts for nothing, not even where its logits are NaN
+            logits = torch.where(kept.unsqueeze(-1), logits, 0)
     problem = arguments.distances(name, logits, targets, sample_weight)
+    if kept is not None:
+        weight = problem.weight
+        if weight is None:
+            dtype = computing_dtype(problem.logits)
+            weight = torch.ones_like(problem.logits[:, 0], dtype=dtype)
+        weight = torch.where(kept.reshape(-1), weight, 0)
+        problem = problem._replace(weight=weight)
+        if reduction == "mean" and isinstance(normalizer, str) and normalizer == "elements":
+            normalizer = kept.sum().clamp(min=1)
     loss = reduced_loss(name, problem, reduction, normalizer, None, "auto", multiclass=True)
     return loss.reshape(targets.shape) if reduction == "none" else loss
 

@@ -308,10 +308,12 @@ class DistributionFocalLoss(WeightedVariant):
         *,
         reduction: str = "mean",
         normalizer: str | float | Tensor = "elements",
+        ignore_index: float | None = None,
     ) -> None:
         super().__init__(
             reduction=reduction,
             normalizer=normalizer,
+            ignore_index=ignore_index,
         )
 
 

@@ -130,7 +130,16 @@ def elementwise(
     if by_peaks:
         normalizer = "elements"
     problem, normalizer = _checked(
-        name, logits, targets, alpha, exponent, sample_weight, ignore_index, reduction, normalizer
+        name,
+        logits,
+        targets,
+        alpha,
+        exponent,
+        sample_weight,
+        ignore_index,
+        reduction,
+        normalizer,
+        ("peaks",) if peaks else (),
     )
     kept = kept_positions(problem)
     given = problem.targets if kept is None else torch.where(kept, problem.targets, 0)
@@ -160,6 +169,7 @@ def _checked(
     ignore_index: Any,
     reduction: str,
     normalizer: str | float | Tensor,
+    own: tuple[str, ...] = (),
 ) -> tuple[SigmoidProblem, Any]:
     problem = arguments.sigmoid_problem(
         name,
@@ -173,7 +183,7 @@ def _checked(
         detach_modulator=False,
     )
     problem, normalizer = gate.admit(name, problem, normalizer)
-    arguments.check_reduction(name, reduction, normalizer, multiclass=False)
+    arguments.check_reduction(name, reduction, normalizer, multiclass=False, own=own)
     arguments.check_normalizer_device(name, normalizer, problem.logits)
     arguments.check_values_of(name, problem)
     return problem, normalizer
