@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 import torch
 from torch import Tensor
 
-import keras
 import refocal.keras
 
 LOSSES = {"sigmoid": refocal.keras.SigmoidFocalLoss, "softmax": refocal.keras.SoftmaxFocalLoss}

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from keras import ops
+
 from refocal.formula.binding import bind, modulator_for
 from refocal.formula.focal import EXACT
 

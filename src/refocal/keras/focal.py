@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from keras import backend, ops
+
 from refocal.formula.in_keras import ACCURATE, BOOK
 
 Tensor: TypeAlias = Any

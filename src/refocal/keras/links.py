@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 from keras import ops
+
 from refocal.formula.in_keras import for_dtype
 from refocal.keras.focal import Tensor
 from refocal.keras.problem import dtype_of

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-
 from keras import ops
+
 from refocal.keras.focal import Tensor
 from refocal.keras.problem import dtype_of
 

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from keras import ops
+
 from refocal.formula.binding import modulator_for
 from refocal.formula.in_keras import BOOK
 from refocal.keras import focal
