@@ -66,8 +66,8 @@ def main():
     )
     print("### Mukhoti's rule\n")
     table(
-        ["p_t", *(f"{p:g}" for p in (0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7))],
-        [["gamma", *(f"{mukhoti_gamma(p):.4f}" for p in (0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7))]],
+        ["p_t", "gamma"],
+        [[f"{p:g}", f"{mukhoti_gamma(p):.4f}"] for p in (0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7)],
     )
     print("### Class weights for counts 5000, 500, 50\n")
     counts = [5000, 500, 50]
@@ -107,10 +107,9 @@ def main():
             cells.append(f"{torch.sigmoid(logit).item():.4f}")
         rows.append(cells)
     table(
-        ["p", "value, attached", "value whose gradient detached is", "slope, attached", "detached",
-         "sigmoid learned where P = p, attached", "detached"],
+        ["p", "value", "detached", "slope", "detached", "sigmoid", "detached"],
         rows,
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

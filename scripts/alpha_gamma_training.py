@@ -72,8 +72,8 @@ def fit(x, y, held_out, seed, loss):
 def main():
     torch.set_num_threads(1)
     x, y, day = inputs()
-    after = " | ".join(f"AP after {check} steps" for check in CHECKS)
-    print(f"| loss | {after} | log loss, posterior / sigmoid |")
+    after = " | ".join(f"{check} steps" for check in CHECKS)
+    print(f"| loss | AP, {after} | log loss, posterior / sigmoid |")
     print("|---" * (len(CHECKS) + 2) + "|")
     for name, loss in LOSSES.items():
         curves, losses = [], []

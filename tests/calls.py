@@ -7,6 +7,7 @@ when first met; everything else is free.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -332,7 +333,8 @@ def _targets(some: Draw, sort: Sort, sizes: Sizes, keywords: dict[str, Any]) -> 
         y = some.with_share(y, 0.2, 0.0)
         return (y / y.sum(0 if y.dim() == 1 else 1, keepdim=True).clamp(min=1)).to(sort.targets)
     fill = {torch.bool: 1, torch.int8: 127}.get(sort.targets, 255)
-    ignored = None if sort.plain else some.one_of(None, 1, fill)
+    missing = math.nan if sort.link == SIGMOID and floating else fill
+    ignored = None if sort.plain else some.one_of(None, 1, fill, missing)
     if sort.link == SOFTMAX:
         y = torch.rand(without_classes(sizes), generator=some.generator, dtype=DOUBLE)
         y = (y * min(classes_of(sizes), fill)).floor()
@@ -342,8 +344,8 @@ def _targets(some: Draw, sort: Sort, sizes: Sizes, keywords: dict[str, Any]) -> 
         y = (y < 0.4).double()
     if ignored is not None:
         keywords["ignore_index"] = ignored
-        if ignored > 1:
-            y = some.with_share(y, 0.3, float(fill))
+        if ignored != 1:
+            y = some.with_share(y, 0.3, float(ignored))
     return y.to(sort.targets)
 
 

@@ -5,6 +5,7 @@ A new loss, or a new implementation, is one line here.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -250,6 +251,7 @@ LOSSES = (
     Loss("sigmoid-detached-soft", SIGMOID, "soft", {"detach_modulator": True, "gamma": 1.5}),
     Loss("sigmoid-ignored", SIGMOID, "hard-ignored", {"ignore_index": 255}),
     Loss("sigmoid-ignored-soft", SIGMOID, "soft-ignored", {"ignore_index": 255, "gamma": 1.0}),
+    Loss("sigmoid-missing", SIGMOID, "soft-ignored", {"ignore_index": math.nan, "gamma": 1.5}),
     Loss(
         "sigmoid-weights",
         SIGMOID,
@@ -342,7 +344,7 @@ def inputs(
         targets = (y < 0.4).to({"hard": torch.long, "bool": torch.bool, "floating": dtype}[kind])
     if loss.targets.endswith("-ignored"):
         left_out = random(*targets.shape) < 0.3
-        targets = torch.where(left_out, 255, targets)
+        targets = torch.where(left_out, loss.fixed["ignore_index"], targets)
         targets = targets if targets.is_floating_point() else targets.to(torch.uint8)
     return logits, targets
 
@@ -387,7 +389,7 @@ def expected(
     reduction: str = "mean",
     normalizer: Any = "elements",
     sample_weight: Tensor | None = None,
-    ignore_index: int | None = None,
+    ignore_index: float | None = None,
     label_smoothing: float = 0.0,
     detach_modulator: bool = False,
 ) -> Answer:
@@ -398,6 +400,8 @@ def expected(
     dtype = logits.dtype
     z, y = numbers(logits), numbers(targets)
     kept = np.ones(y.shape, bool) if ignore_index is None else y != ignore_index
+    if ignore_index is not None and math.isnan(ignore_index):
+        kept = ~np.isnan(y)
     y = np.where(kept, y, 0)
     smoothing = wide(label_smoothing)
     if link == SIGMOID:

@@ -35,7 +35,7 @@ def run_ranks(script: str, world: int, tmp_path: Path) -> None:
 def test_every_rank_sees_the_gradient_of_the_whole_batch(world, tmp_path):
     run_ranks("worker.py", world, tmp_path)
     found = json.loads((tmp_path / "found.json").read_text())
-    assert len(found) == 6 * 3 * 4  # losses, splits, ways of averaging
+    assert len(found) == 7 * 3 * 4  # losses, splits, ways of averaging
     for case, result in found.items():
         assert_close(
             torch.tensor(result["gradient"]),

@@ -80,6 +80,11 @@ def roles() -> dict[str, dict[str, Tensor]]:
             "logits": regions,
             "targets": (draw(*regions.shape, seed=13) < 0.4).float(),
         },
+        "dice_loss": {
+            "logits": regions,
+            "targets": (draw(*regions.shape, seed=14) < 0.4).float(),
+        },
+        "softmax_dice_loss": {"logits": regions, "targets": index[:, None].expand(ROWS, 2)},
         "softmax_tversky_loss": {"logits": regions, "targets": index[:, None].expand(ROWS, 2)},
         "sigmoid_posterior": {"logits": logits, "alpha": per_class, "gamma": gammas},
         "softmax_posterior": {"logits": logits, "alpha": 4 * per_class, "gamma": gammas},

@@ -20,8 +20,12 @@ def ultralytics(tmp_path, monkeypatch):
     monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path))
     monkeypatch.setenv("YOLO_OFFLINE", "true")
     monkeypatch.chdir(tmp_path)
+    printed = np.get_printoptions()
     pytest.importorskip("ultralytics.nn.tasks", reason="pip install ultralytics")
-    return pytest.importorskip("ultralytics")
+    yield pytest.importorskip("ultralytics")
+    # its import changes how everybody's arrays are printed
+    np.set_printoptions(**printed)
+    torch.set_printoptions(profile="default")
 
 
 def network(ultralytics, name):

@@ -7,6 +7,7 @@ computes the whole batch in one process, and writes both.
 import contextlib
 import copy
 import json
+import math
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -39,6 +40,8 @@ def cases() -> dict:
     hard = torch.randint(0, 2, (ROWS, CLASSES), generator=generator)
     hard[5] = 255
     soft = torch.rand(ROWS, CLASSES, generator=generator)
+    missing = soft.clone()
+    missing[[5, 6], 1] = math.nan
     index = torch.randint(0, CLASSES, (ROWS,), generator=generator)
     index[[2, 9]] = -100
     weight = torch.rand(ROWS, generator=generator)
@@ -51,6 +54,7 @@ def cases() -> dict:
             None,
             {"ignore_index": 255, "normalizer": "positives"},
         ),
+        "missing": (sigmoid_focal_loss, missing, None, {"ignore_index": math.nan}),
         "weights": (sigmoid_focal_loss, soft, weight, {"normalizer": "weights"}),
         "sample_weight": (sigmoid_focal_loss, soft, weight, {"normalizer": "sample_weight"}),
         "softmax": (softmax_focal_loss, index, None, {"alpha": alpha, "normalizer": "weights"}),
