@@ -1,6 +1,9 @@
 # Two commands: `make demo` runs the main job, `make test` runs lint, types, the build of the site
 # and every test. Both install what they need into .venv with pip (a plain uv resolve pulls 3 GB of
 # CUDA torch).
+# `make check` is the round of every change: lint, types, and the tests of the house, of errors, of the
+# book and of the losses' edges, with the test files that the change touches; about two minutes
+# on two quiet cores once the kernels are compiled.
 # `make test-oldest` and `make test-newest` run with the oldest and newest versions of what refocal needs.
 # `make digits` runs the dense digits experiment; `make docs` builds the site; `make test-hosts` runs
 # the hosts that need another torch (7 GB).
@@ -12,6 +15,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest
+
+# What tells within seconds that a change has broken the house, and the test files that it touches.
+CHECKS := tests/test_imports.py tests/test_book.py tests/test_face.py tests/test_errors.py \
+  tests/test_formula.py tests/test_reduction.py tests/test_losses.py tests/test_columns.py
+CHANGED_TESTS = $(shell git diff --name-only --diff-filter=d HEAD -- 'tests/test_*.py'; \
+  git ls-files --others --exclude-standard -- 'tests/test_*.py')
 
 # The hosts that need torchvision, and so the torch that it was built for.
 HOSTS := .venv-hosts
@@ -31,7 +40,7 @@ OLDEST_TESTS := tests/test_accuracy.py tests/test_errors.py tests/test_linear.py
 NEWEST := .venv-newest
 NEWEST_TESTS := $(OLDEST_TESTS) tests/test_kinds.py tests/test_boosting_parameters.py tests/test_operator.py tests/test_threads.py tests/test_distributed.py
 
-.PHONY: demo digits picture test test-hosts test-oldest test-newest docs lint types bench bench-linear exhaustive mutation clean
+.PHONY: check demo digits picture test test-hosts test-oldest test-newest docs lint types bench bench-linear exhaustive mutation clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/refocal compare --out refocal-compare --force
@@ -46,7 +55,12 @@ picture: demo
 	$(BIN)/python scripts/report_picture.py refocal-compare docs/img/report.png
 
 test: lint types docs
-	$(PYTEST) -n 2 $(if $(filter true,$(CI)),-p tests.ci_skips) --cov=refocal --cov-report=term:skip-covered --cov-fail-under=95
+	$(PYTEST) -n 2 --dist worksteal $(if $(filter true,$(CI)),-p tests.ci_skips) --cov=refocal --cov-report=term:skip-covered --cov-fail-under=95
+
+# A kernel is compiled once for all workers and runs, beside its source (or in NUMBA_CACHE_DIR): with
+# neighbours among the tests in one worker, two seldom come to the same new one at a time.
+check: lint types
+	$(PYTEST) -n 2 --dist worksteal $(CHECKS) $(filter-out $(CHECKS),$(CHANGED_TESTS))
 
 # A skip is a failure here: everything that a host could be missing is installed.
 test-hosts: $(HOSTS)/.installed
