@@ -137,6 +137,30 @@ def imported(function: str, module: str) -> Any:
     return import_module(module)
 
 
+def usable(extra: str) -> bool:
+    """Whether all of an extra is there, and for Keras what it is set to run on."""
+    if extra == "keras" and not is_installed(keras_backend()):
+        return False
+    return all(lack(module) is None for module in EXTRAS[extra])
+
+
+def keras_backend() -> str:
+    """What Keras runs on: by its variable, by its file, or TensorFlow; without its import."""
+    import json
+    import os
+    from pathlib import Path
+
+    named = os.environ.get("KERAS_BACKEND")
+    if named:
+        return named
+    folder = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
+    try:
+        written = json.loads(Path(folder, "keras.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        written = {}
+    return str(written.get("backend", "tensorflow")) if isinstance(written, dict) else "tensorflow"
+
+
 def lack(module: str, extra: str | None = None) -> str | None:
     """Why a package cannot be used, with what to type; None if it can."""
     package = PACKAGES[module]

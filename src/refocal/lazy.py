@@ -80,7 +80,7 @@ def lazily(
 def _has(extra: str) -> bool:
     from refocal import extras
 
-    return all(extras.lack(module) is None for module in extras.EXTRAS[extra])
+    return extras.usable(extra)
 
 
 def _unknown(package: str, name: str, names: Iterable[str]) -> str:

@@ -109,9 +109,7 @@ def listed(function: str, argument: str, value: Any) -> Any:
     """Numbers per class as a list, whatever holds them; a 0-d array as its number."""
     if isinstance(value, list) or (hasattr(value, "shape") and not values.is_number(value)):
         try:
-            held = np.asarray(
-                value if isinstance(value, list) else ops.convert_to_numpy(value), np.float64
-            )
+            held = np.asarray(_plain(value), np.float64)
         except (TypeError, ValueError):
             held = np.empty((0, 0))
         if held.ndim > 1 or (isinstance(value, list) and not all(map(values.is_number, value))):
@@ -124,6 +122,13 @@ def listed(function: str, argument: str, value: Any) -> Any:
             )
         return held.tolist()
     return value
+
+
+def _plain(value: Any) -> Any:
+    """A list as it is, a tensor as NumPy's; by itself if it can: Keras' way makes NumPy warn."""
+    if isinstance(value, list):
+        return value
+    return value.tolist() if hasattr(value, "tolist") else ops.convert_to_numpy(value)
 
 
 def checked_alpha(function: str, alpha: Any, *, multiclass: bool) -> float | list[float] | None:
