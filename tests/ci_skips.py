@@ -12,11 +12,8 @@ from tests.no_skips import as_failure
 
 # installed by `make test-hosts` alone, where nothing may be skipped: they need another torch
 HEAVY = (
-<<<<<<< HEAD
-    "torchvision|timm|fastai|shap|ultralytics|mmengine|opacus|pytorch_tabnet|monai|segmentation[-_]models[-_]pytorch|kornia|keras|exacta"
-=======
-    "torchvision|timm|monai|segmentation[-_]models[-_]pytorch|kornia|tensorflow|exacta"
->>>>>>> w-keras
+    "torchvision|timm|fastai|shap|ultralytics|mmengine|opacus|pytorch_tabnet|monai"
+    "|segmentation[-_]models[-_]pytorch|kornia|tensorflow|exacta"
     "|imbalanced[-_]losses|onnx|onnxscript|onnxruntime|tensorboard|mlflow"
 )
 ALLOWED = (
