@@ -54,7 +54,8 @@ def suspect_probabilities(function: str, logits: Tensor) -> None:
 
     Constant ones are those of a last layer of zeros, and are none.
     """
-    if not _values_checked_everywhere or logits.numel() < LARGE or not readable(logits):
+    # readable first: asking a traced tensor for its size would make that a condition of the graph
+    if not _values_checked_everywhere or not readable(logits) or logits.numel() < LARGE:
         return
     low, high = extremes(logits)
     if 0 <= low < high <= 1:
