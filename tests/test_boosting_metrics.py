@@ -202,6 +202,17 @@ def test_xgboost_reads_the_direction_from_the_name(kind):
     assert copy.__name__ == kind(OBJECTIVE).__name__
 
 
+# of CatBoost: the same trees every time, and nothing written
+STEADY = {
+    "boosting_type": "Plain",
+    "random_strength": 0,
+    "depth": 3,
+    "thread_count": 1,
+    "verbose": False,
+    "allow_writing_files": False,
+}
+
+
 def test_the_objective_in_catboost_is_its_own_focal(table):
     """With the exact Hessian: the same trees, up to the rounding of other sums."""
     X, y, X_valid, _ = table
@@ -214,12 +225,7 @@ def test_the_objective_in_catboost_is_its_own_focal(table):
             leaf_estimation_method="Newton",
             leaf_estimation_iterations=1,
             bootstrap_type="No",
-            boosting_type="Plain",
-            random_strength=0,
-            depth=3,
-            thread_count=1,
-            verbose=False,
-            allow_writing_files=False,
+            **STEADY,
         ).fit(X, y)
         for loss in (
             SigmoidFocalObjective(hessian="exact"),
@@ -259,13 +265,8 @@ def test_the_softmax_objective_in_catboost(names, table):
             eval_metric="MultiClass",
             iterations=5,
             leaf_estimation_method="Newton",
-            boosting_type="Plain",
-            random_strength=0,
-            depth=3,
-            thread_count=1,
-            verbose=False,
-            allow_writing_files=False,
             **settings,
+            **STEADY,
         ).fit(X, y, sample_weight=np.random.default_rng(0).random(len(y)))
         for loss in (SoftmaxFocalObjective(gamma=0.0), "MultiClass")
     ]

@@ -105,8 +105,8 @@ class FocalModule(SettingsModule):
         name = type(self).__name__
         arguments.check_settings(name, settings, multiclass=multiclass)
         super().__init__(**settings)
-        self._multiclass = multiclass
-        self.y_int = multiclass  # by which fastai's MixUp mixes losses of indices, not the indices
+        # of class indices; fastai's MixUp reads it by this name, to mix their losses and not them
+        self.y_int = multiclass
         gamma = settings["gamma"]
         if any(
             isinstance(one, nn.Parameter)
@@ -163,7 +163,7 @@ class FocalModule(SettingsModule):
 
     def decodes(self, probabilities: Tensor) -> Tensor:
         """The most probable class, or which are above one half; fastai asks for it by this name."""
-        if self._multiclass:
+        if self.y_int:
             return probabilities.argmax(min(1, probabilities.dim() - 1))
         return probabilities > 0.5
 

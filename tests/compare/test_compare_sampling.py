@@ -267,9 +267,7 @@ def test_memory_for_a_million_is_not_filled(tmp_path: Path) -> None:
     assert sampling.most_rows(300, room) == 100
 
 
-def test_pieces_of_a_file_that_changes_its_encoding_late(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pieces_of_a_file_that_changes_its_encoding_late(tmp_path: Path) -> None:
     """The first lines are plain, and what follows shows that the file is no UTF-8."""
     frame = clicks(20_000)
     frame["word"] = np.where(np.arange(20_000) < 19_000, "plain", "grün")
@@ -347,8 +345,8 @@ def test_the_best_f1_is_the_best() -> None:
     assert best == max(f1(at) for at in [*scores, scores.min() - 1])
 
 
-def scored(weight: int, share: Sampling | None, order: Any, loss: Loss) -> Scored:
-    """A loss on rows of which each negative stands for `weight`, or is there so many times."""
+def scored(share: Sampling | None, order: Any, loss: Loss) -> Scored:
+    """A loss on rows in this order, of which negatives may be there several times."""
     random = np.random.default_rng(8)
     labels = random.random(600) < 0.3
     logits = (random.normal(size=600) + 1.4 * labels - 1)[order].astype(np.float32)[:, None]
@@ -372,8 +370,8 @@ def test_every_figure_is_that_of_the_whole_table(loss: Loss) -> None:
     labels = random.random(600) < 0.3
     rows = np.repeat(np.arange(600), np.where(labels, 1, 5))
     share = Sampling(2 * len(rows), 2 * int(labels.sum()), 1.0, 1 / 5)
-    part = scored(5, share, np.arange(600), loss)
-    whole = scored(5, None, rows, loss)
+    part = scored(share, np.arange(600), loss)
+    whole = scored(None, rows, loss)
     told = whole.scores - math.log(5)  # what it says, had it been trained on these rows
     assert_allclose(part.scores[rows], told, rtol=1e-6)
     assert_allclose(
@@ -418,7 +416,7 @@ def test_bins_hold_what_they_stand_for() -> None:
 
 
 def test_the_calibration_error_by_hand() -> None:
-    one = scored(1, None, np.arange(600), Loss("", None, 0.0))
+    one = scored(None, np.arange(600), Loss("", None, 0.0))
     p, labels = one.probabilities("posterior")[:, 0], one.labels[:, 0]
     found = next(figure for figure in figures.FIGURES if figure.name == "calibration_error").of(one)
     order = np.argsort(p, kind="stable")

@@ -223,9 +223,9 @@ def _limits(findings: Sequence[Finding], plan: Plan) -> list[str]:
 def _thinned(table: Table, baselines: Sequence[Trained]) -> list[str]:
     """Say where too few negatives were read to tell the top of the ranking."""
     sampling = table.sampling
-    if sampling is None or sampling.negatives_read >= sampling.positives_read:
+    if sampling is None or sampling.negative_rate >= 1:
         return []
-    rate = sampling.negatives_read / sampling.positives_read
+    rate = sampling.negative_rate
     tests = [(one.scored.scores[:, 0], one.scored.labels[:, 0]) for one in baselines]
     if float(np.mean([guessed(*one, rate) for one in tests])) <= MOST:
         return []

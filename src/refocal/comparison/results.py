@@ -236,13 +236,18 @@ class Sampling:
     negatives_read: float
 
     @property
+    def negative_rate(self) -> float:
+        """Share of the negatives over that of the positives: what log-odds are corrected for."""
+        return self.negatives_read / self.positives_read
+
+    @property
     def shift(self) -> float:
         """What log-odds of the rows that were read must be moved by to be those of the table."""
-        return math.log(self.negatives_read) - math.log(self.positives_read)
+        return math.log(self.negative_rate)
 
     def corrected(self, log_odds: str) -> str:
         """Write the correction of log-odds, as source text."""
-        rate = self.negatives_read / self.positives_read
+        rate = self.negative_rate
         if rate <= 1:
             return f"refocal.correct_sampling({log_odds}, {rate:.6g})"
         return f"-refocal.correct_sampling(-{log_odds}, {1 / rate:.6g})"

@@ -121,11 +121,10 @@ class _Run:
         held = Prepared(table, splits(table, repeats=1, seed=self.seed)[0])
         logits = self.train(held.train, _targets(held, "train"), pick, None)(held.valid)
         seen = held.labels("valid")
-        shift = 0.0 if table.sampling is None else table.sampling.shift
 
         def fitted(k: int) -> Callable[[Floats], Floats]:
             line = LogisticRegression(C=1e9).fit(logits[:, [k]].numpy(), seen[:, k])
-            return lambda column: sigmoid(line.decision_function(column[:, None]) + shift)
+            return lambda column: sigmoid(line.decision_function(column[:, None]) + table.shift)
 
         return [fitted(k) for k in range(seen.shape[1])]
 

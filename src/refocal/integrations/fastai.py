@@ -6,13 +6,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from refocal.integrations.modules import check_module
 from refocal.losses import (
     SigmoidFocalLoss,
     SoftmaxFocalLoss,
     sigmoid_focal_loss,
     softmax_focal_loss,
 )
-from refocal.messages import refuse
 
 
 class LearnerLoss(nn.Module):
@@ -48,15 +48,7 @@ class LearnerLoss(nn.Module):
 
     def __init__(self, loss: SigmoidFocalLoss | SoftmaxFocalLoss, *, axis: int = 1) -> None:
         super().__init__()
-        if not isinstance(loss, (SigmoidFocalLoss, SoftmaxFocalLoss)):
-            raise refuse(
-                "LearnerLoss",
-                "loss",
-                "be a SigmoidFocalLoss or a SoftmaxFocalLoss",
-                type(loss).__name__,
-                "Pass a module, as in LearnerLoss(SoftmaxFocalLoss()).",
-                TypeError,
-            )
+        check_module("LearnerLoss", loss)
         self.loss = loss
         self.axis = axis
         self.reduction = loss.reduction

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from refocal.integrations.modules import check_module
 from refocal.losses import SigmoidFocalLoss, SoftmaxFocalLoss
 from refocal.messages import refuse
 
@@ -53,15 +54,7 @@ class TrainerLoss:
     causal: bool
 
     def __init__(self, loss: SigmoidFocalLoss | SoftmaxFocalLoss, *, causal: bool = False) -> None:
-        if not isinstance(loss, (SigmoidFocalLoss, SoftmaxFocalLoss)):
-            raise refuse(
-                "TrainerLoss",
-                "loss",
-                "be a SigmoidFocalLoss or a SoftmaxFocalLoss",
-                type(loss).__name__,
-                "Pass a module, as in TrainerLoss(SoftmaxFocalLoss()).",
-                TypeError,
-            )
+        check_module("TrainerLoss", loss)
         if loss.reduction != "mean":
             raise refuse(
                 "TrainerLoss",

@@ -19,30 +19,26 @@ from refocal.keras.problem import Settings, computing_dtype, dtype_of, is_floati
 
 def sigmoid(logits: Tensor, targets: Tensor, settings: Settings, axis: int) -> Tensor:
     """The loss of every logit, in its dtype."""
-    name = backend.backend()
-    if name == "torch":
-        from refocal.losses import sigmoid_focal_loss
-
-        return _by_torch(sigmoid_focal_loss, logits, targets, settings, axis, multiclass=False)
-    if name == "jax":
-        from refocal.jax import sigmoid_focal_loss as jax_loss
-
-        return _by_jax(jax_loss, logits, targets, settings, axis)
-    return ops.cast(terms.sigmoid(logits, targets, settings, axis), dtype_of(logits))
+    return _unreduced("sigmoid", logits, targets, settings, axis)
 
 
 def softmax(logits: Tensor, targets: Tensor, settings: Settings, axis: int) -> Tensor:
     """The loss of every position, in the dtype of the logits; targets are indices or floating."""
+    return _unreduced("softmax", logits, targets, settings, axis)
+
+
+def _unreduced(link: str, logits: Tensor, targets: Tensor, settings: Settings, axis: int) -> Tensor:
     name = backend.backend()
     if name == "torch":
-        from refocal.losses import softmax_focal_loss
+        from refocal import losses
 
-        return _by_torch(softmax_focal_loss, logits, targets, settings, axis, multiclass=True)
+        function = getattr(losses, f"{link}_focal_loss")
+        return _by_torch(function, logits, targets, settings, axis, multiclass=link == "softmax")
     if name == "jax":
-        from refocal.jax import softmax_focal_loss as jax_loss
+        from refocal import jax
 
-        return _by_jax(jax_loss, logits, targets, settings, axis)
-    return ops.cast(terms.softmax(logits, targets, settings, axis), dtype_of(logits))
+        return _by_jax(getattr(jax, f"{link}_focal_loss"), logits, targets, settings, axis)
+    return ops.cast(getattr(terms, link)(logits, targets, settings, axis), dtype_of(logits))
 
 
 def _by_torch(

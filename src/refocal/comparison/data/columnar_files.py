@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from refocal import extras
+from refocal.comparison.data.opening import unreadable
 from refocal.comparison.data.table import Integers
-from refocal.comparison.errors import CompareError
 
 if TYPE_CHECKING:
     import pyarrow
@@ -66,8 +66,7 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError, EOFError, NotImplementedError, TypeError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")[:300]
-        raise CompareError(f"{path} cannot be read: {reason}.") from error
+        raise unreadable(path, error) from error
 
 
 def parquet_files(folder: Path) -> list[Path]:
@@ -152,7 +151,8 @@ class ParquetPieces:
             for batch in self._batches(self.names):
                 end = start + batch.num_rows
                 inside = rows[np.searchsorted(rows, start) : np.searchsorted(rows, end)]
-                parts.append(batch.take(pyarrow.array(inside - start)))
+                whole = len(inside) == batch.num_rows
+                parts.append(batch if whole else batch.take(pyarrow.array(inside - start)))
                 start = end
             table = pyarrow.Table.from_batches(parts, self.schema)
             return _with_index(table.to_pandas())

@@ -9,6 +9,7 @@ import pandas as pd
 
 from refocal import extras
 from refocal.comparison.data.layout import unique_names
+from refocal.comparison.data.opening import unreadable
 from refocal.comparison.errors import CompareError
 from refocal.comparison.results import Finding
 
@@ -28,8 +29,7 @@ def read_excel(path: Path) -> tuple[pd.DataFrame, list[Any], list[Finding]]:
         book = python_calamine.CalamineWorkbook.from_path(str(path))
         sheets = {name: book.get_sheet_by_name(name).to_python() for name in book.sheet_names}
     except (python_calamine.CalamineError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")[:300]
-        raise CompareError(f"{path} cannot be read as an Excel workbook: {reason}.") from error
+        raise unreadable(path, error, " as an Excel workbook") from error
     full = {name: rows for name, rows in sheets.items() if any(map(_filled, rows))}
     tables = {name: rows for name, rows in full.items() if _header(rows) is not None}
     if not tables:

@@ -16,7 +16,7 @@ from refocal.comparison.data.excel_files import read_excel
 from refocal.comparison.data.layout import renamed, trimmed, unique_names
 from refocal.comparison.data.memory import check_memory
 from refocal.comparison.data.numerals import Mark
-from refocal.comparison.data.opening import BROKEN
+from refocal.comparison.data.opening import BROKEN, unreadable
 from refocal.comparison.data.text_files import read_text
 from refocal.comparison.errors import CompareError
 from refocal.comparison.results import Finding
@@ -60,8 +60,7 @@ def read_file(path: Path, *, names: Sequence[str] = ()) -> Contents:
         check_memory(path)
         contents = _read(path, kind, names)
     except (*BROKEN, UnicodeError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")[:300]
-        raise CompareError(f"{path} cannot be read: {reason}.") from error
+        raise unreadable(path, error) from error
     if contents.frame.empty:
         raise no_rows(path)
     return contents

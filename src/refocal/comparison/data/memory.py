@@ -51,17 +51,30 @@ def memory_for(path: Path) -> Memory:
     return Memory(needed, float("inf") if available is None else available)
 
 
+class TooLarge(CompareError):
+    """A file would not fit in memory.
+
+    Attributes:
+        memory: the estimate.
+    """
+
+    def __init__(self, text: str, memory: Memory) -> None:
+        super().__init__(text)
+        self.memory = memory
+
+
 def check_memory(path: Path) -> None:
     """Refuse a file that would not fit, before reading it.
 
     Raises:
-        CompareError: with the estimate.
+        TooLarge: with the estimate.
     """
     memory = memory_for(path)
     if not memory.enough:
-        raise CompareError(
+        raise TooLarge(
             f"{memory.words(path)}. Take a sample of its rows, or only the columns that matter; or"
-            f" save it as CSV or Parquet, of which {argument('rows')} reads a part."
+            f" save it as CSV or Parquet, of which {argument('rows')} reads a part.",
+            memory,
         )
 
 

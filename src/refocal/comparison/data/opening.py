@@ -30,6 +30,12 @@ BROKEN = (
 )
 
 
+def unreadable(path: Path, error: Exception, as_what: str = "") -> CompareError:
+    """Say in one line why a file cannot be read."""
+    reason = " ".join(str(error).split()).rstrip(".")[:300]
+    return CompareError(f"{path} cannot be read{as_what}: {reason}.")
+
+
 def packing(path: Path) -> str | None:
     """Say how a file is compressed, by its first bytes; by its name where these tell nothing."""
     with open(path, "rb") as file:

@@ -12,11 +12,12 @@ from refocal.comparison.data.columnar_files import ParquetPieces
 from refocal.comparison.data.files import Contents, as_contents, check_path, kind_of, read_file
 from refocal.comparison.data.layout import renamed, unique_names, without_nameless
 from refocal.comparison.data.numerals import Mark
-from refocal.comparison.data.opening import BROKEN
+from refocal.comparison.data.opening import BROKEN, unreadable
 from refocal.comparison.data.table import Integers
 from refocal.comparison.data.text_pieces import TextPieces
-from refocal.comparison.errors import CompareError
 from refocal.comparison.results import Finding
+
+IN_PIECES = ("text", "Parquet")  # kinds of files; others are read whole first
 
 
 class Pieces(Protocol):
@@ -81,8 +82,7 @@ def open_pieces(path: Path, names: Sequence[str]) -> Pieces:
         if kind == "text":
             return TextPieces(path, names)
     except (*BROKEN, UnicodeError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")[:300]
-        raise CompareError(f"{path} cannot be read: {reason}.") from error
+        raise unreadable(path, error) from error
     return FramePieces(read_file(path, names=names))
 
 

@@ -15,15 +15,15 @@ from refocal.comparison.data.columns import clean, is_nested, read_as
 from refocal.comparison.data.files import (
     Contents,
     as_contents,
-    check_path,
     kind_of,
     no_rows,
     read_file,
 )
 from refocal.comparison.data.identifiers import repeated_ids, row_numbers, say_left_out
-from refocal.comparison.data.memory import memory_for
+from refocal.comparison.data.memory import Memory, TooLarge
 from refocal.comparison.data.new_rows import with_new_rows
 from refocal.comparison.data.pieces import (
+    IN_PIECES,
     FramePieces,
     Pieces,
     contents_of,
@@ -83,13 +83,14 @@ def read_table(
     named = [name for name in (groups, time_order, *drop) if isinstance(name, str)]
     named += [target] if isinstance(target, str) else list(target)
     asked = _Asked(target, positive, groups, time_order, [drop] if isinstance(drop, str) else drop)
-    if rows is None and _in_memory(path):
-        contents = read_file(path, names=named)
+    read = _whole(path, named) if rows is None else rows
+    if isinstance(read, Contents):
+        contents = read
         table = _table(contents, path, asked, new=new)
     else:
         pieces = open_pieces(path, named)
         contents = header_of(pieces)
-        table = _part(pieces, path, asked, rows, new)
+        table = _part(pieces, path, asked, read, new)
     if any(one is not None and not isinstance(one, str) for one in (groups, time_order)):
         return table  # by an array, which no file holds
     return replace(
@@ -106,10 +107,14 @@ def read_table(
     )
 
 
-def _in_memory(path: Path) -> bool:
-    """Whether a file is read whole: it fits, or is of a kind that is refused where it does not."""
-    check_path(path)
-    return memory_for(path).enough or kind_of(path) not in ("text", "Parquet")
+def _whole(path: Path, named: Sequence[str]) -> Contents | Memory:
+    """Return what a file holds; of one that is too large, and can be read in part, the memory."""
+    try:
+        return read_file(path, names=named)
+    except TooLarge as error:
+        if kind_of(path) not in IN_PIECES:
+            raise
+        return error.memory
 
 
 def frame_table(
@@ -178,9 +183,9 @@ class _Part:
 
 
 def _part(
-    pieces: Pieces, path: Path, asked: _Asked, rows: int | None, new: Path | None = None
+    pieces: Pieces, path: Path, asked: _Asked, room: int | Memory, new: Path | None = None
 ) -> Table:
-    """Return a table of no more rows than were asked for, or than memory holds."""
+    """Return a table of no more rows than there is room for: so many, or what memory holds."""
     header = header_of(pieces)
     columns = asked.columns(header, path)
     # before the rows are read, which may take long
@@ -196,10 +201,10 @@ def _part(
         _check_flat(whole[one], path)
     found = targets(whole, asked.positive)
     why = ""
-    if rows is None:
-        memory = memory_for(path)
-        rows, why = most_rows(len(whole), memory), f"{memory.words(path)}. "
-    numbers, sampling = draw(found, rows)
+    if isinstance(room, Memory):
+        why = f"{room.words(path)}. "
+        room = most_rows(len(whole), room)
+    numbers, sampling = draw(found, room)
     part = _Part(of_rows(found, numbers), numbers, sampling)
     contents = contents_of(pieces, pieces.take(numbers))
     if sampling is not None:

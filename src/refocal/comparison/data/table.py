@@ -68,6 +68,11 @@ class Table:
         """How many rows there are."""
         return len(self.targets)
 
+    @property
+    def shift(self) -> float:
+        """What turns log-odds among these rows into those of the whole table."""
+        return 0.0 if self.sampling is None else self.sampling.shift
+
     def weights(self, rows: Integers) -> Floats | None:
         """Say for how many rows of the whole table each of these stands; None for itself alone."""
         if self.sampling is None:

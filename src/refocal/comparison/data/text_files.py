@@ -19,7 +19,7 @@ from refocal.comparison.data.dialects import NAMES, Dialect, dialect, records_of
 from refocal.comparison.data.encodings import FALLBACK, fallback, guess
 from refocal.comparison.data.layout import unique_names
 from refocal.comparison.data.numerals import Mark
-from refocal.comparison.data.opening import BROKEN, unpacked
+from refocal.comparison.data.opening import BROKEN, unpacked, unreadable
 from refocal.comparison.errors import CompareError
 from refocal.comparison.results import Finding
 
@@ -129,12 +129,12 @@ class TextFile:
             except pd.errors.EmptyDataError:
                 return
 
-    def typed(self, frame: pd.DataFrame) -> pd.DataFrame:
+    def retyped(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return cells of text as reading them all at once would have: plain numbers as numbers."""
-        text = frame.to_csv(sep="\t", index=False, header=False)
-        ways = {"sep": "\t", "names": list(frame.columns), "skip_blank_lines": False}
         if frame.empty:
             return frame
+        text = frame.to_csv(sep="\t", index=False, header=False)
+        ways = {"sep": "\t", "names": list(frame.columns), "skip_blank_lines": False}
         found: pd.DataFrame = pd.read_csv(
             io.StringIO(text), low_memory=False, **(_ways(self) | ways)
         )
@@ -277,8 +277,7 @@ def _told(path: Path) -> Iterator[None]:
     except UnicodeDecodeError:
         raise
     except (*BROKEN, csv.Error) as error:
-        reason = " ".join(str(error).split()).rstrip(".")[:300]
-        raise CompareError(f"{path} cannot be read as a table: {reason}.") from error
+        raise unreadable(path, error, " as a table") from error
 
 
 @contextmanager

@@ -61,7 +61,7 @@ class TextPieces:
                 one.add(frame[name])
             tail = pd.concat([tail, frame.tail(_TAIL)], ignore_index=True).tail(_TAIL)
         check_width(self._file, rows, bad)
-        end = self._file.typed(tail.reset_index(drop=True))
+        end = self._file.retyped(tail.reset_index(drop=True))
         kept, below = trimmed(end)
         self.findings = [*self._file.notes(bad), *below]
         return pd.DataFrame(
@@ -81,7 +81,7 @@ class TextPieces:
         for start, frame in self._counted():
             inside = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + len(frame))]
             parts.append(frame.iloc[inside - start])
-        return self._file.typed(pd.concat(parts, ignore_index=True))
+        return self._file.retyped(pd.concat(parts, ignore_index=True))
 
     def _counted(self) -> Iterator[tuple[int, pd.DataFrame]]:
         start = 0
@@ -105,7 +105,7 @@ class _Column:
 
     def values(self, name: str, file: TextFile) -> pd.Series[Any]:
         """Return all cells, as numbers where they all are."""
-        read = file.typed(pd.DataFrame({name: list(self._values)}))[name]
+        read = file.retyped(pd.DataFrame({name: list(self._values)}))[name]
         codes = np.concatenate(self._codes) if self._codes else np.zeros(0, dtype=np.int32)
         missing = bool((codes < 0).any())
         if missing or not len(read):

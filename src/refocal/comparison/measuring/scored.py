@@ -62,8 +62,7 @@ class Scored:
 
         Everything is trained and fitted among the rows that were read, and moved afterwards.
         """
-        sampling = self.data.table.sampling
-        return 0.0 if sampling is None else sampling.shift
+        return self.data.table.shift
 
     @cached_property
     def scores(self) -> Floats:

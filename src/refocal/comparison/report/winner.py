@@ -20,7 +20,6 @@ from refocal.comparison.plan import Plan
 from refocal.comparison.report.recommend import is_no_gain, is_overfit
 from refocal.comparison.results import LossResult, Pick, Results, Source
 from refocal.comparison.training.losses import Alpha, Link, Loss
-from refocal.comparison.training.models import QUICK, Effort
 from refocal.comparison.training.named import NAMES
 from refocal.comparison.training.settings import Setting
 from refocal.comparison.training.trees import params_of, scale_of
@@ -56,7 +55,7 @@ def script(results: Results) -> str:
     )
     template = (files(__package__) / "winner.py.j2").read_text("utf-8")
     usual = _usual(chosen)
-    effort = QUICK if results.protocol.quick else Effort()
+    effort = Plan(quick=results.protocol.quick).effort
     return environment.from_string(template).render(
         lit=repr,
         wrapped=_wrapped,
