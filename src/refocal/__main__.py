@@ -14,6 +14,7 @@ from refocal.commands import (
     compare,
     diagnose,
     gpu_check,
+    nothing,
     plot,
     refuse,
     report,
@@ -43,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MissingExtra as error:
         return refuse(options.command, error.reason)
     except KeyboardInterrupt:
-        return stopped(options.command, "nothing was written")
+        # all interrupts come here, so that the last of several does not say less than the first
+        return stopped(options.command, lambda: options.left(options))
     return status
 
 
@@ -64,6 +66,7 @@ def command() -> NoReturn:
 def _parser() -> _Parser:
     parser = _Parser(prog="refocal", description="Focal loss: is it worth it on your data?")
     parser.add_argument("--version", action="version", version=f"refocal {__version__}")
+    parser.set_defaults(left=nothing)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for room in (compare, diagnose, report, plot, gpu_check, warm_up):
         room.add(commands)

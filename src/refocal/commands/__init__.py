@@ -6,8 +6,10 @@ Nothing heavy is imported before a command runs, so that ``--help`` answers at o
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
@@ -23,10 +25,24 @@ def refuse(command: str, reason: object) -> int:
     return 2
 
 
-def stopped(command: str, left: str) -> int:
-    """Print one line on what an interrupt left, and return the exit status of one."""
-    print(f"refocal {command}: stopped, {left}.", file=sys.stderr)
+def stopped(command: str, left: Callable[[], str]) -> int:
+    """Print one line on what an interrupt left, and return the exit status of one.
+
+    Another interrupt does not come between: the process ends here.
+    """
+    ours = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if ours else None
+    try:
+        print(f"refocal {command}: stopped, {left()}.", file=sys.stderr)
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, before)
     return INTERRUPTED
+
+
+def nothing(options: object) -> str:
+    """Say what an interrupt left of a command that writes at its end."""
+    return "nothing was written"
 
 
 @contextmanager

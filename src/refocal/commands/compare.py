@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from refocal.commands import library, refuse, stopped, types
+from refocal.commands import library, nothing, refuse, types
 
 FOLDER = Path("refocal-compare")
 
@@ -133,7 +133,7 @@ def add(commands: Any) -> None:
         "--resume", action="store_true", help="continue or extend what is in the folder"
     )
     again.add_argument("--force", action="store_true", help="replace what is in the folder")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, left=left)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -145,7 +145,7 @@ def run(options: argparse.Namespace) -> int:
     started = time.monotonic()
     again = {"resume": options.resume, "force": options.force}
     with library() as comparison:
-        out = options.out or comparison.free_folder(FOLDER, last=any(again.values()))
+        out = options.out = options.out or comparison.free_folder(FOLDER, last=any(again.values()))
         try:
             names = options.model or ["mlp"]
             comparison.check_names(names)
@@ -158,12 +158,15 @@ def run(options: argparse.Namespace) -> int:
             print(_warnings(results) + comparison.summary(results))
         except comparison.CompareError as error:
             return refuse("compare", error)
-        except KeyboardInterrupt:
-            kept = (out / "fits").is_dir()
-            way_on = f"continue it with --resume --out {shlex.quote(str(out))}"
-            return stopped("compare", way_on if kept else "nothing was written")
     print(f"\nReport: {out / 'report.html'}")
     return 0
+
+
+def left(options: argparse.Namespace) -> str:
+    """Say what an interrupt left: nothing, or trainings to go on from."""
+    if options.out is None or not (options.out / "fits").is_dir():
+        return nothing(options)
+    return f"continue it with --resume --out {shlex.quote(str(options.out))}"
 
 
 def _warnings(results: Any) -> str:
