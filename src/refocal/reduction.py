@@ -37,7 +37,7 @@ def reduction_for(
     problem: Problem,
     kind: str,
     normalizer: str | float | Tensor,
-    count: Callable[[Problem], Tensor | None] | None = None,
+    count: Callable[[Problem], Number | None] | None = None,
 ) -> Reduction:
     """The reduction with its denominator, which depends on targets and weights, not on logits.
 

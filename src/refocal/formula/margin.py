@@ -52,7 +52,8 @@ def against(
     rest = where(alone, ONE, rest)
     d = own - base
     s = where(alone, own + INFINITY, d - log(rest))
-    s = where(top == INFINITY, gap_if_infinite, s)
+    # a NaN among the rivals is in their sum, though a maximum that only compares may not see it
+    s = where((top == INFINITY) & (rest == rest), gap_if_infinite, s)
     # Both branches of x from one exponential, of -|d|-like argument: the branch that is not taken
     # must be finite too, or its zero gradient would meet an infinite derivative.
     wins = s >= ZERO

@@ -20,9 +20,10 @@ from refocal import arguments
 from refocal.kernels import backward as policy
 from refocal.kernels import eager, operator, sharded
 from refocal.kernels.cpu import backend as cpu
+from refocal.kernels.cpu import count as counting
 from refocal.kernels.gpu import backend as gpu
 from refocal.kernels.packing import tensors_of, with_tensors, without_tensors
-from refocal.problem import Problem, SoftmaxProblem
+from refocal.problem import Number, Problem, SoftmaxProblem
 from refocal.reduction import Reduction
 from refocal.torch_state import (
     PLAIN,
@@ -149,16 +150,20 @@ def choose(function: str, problem: Problem, impl: str, held: list[Tensor]) -> Ba
     return backend
 
 
-def counter(problem: Problem, impl: str) -> Callable[[Problem], Tensor | None] | None:
-    """What counts the targets that are kept in fewer launches than plain operations, if anything.
+def counter(problem: Problem, impl: str) -> Callable[[Problem], Number | None] | None:
+    """What counts the targets that are kept in fewer passes than plain operations, if anything.
 
     Asked before the reduction, which needs the count, is there.
     """
-    if impl == "eager" or (problem.logits.is_cpu and impl != "gpu"):
+    if impl == "eager" or problem.ignore_index is None:
         return None
-    if not runs_plainly([problem.logits, problem.targets]) or gpu.unsupported(problem) is not None:
+    backend = cpu if problem.logits.is_cpu and impl != "gpu" else gpu
+    if backend is cpu and problem.targets.numel() < counting.WORTHWHILE:
         return None
-    return gpu.count
+    held = [problem.logits, problem.targets]
+    if not runs_plainly(held) or not all(map(has_memory, held)):
+        return None
+    return backend.count if backend.unsupported(problem) is None else None
 
 
 class OnePass(torch.autograd.Function):

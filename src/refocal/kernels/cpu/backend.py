@@ -17,6 +17,7 @@ from torch import Tensor
 from refocal import arguments
 from refocal.kernels import backward, eager
 from refocal.kernels.backward import Keeping
+from refocal.kernels.cpu import count as counting
 from refocal.kernels.cpu import launch, sigmoid, softmax
 from refocal.kernels.cpu.launch import DTYPES, FLOATS
 from refocal.problem import Number, Problem, SoftmaxProblem
@@ -100,6 +101,12 @@ def evaluate(
         return eager.evaluate(function, problem, reduction, gradient=wanted)
     assert loss is not None  # noqa: S101 - it was asked for
     return loss, slopes
+
+
+def count(problem: Problem) -> int | None:
+    """Counts the targets that are not ignored, at least 1; None where plain operations do."""
+    found = counting.kept(problem)
+    return None if found is None else max(found, 1)
 
 
 def gradient(problem: Problem, factor: Tensor) -> Tensor:

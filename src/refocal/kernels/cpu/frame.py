@@ -44,6 +44,7 @@ LOSSES = _every("q")  # address of the unreduced losses
 COUNT = _every("q")  # elements of a sigmoid, positions of a softmax
 IGNORING = _every("q")  # whether there is a target value that counts for nothing,
 IGNORED = _every("q")  # and which
+COUNT_LAYOUT = _every.kinds[RESULT_IS_DOUBLE:]  # all that a count needs
 GAMMA_POSITIVE = _every("r")  # the gamma of a softmax
 GAMMA_NEGATIVE = _every("r")
 FACTOR = _every("r")  # what every slope is multiplied by
@@ -83,3 +84,4 @@ COUNTER_STRIDE = 8
 LARGEST_TILE = 1024
 # elements per block of it: sums stay short. Six arrays of parameters leave less room in the cache.
 BLOCK, BLOCK_OF_ARRAYS = 4096, 1024
+COUNTED_BLOCK = 32_768  # targets per block of a count

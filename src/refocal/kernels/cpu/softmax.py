@@ -31,7 +31,7 @@ GROUP_NUMBERS = 8_192
 # Positions come in four vectors of 16: that many the compiler handles at once, and what is left
 # over one by one.
 VECTORS = 64
-LARGEST_TILE = 4 * VECTORS
+LARGEST_TILE = 8 * VECTORS
 # The same of a block of rows, which goes through the cache row by row.
 LEAST_BLOCK, LARGEST_BLOCK = 8_192, 32_768
 ENOUGH_BLOCKS = 64
@@ -163,7 +163,8 @@ def _groups(classes: int, inner: int, positions: int, *, rows: bool) -> tuple[st
 
     By sizes alone: the number of threads must not change the result.
     """
-    group = min(max(GROUP_NUMBERS // max(classes, 1) // VECTORS, 1) * VECTORS, LARGEST_TILE)
+    group = max(GROUP_NUMBERS // max(classes, 1) // VECTORS, 1) * VECTORS
+    group = min(group, LARGEST_TILE if rows else LARGEST_TILE // 2)
     if not rows and classes > MANY_CLASSES:
         group = LEAST_GROUP
     if positions and inner >= 16:

@@ -153,14 +153,6 @@ def row_part(logits, offsets, columns, here, dead, classes, first, SHIFT, BLOCK,
 
 
 @helper
-def margin_of(own, base, rest, top, gap):
-    """`against` where the largest of several logits may be one that is beside a NaN: their sum is
-    then NaN, as s is.
-    """
-    return against(own, base, rest, top, tl.where(rest == rest, gap, rest))
-
-
-@helper
 def raised_by(bases, z, RESCALE):
     """What exponentials are formed relative to, after ``z``: of each lane by itself, or of all
     classes read at once. The latter takes one exponential less per class, and a maximum over them.
@@ -175,7 +167,7 @@ def index_terms(
     own, base, rest, top, index, w, alpha, gamma, first, lanes, end, BOTH, ALPHA, GAMMA, ROWS
 ):
     """Loss and slope of the target class of some positions, times their weights; safe rest."""
-    s, x, rest = margin_of(own, base, rest, top, own - top)
+    s, x, rest = against(own, base, rest, top, own - top)
     exponent = gamma
     if GAMMA == "single":
         exponent = tl.load(gamma)
@@ -633,7 +625,7 @@ def class_terms(z, weights, top, base, second, second_base, total, beside, is_to
     rest = tl.where(is_top, beside, total - e)
     rival = tl.where(is_top, second, top)
     gap = tl.where((z == INFINITY) & (weights == 0), INFINITY, z - rival)
-    s, x, rest = margin_of(z, tl.where(is_top, second_base, base), rest, rival, gap)
+    s, x, rest = against(z, tl.where(is_top, second_base, base), rest, rival, gap)
     value, slope = BOTH(s, x, exponent)
     return weighed(weights, value), weights * slope, e, rest
 

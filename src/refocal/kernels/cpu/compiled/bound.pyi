@@ -21,11 +21,11 @@ MOST_TARGET: Any
 # `math.from_bits`, in float64
 double_of: Callable[[Any], Any]
 
-# of `tiles.reader` and `tiles.writer`: (integers, first position, tile)
-read_tile: Callable[[Any, Any, Any], None]
-read_targets: Callable[[Any, Any, Any], None]
-read_gammas: Callable[[Any, Any, Any], None]
-write_tile: Callable[[Any, Any, Any], None]
+# of `tiles.reader` and `tiles.writer`: (integers, first position, how many, tile)
+read_tile: Callable[[Any, Any, Any, Any], None]
+read_targets: Callable[[Any, Any, Any, Any], None]
+read_gammas: Callable[[Any, Any, Any, Any], None]
+write_tile: Callable[[Any, Any, Any, Any], None]
 
 # of `math.operations`: the computing dtype, the integer of its width, and constants of it
 real: Any
@@ -45,3 +45,10 @@ EXPONENT_BIAS: Any
 FRACTION: Any
 SIGN_SHIFT: Any
 LOWEST_BITS: Any
+
+# of `vectors.STORAGE`: what lies at an address in the computing dtype, a class, a logit where the
+# kernel reads it, and the way of a slope there
+take: Callable[[Any], Any]
+take_classes: Callable[[Any, Any], Any]
+take_logits: Callable[[Any], Any]
+put_slopes: Callable[[Any, Any], None]

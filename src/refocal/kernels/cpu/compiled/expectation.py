@@ -108,7 +108,7 @@ def targets_by_index(integers: Any, first: Any, y: Any, known: Any) -> Any:
 
 def targets_by_probability(integers: Any, first: Any, y: Any, known: Any) -> Any:
     """The given targets; counts those outside [0, 1]."""
-    read_targets(integers, first, y)
+    read_targets(integers, first, y.shape[1], y)
     rejected = 0
     for c in range(y.shape[0]):
         for i in range(y.shape[1]):
@@ -289,7 +289,7 @@ def gammas_of(integers: Any, first: Any, gammas: Any) -> None:
             for i in range(count):
                 gammas[c, i] = of_position[i]
     else:
-        read_gammas(integers, first, gammas)
+        read_gammas(integers, first, gammas.shape[1], gammas)
 
 
 def gamma_of_all(gamma: Any, gammas: Any, c: Any, i: Any) -> Any:
@@ -315,7 +315,7 @@ def kernel_of_groups(base: Any, block: Any) -> Any:
     e = np.empty((classes, count), real)
     shares = np.empty((classes if GRADIENT else 1, count), real)
     gammas = np.empty((classes if GAMMAS_GIVEN else 1, count), real)
-    read_tile(integers, first, z)
+    read_tile(integers, first, z.shape[1], z)
     if GAMMAS_GIVEN:
         gammas_of(integers, first, gammas)
     if coefficients_of(integers, first, z, y, known):
@@ -329,7 +329,7 @@ def kernel_of_groups(base: Any, block: Any) -> Any:
             losses[i] = store(known[TOTAL, i])
     if GRADIENT:
         gradient_of(integers, first, z, y, e, shares, known, top)
-        write_tile(integers, first, y)
+        write_tile(integers, first, y.shape[1], y)
     total = 0.0
     for i in range(count):
         total += np.float64(known[TOTAL, i])

@@ -30,6 +30,7 @@ from numba import types as nt
 from numba.extending import intrinsic
 
 from refocal import formula
+from refocal.kernels.cpu.compiled import vectors
 
 # ---------------------------------------------------------------------------------------------
 # instructions that Python has no word for
@@ -289,11 +290,15 @@ def log1p(x: Any) -> Any:
 
 
 def log(x: Any) -> Any:
-    """Logarithm of a normal x >= 1, within 1 ulp of max(1, result)."""
+    """Logarithm of a normal x, within 1 ulp of max(1, result).
+
+    NaN for NaN, whose bits look like a number's here.
+    """
     bits = bits_of(x)
     exponent = real((bits >> MANTISSA) - EXPONENT_BIAS)
     fraction = from_bits(integer((bits & FRACTION) | (EXPONENT_BIAS << MANTISSA))) - ONE
-    return fma(exponent, -LN2_HIGH, fma(exponent, -LN2_LOW, log1p(fraction)))
+    result = fma(exponent, -LN2_HIGH, fma(exponent, -LN2_LOW, log1p(fraction)))
+    return where(x == x, result, x)
 
 
 def ordered(value: Any) -> Any:
@@ -310,7 +315,7 @@ def unordered(key: Any) -> Any:
     return from_bits(integer(key ^ ((key >> SIGN_SHIFT) & LOWEST_BITS)))
 
 
-def _horner(real: type, coefficients: tuple[float, ...]) -> Callable[[Any], Any]:
+def _horner(fma: Any, real: type, coefficients: tuple[float, ...]) -> Callable[[Any], Any]:
     """A polynomial, highest power first, written out: one line of source with literal names."""
     names = {f"c{i}": real(value) for i, value in enumerate(coefficients)}
     nested = "c0"
@@ -370,28 +375,37 @@ def rebound(function: Callable[..., Any], names: dict[str, Any]) -> Any:
 
 
 @cache
-def operations(real: type) -> dict[str, Any]:
-    """What a formula over this dtype is bound to, and everything else the kernels need."""
+def operations(real: type, vector: bool = False) -> dict[str, Any]:
+    """What a formula over this dtype is bound to, and everything else the kernels need.
+
+    With ``vector`` over `vectors.Vector` of it.
+    """
     names = {
         **_constants(real),
         "where": where,
         "fma": fma,
         "bits_of": bits_of,
         "from_bits": from_bits,
-        "exp_polynomial": _horner(real, EXP_COEFFICIENTS[real]),
-        "log1p_polynomial": _horner(real, LOG1P_COEFFICIENTS[real]),
         "__builtins__": __builtins__,
     }
+    if vector:
+        names |= {name: getattr(vectors, name) for name in OF_VECTORS}
+    names["exp_polynomial"] = _horner(names["fma"], real, EXP_COEFFICIENTS[real])
+    names["log1p_polynomial"] = _horner(names["fma"], real, LOG1P_COEFFICIENTS[real])
     for function in (exp, exp_or_zero, log1p, log, ordered, unordered):
         names[function.__name__] = called(rebound(function, names))
     names["exp_of_term"] = names["exp_or_zero"]
     return names
 
 
+# what is asked of a vector by a name of its own
+OF_VECTORS = ("where", "fma", "bits_of", "from_bits", "integer", "real")
+
+
 @cache
-def bound_formula(real: type, modulator: str) -> types.SimpleNamespace:
-    """The book over Numba scalars, to be inlined."""
-    return formula.bind(operations(real), modulator, wrap=inlined)
+def bound_formula(real: type, modulator: str, vector: bool = False) -> types.SimpleNamespace:
+    """The book over Numba scalars, or vectors of them, to be inlined."""
+    return formula.bind(operations(real, vector), modulator, wrap=inlined)
 
 
 # of the book, beside the loss itself
@@ -400,16 +414,16 @@ OF_MARGINS = ("finite", "term", "against", "weighed", "smoothed")
 
 @cache
 def formula_of(
-    real: type, modulator: str, detached: bool, log1p_given: bool = False
+    real: type, modulator: str, detached: bool, log1p_given: bool = False, vector: bool = False
 ) -> dict[str, Any]:
-    """The book over Numba scalars: what a kernel calls, under the names it uses.
+    """The book over Numba scalars, or vectors: what a kernel calls, under the names it uses.
 
     With ``log1p_given`` the losses are functions of ``(s, x, log1p_x, gamma)``.
     """
     suffix = "_from" if log1p_given else ""
     both = "value_and_detached_slope" if detached else "value_and_slope"
     names = {"value": "value" + suffix, "value_and_slope": both + suffix}
-    book = bound_formula(real, modulator)
+    book = bound_formula(real, modulator, vector)
     return {
         name: called(getattr(book, expression).py_func)
         for name, expression in {**names, **{part: part for part in OF_MARGINS}}.items()

@@ -26,9 +26,9 @@ SAME = False
 INNER_SIZE = frame.INNER_SIZE
 
 
-def read_adjacent(integers: Any, first: Any, tile: Any) -> None:
+def read_adjacent(integers: Any, first: Any, count: Any, tile: Any) -> None:
     widest_vectors()
-    classes, count = tile.shape
+    classes = len(tile)
     inner = integers[INNER_SIZE]
     start = first // inner * classes * inner + first % inner
     for c in range(classes):
@@ -38,9 +38,9 @@ def read_adjacent(integers: Any, first: Any, tile: Any) -> None:
             tile[c, i] = load(source[i])
 
 
-def write_adjacent(integers: Any, first: Any, tile: Any) -> None:
+def write_adjacent(integers: Any, first: Any, count: Any, tile: Any) -> None:
     widest_vectors()
-    classes, count = tile.shape
+    classes = len(tile)
     inner = integers[INNER_SIZE]
     start = first // inner * classes * inner + first % inner
     for c in range(classes):
@@ -50,8 +50,8 @@ def write_adjacent(integers: Any, first: Any, tile: Any) -> None:
             target[i] = store(tile[c, i])
 
 
-def read_scattered(integers: Any, first: Any, tile: Any) -> None:
-    classes, count = tile.shape
+def read_scattered(integers: Any, first: Any, count: Any, tile: Any) -> None:
+    classes = len(tile)
     inner = integers[INNER_SIZE]
     for i in range(count):
         start = (first + i) // inner * classes * inner + (first + i) % inner
@@ -61,8 +61,8 @@ def read_scattered(integers: Any, first: Any, tile: Any) -> None:
             tile[c, i] = load(source[c * inner])
 
 
-def write_scattered(integers: Any, first: Any, tile: Any) -> None:
-    classes, count = tile.shape
+def write_scattered(integers: Any, first: Any, count: Any, tile: Any) -> None:
+    classes = len(tile)
     inner = integers[INNER_SIZE]
     for i in range(count):
         start = (first + i) // inner * classes * inner + (first + i) % inner
@@ -72,47 +72,49 @@ def write_scattered(integers: Any, first: Any, tile: Any) -> None:
             target[c * inner] = store(tile[c, i])
 
 
-def transpose_all(source: Any, rows: Any, columns: Any, target: Any) -> None:
-    """A matrix at an address into one at another."""
+def transpose_all(
+    source: Any, source_row: Any, rows: Any, columns: Any, target: Any, target_row: Any
+) -> None:
+    """A matrix at an address into one at another; of both, so many numbers from row to row."""
     widest_vectors()
     for i in range(0, rows, LANES):
         for j in range(0, columns, LANES):
             transpose(
                 real,
-                source + (i * columns + j) * REAL_SIZE,
-                columns * REAL_SIZE,
+                source + (i * source_row + j) * REAL_SIZE,
+                source_row * REAL_SIZE,
                 rows - i,
                 columns - j,
-                target + (j * rows + i) * REAL_SIZE,
-                rows * REAL_SIZE,
+                target + (j * target_row + i) * REAL_SIZE,
+                target_row * REAL_SIZE,
             )
 
 
-def read_transposed(integers: Any, first: Any, tile: Any) -> None:
+def read_transposed(integers: Any, first: Any, count: Any, tile: Any) -> None:
     widest_vectors()
-    classes, count = tile.shape
+    classes = len(tile)
     at = integers[SLOT] + first * classes * ELEMENT_SIZE
     if SAME:
-        transpose_all(at, count, classes, place(tile))
+        transpose_all(at, classes, count, classes, place(tile), tile.shape[1])
     else:
         source = view(at, count * classes, Element)
         numbers = np.empty(count * classes, real)
         for i in range(count * classes):
             numbers[i] = load(source[i])
-        transpose_all(place(numbers), count, classes, place(tile))
+        transpose_all(place(numbers), classes, count, classes, place(tile), tile.shape[1])
         numbers[0] = ZERO  # an address does not keep its array alive
 
 
-def write_transposed(integers: Any, first: Any, tile: Any) -> None:
+def write_transposed(integers: Any, first: Any, count: Any, tile: Any) -> None:
     widest_vectors()
-    classes, count = tile.shape
+    classes = len(tile)
     at = integers[SLOT] + first * classes * ELEMENT_SIZE
     if SAME:
-        transpose_all(place(tile), classes, count, at)
+        transpose_all(place(tile), tile.shape[1], classes, count, at, classes)
     else:
         target = view(at, count * classes, Element)
         numbers = np.empty(count * classes, real)
-        transpose_all(place(tile), classes, count, place(numbers))
+        transpose_all(place(tile), tile.shape[1], classes, count, place(numbers), classes)
         for i in range(count * classes):
             target[i] = store(numbers[i])
 

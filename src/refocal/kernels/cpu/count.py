@@ -1,0 +1,34 @@
+"""Torch's side of counting the targets that are kept."""
+
+from __future__ import annotations
+
+from refocal.kernels.cpu import frame
+from refocal.kernels.cpu.launch import DTYPES, SERIAL_BELOW, address, dense, launch, packer, scalar
+from refocal.problem import Problem, SigmoidProblem, has_index_targets
+
+WORTHWHILE = SERIAL_BELOW  # targets: fewer are counted in the time that a launch takes
+
+
+def kept(problem: Problem) -> int | None:
+    """How many targets are not ignored; None where all are, or plain operations are as good.
+
+    A comparison and a count by torch take a fifth of the time of a segmentation's kernel, this a
+    third of that.
+    """
+    targets, value = problem.targets, problem.ignore_index
+    if value is None or targets.numel() < WORTHWHILE or value != int(value):
+        return None
+    if not (isinstance(problem, SigmoidProblem) or has_index_targets(problem)):
+        return None
+    if targets.dtype.is_floating_point:
+        return None
+    from refocal.kernels.cpu.compiled import count
+
+    targets = dense(targets)
+    total = scalar(double=True)
+    number = targets.numel()
+    values = (1, address(total), 1.0, 0, address(targets), 0, 0, number, 1, int(value))
+    blocks = -(-number // frame.COUNTED_BLOCK)
+    kernel = count.address(DTYPES[targets.dtype])
+    launch(kernel, packer(frame.COUNT_LAYOUT, True), values, blocks, number)
+    return int(total)
