@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,10 +13,17 @@ from hypothesis import HealthCheck, settings
 
 import refocal
 
+ROOT = Path(__file__).parents[1]
+
 torch.set_num_threads(1)
 
 # the line about a first call would stand wherever a test is the first to make one
 os.environ.setdefault("REFOCAL_QUIET", "1")
+
+# What XLA has compiled once, other workers and the processes of Keras read from the disk.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / "build" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 # run by test_gpu_interpreter.py, in a process that has Triton's interpreter
 # what a type checker reads is no program; doctest would import it
