@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -160,6 +161,81 @@ def test_hard_targets_take_one_margin() -> None:
     assert exponentials(Y.astype(jnp.float32)) == 2
 
 
+def test_class_indices_take_one_exponential_per_logit() -> None:
+    """In value and gradient together, and nothing is scattered: both would cost passes."""
+    z, c = jnp.zeros((64, 10)), jnp.zeros(64, int)
+    text = jax.jit(jax.value_and_grad(softmax_focal_loss)).lower(z, c).as_text()
+    assert len(re.findall(r"stablehlo\.exponential .*tensor<64x10xf32>", text)) == 1
+    assert "scatter" not in text
+
+
+INFINITY, LARGEST = math.inf, float(np.finfo(np.float32).max)
+ENDS = [
+    [INFINITY, 0, 0],
+    [0, INFINITY, 0],
+    [INFINITY, INFINITY, 0],
+    [0, INFINITY, INFINITY],
+    [-INFINITY, INFINITY, INFINITY],
+    [INFINITY, LARGEST, 0],
+    [-INFINITY, 0, 0],
+    [-INFINITY, -INFINITY, 0],
+    [-INFINITY, -INFINITY, -INFINITY],
+    [0, -INFINITY, -INFINITY],
+    [0, -INFINITY, 1],
+    [math.nan, 0, 0],
+    [0, math.nan, 0],
+    [INFINITY, math.nan, 0],
+    [0, math.nan, INFINITY],
+    [-INFINITY, math.nan, 0],
+    [LARGEST, -LARGEST, -LARGEST],
+    [-LARGEST, LARGEST, LARGEST],
+    [-LARGEST, -LARGEST, -LARGEST],
+    [3e38, -3e38, 1],
+    [200, 0, 0],
+    [0, 200, 0],
+]
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.1, 1.0, 2.0, 3.5])
+@pytest.mark.parametrize("compiled", [False, True], ids=["called", "jitted"])
+def test_logits_without_end_are_read_as_in_torch(gamma: float, compiled: bool) -> None:
+    """Many rows of each, so that XLA takes the reductions of large arrays: they pass over NaN."""
+    ends = torch.tensor(ENDS).repeat(200, 1).requires_grad_()
+    index = torch.zeros(len(ends), dtype=torch.long)
+    want = refocal.softmax_focal_loss(ends, index, gamma=gamma, reduction="none", impl="eager")
+    (slopes,) = torch.autograd.grad(want.sum(), ends)
+
+    def value_and_gradient(z: Any) -> Any:
+        call = partial(softmax_focal_loss, targets=in_jax.given(index), gamma=gamma)
+        loss, pull = jax.vjp(lambda one: call(one, reduction="none"), z)
+        return loss, *pull(jnp.ones_like(loss))
+
+    function = jax.jit(value_and_gradient) if compiled else value_and_gradient
+    close(
+        function(in_jax.given(ends)),
+        (want.detach().numpy(), slopes.numpy()),
+        rtol=2e-6,
+        atol=1e-37,
+    )
+
+
+def test_a_winner_far_ahead_of_many_keeps_its_loss() -> None:
+    """Where each rival alone is subnormal beside the own logit, and their sum is not."""
+    classes = 1000
+    ahead = np.linspace(60, 93, 100)
+    z = np.zeros((len(ahead), classes), np.float32)
+    z[:, 7] = ahead
+    index = np.full(len(ahead), 7)
+    loss, slopes = jax.value_and_grad(
+        lambda one: softmax_focal_loss(one, index, gamma=0.0, reduction="sum")
+    )(jnp.asarray(z))
+    each = softmax_focal_loss(z, index, gamma=0.0, reduction="none")
+    exact = np.log1p((classes - 1) * np.exp(-z[:, 7].astype(np.float64)))
+    np.testing.assert_allclose(each, exact, rtol=2e-6, atol=1.2e-38)
+    np.testing.assert_allclose(slopes[:, 7], -exact, rtol=2e-6, atol=1.2e-38)
+    np.testing.assert_allclose(loss, exact.sum(), rtol=2e-6)
+
+
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "int8", "int16", "int32", "uint32", "float16"])
 def test_every_dtype_of_targets(dtype: str) -> None:
     close(sigmoid_focal_loss(Z, Y.astype(dtype)), sigmoid_focal_loss(Z, Y), rtol=1e-6)
@@ -200,6 +276,38 @@ def test_what_has_weight_0_may_be_anything() -> None:
         close(loss, function(z[1:], targets[1:], reduction="sum"), rtol=1e-6)
         np.testing.assert_array_equal(gradient[0], 0)
     assert bool(jnp.isnan(sigmoid_focal_loss(z, Y)))  # a NaN logit that counts is never hidden
+
+
+@pytest.mark.parametrize("targets", ["indices", "probabilities"])
+def test_what_is_left_out_may_be_anything_in_a_large_program(targets: str) -> None:
+    """Jitted, by weight and by ignored class, at first and second order."""
+    rows, classes = 512, 100
+    rng = np.random.default_rng(0)
+    clean = rng.normal(size=(rows, classes)).astype(np.float32)
+    out = np.arange(rows) % 4 == 0
+    z = clean.copy()
+    z[0::8, 3], z[4::8, 5] = np.nan, np.inf
+    z[0::16] = -np.inf
+    index = rng.integers(0, classes, rows)
+    settings: list[dict[str, Any]] = [{"sample_weight": jnp.asarray(~out, jnp.float32)}]
+    y = jnp.asarray(index)
+    if targets == "indices":
+        settings.append({})
+    else:
+        y = jax.nn.one_hot(y, classes)
+    for keywords in settings:
+        given = y if keywords else jnp.where(out, -100, y)
+
+        def total(one: Any, given: Any = given, keywords: Any = keywords) -> Any:
+            return softmax_focal_loss(one, given, reduction="sum", **keywords)
+
+        along = jnp.ones_like(clean).at[:, 0].set(2.0)
+        second = jax.jit(lambda one, f=total, t=along: jax.jvp(jax.grad(f), (one,), (t,)))
+        got, want = second(z), second(clean)
+        for one, other in zip(got, want, strict=True):
+            np.testing.assert_array_equal(one[out], 0)
+            close(one[~out], other[~out], rtol=1e-6)
+        close(jax.jit(total)(z), total(clean), rtol=1e-5)
 
 
 def test_an_axis_of_classes() -> None:
@@ -321,7 +429,12 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
         lambda: sigmoid_focal_loss(Z, Y, normalizer=torch.tensor(3.0)),
         TypeError,
         'normalizer must be one of "elements", "positives", "weights", "sample_weight", or a '
-        "positive number, got NoneType.",
+        "positive number, got Tensor. Pass it as a number, float(normalizer).",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, gamma=torch.ones(3)),
+        TypeError,
+        "gamma must be a number >= 0 or an array, got Tensor. Use jnp.asarray.",
     ),
     (
         lambda: sigmoid_focal_loss(Z, Y, reduction="sum", axis_name="data"),

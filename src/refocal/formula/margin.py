@@ -7,6 +7,8 @@ true class, for a softmax the class' logit minus the logsumexp of the others. ``
 from __future__ import annotations
 
 from refocal.formula.plain import (
+    BEYOND,
+    BEYOND_SUMS,
     INFINITY,
     LARGEST,
     ONE,
@@ -34,6 +36,19 @@ def finite(top: Real) -> Real:
 def term(z: Real, base: Real) -> Real:
     """e**(z - base), a rival's part of the sum; an infinite rival counts as the largest number."""
     return exp_of_term(at_most(z, LARGEST) - base)
+
+
+def told_term(z: Real, base: Real) -> Real:
+    """The same beside a base that no finite logit exceeds by much: the sum tells infinite rivals.
+
+    One of them counts as e**BEYOND, more than any sum of finite ones: see `has_infinite`.
+    """
+    return exp_of_term(at_most(z - base, BEYOND))
+
+
+def has_infinite(rest: Real) -> Real:
+    """Whether a rival of a sum of `told_term` is infinite; not where one is NaN."""
+    return rest >= BEYOND_SUMS
 
 
 def against(

@@ -21,6 +21,9 @@ THREE: Real = 3.0
 NEAR: Real = 1e-5
 FAR: Real = 1000.0
 INFINITY: Real = math.inf
+# the exponent of an infinite rival's term, and what no sum of finite ones comes to
+BEYOND: Real = 70.0
+BEYOND_SUMS: Real = 1e30
 # of the computing dtype; float64's here
 LARGEST: Real = 1.7976931348623157e308
 
@@ -52,6 +55,8 @@ def at_least(value: Real, limit: Real) -> Real:
 
 
 __all__ = [
+    "BEYOND",
+    "BEYOND_SUMS",
     "FAR",
     "INFINITY",
     "LARGEST",

@@ -5,6 +5,7 @@ Differentiable to any order. Nothing is scattered, which XLA does not fuse.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -21,46 +22,73 @@ def class_mask(index: Array, logits: Array, axis: int) -> Array:
     return lax.broadcasted_iota(index.dtype, logits.shape, axis) == index
 
 
-def softmax_margin(logits: Array, index: Array, axis: int) -> tuple[Array, Array]:
+def softmax_margin(
+    logits: Array, index: Array, axis: int, left_out: Array | bool = False
+) -> tuple[Array, Array]:
     """``s`` and ``x`` of one class per position, size 1 along ``axis``.
 
-    A class index out of range, which cannot be refused while JAX traces, gives NaN.
+    A class index out of range, which cannot be refused while JAX traces, gives NaN. The margin of a
+    position that is ``left_out`` is infinite, whatever its logits are, and has no derivative.
     """
-    s, x = _margin(axis)(logits, index)
+    s, x = _margin(axis)(logits, index, jnp.broadcast_to(left_out, index.shape))
     return s, x
 
 
 @cache
-def _margin(axis: int) -> Callable[[Array, Array], tuple[Array, Array]]:
+def _margin(axis: int) -> Callable[[Array, Array, Array], tuple[Array, Array]]:
     """The margin with its derivative: 1 along the class' own logit, minus each rival's share.
 
     By machine it would run through the largest rival as well, which costs more passes over the
     logits; where rivals are infinite their shares are even, as they would be there.
+
+    Four passes: the largest logit, the rivals' terms, their sum, the gradient. The largest of all
+    and not of the rivals: without the own one, what a compiler's fastest maximum reads would have
+    to be written first.
     """
 
     @jax.custom_jvp
-    def margin(logits: Array, index: Array) -> tuple[Array, Array]:
-        s, x, _, _ = parts(logits, index)
+    def margin(logits: Array, index: Array, left_out: Array) -> tuple[Array, Array]:
+        s, x, _, _ = parts(logits, index, left_out)
         return s, x
 
-    def parts(logits: Array, index: Array) -> tuple[Array, Array, Array, Array]:
+    def parts(logits: Array, index: Array, left_out: Array) -> tuple[Array, Array, Array, Array]:
+        book = for_dtype(logits.dtype)
+        classes = logits.shape[axis]
         # not gathered where out of range, or counted from the end
-        inside = (index >= 0) & (index < logits.shape[axis])
+        inside = (index >= 0) & (index < classes)
         own = jnp.take_along_axis(logits, jnp.where(inside, index, 0), axis)
-        own = jnp.where(inside, own, jnp.nan)
+        own = jnp.where(left_out, 0.0, jnp.where(inside, own, jnp.nan))
+        top = lax.stop_gradient(jnp.max(logits, axis, keepdims=True))
+        # Below an own logit that is the largest, so that terms which are subnormal beside it, and
+        # taken for 0, are together less than one subnormal number.
+        lower = jnp.where(lax.stop_gradient(own) == top, math.log(4 * classes), 0.0)
+        base = jnp.where(left_out, 0.0, book.finite(top) - lower)
         mask = class_mask(index, logits, axis)
-        terms, top, base = _terms(jnp.where(mask, -jnp.inf, logits), axis)
+        no_rival = _no_rival(index, left_out, logits, axis)
+        terms = book.told_term(jnp.where(no_rival, -jnp.inf, logits), base)
         rest = jnp.sum(terms, axis, keepdims=True)
-        s, x, rest = for_dtype(logits.dtype).against(own, base, rest, top, own - top)
-        return s, x, jnp.where(mask, 1.0, -terms), jnp.where(mask, 1.0, 1.0 / rest)
+        infinite = jnp.where(book.has_infinite(rest), jnp.inf, base)
+        s, x, rest = book.against(own, base, rest, infinite, own - jnp.inf)
+        return s, x, jnp.where(mask, -rest, terms), -rest
 
     @margin.defjvp
     def rule(primals: Any, tangents: Any) -> Any:
         s, x, terms, scale = parts(*primals)
-        ds = jnp.sum((terms * scale) * tangents[0], axis, keepdims=True)
+        # One division per position, and last: what a compiler computes once, and not per class.
+        ds = jnp.sum(terms * tangents[0], axis, keepdims=True) / scale
         return (s, x), (ds, ds * jnp.where(s >= 0, -x, x))
 
     return margin
+
+
+def _no_rival(index: Array, left_out: Array, logits: Array, axis: int) -> Array:
+    """True at the own class, and at every class of what is left out.
+
+    By how far a class is from the own one, and not by ``mask | left_out``: a loop over a handful of
+    classes that asks for a truth of the whole position is not written in vectors by XLA.
+    """
+    away = lax.broadcasted_iota(index.dtype, logits.shape, axis) - index
+    return away.astype(jnp.uint32) <= jnp.where(left_out, jnp.uint32(2**32 - 1), jnp.uint32(0))
 
 
 def softmax_margins(logits: Array, axis: int, idle: Array | bool = False) -> tuple[Array, Array]:

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from refocal.jax.links import class_mask
 from refocal.jax.problem import (
     Number,
     Problem,
@@ -94,10 +93,9 @@ def _weight_of_targets(problem: Problem, targets: Array, dtype: Any) -> Array:
         return jnp.sum(y if problem.alpha is None else y * problem.alpha, problem.axis)
     if problem.alpha is None:
         return jnp.ones_like(y)
-    index = jnp.expand_dims(targets, problem.axis)
-    return picked(problem.alpha, class_mask(index, problem.logits, problem.axis), problem.axis)
+    return picked(problem.alpha, targets)
 
 
-def picked(parameter: Array, mask: Array, axis: int) -> Array:
-    """The value of every position's class, without the class axis."""
-    return jnp.sum(jnp.where(mask, parameter, 0.0), axis)
+def picked(parameter: Array, index: Array) -> Array:
+    """The value of every position's class; of a class that there is none of, some value."""
+    return jnp.take(parameter.reshape(-1), index, mode="clip")

@@ -107,34 +107,42 @@ def _arrays(pair: tuple[Number, Number], like: Array) -> tuple[Array, Array]:
     return first, second
 
 
-def _revived(z: Array, axis: int, weight: Array | None, kept: Array | None) -> Array:
-    """Logits with the rows that do not count replaced by zeros where they are not finite."""
-    if weight is not None:
-        top = jnp.max(lax.stop_gradient(z), axis, keepdims=True)
-        z = jnp.where(jnp.expand_dims(weight == 0, axis) & ~jnp.isfinite(top), 0.0, z)
-    return z if kept is None else jnp.where(jnp.expand_dims(kept, axis), z, 0.0)
+def _left_out(problem: SoftmaxProblem, kept: Array | None) -> Array | bool:
+    """The positions that are ignored, or weigh 0 and have a NaN or an infinite largest logit.
+
+    Of size 1 along the class axis.
+    """
+    axis, weight = problem.axis, problem.weight
+    left_out = False if kept is None else ~jnp.expand_dims(kept, axis)
+    if weight is None:
+        return left_out
+    z = lax.stop_gradient(problem.logits).astype(computing_dtype(problem.logits))
+    top = jnp.max(z, axis, keepdims=True)
+    # XLA's maximum on a CPU passes over NaN; scaled, so that no finite logits sum to one
+    total = jnp.sum(z * 2.0**-40, axis, keepdims=True)
+    broken = ~jnp.isfinite(top) | jnp.isnan(total)
+    return left_out | (jnp.expand_dims(weight == 0, axis) & broken)
 
 
 def _index(problem: SoftmaxProblem) -> Array:
     axis = problem.axis
     dtype = computing_dtype(problem.logits)
+    z = problem.logits.astype(dtype)
     kept = is_kept(problem.targets, problem.ignore_index)
     index = problem.targets
     if kept is not None:
         index = jnp.where(kept, index, jnp.zeros_like(index))
-    index = jnp.expand_dims(index, axis)
-    z = _revived(problem.logits.astype(dtype), axis, problem.weight, kept)
-    s, x = softmax_margin(z, index, axis)
-    mask = class_mask(index, z, axis)
+    left_out = _left_out(problem, kept)
+    s, x = softmax_margin(z, jnp.expand_dims(index, axis), axis, left_out)
     s, x = jnp.squeeze(s, axis), jnp.squeeze(x, axis)
     coefficient: Number = 1.0 if kept is None else kept.astype(dtype)
     if problem.alpha is not None:
-        coefficient = _times(coefficient, picked(problem.alpha, mask, axis))
+        coefficient = _times(coefficient, picked(problem.alpha, index))
     coefficient = _times(coefficient, problem.weight)
     gamma = problem.gamma
     if isinstance(gamma, Array) and gamma.ndim:
         per_class = gamma.shape[axis] != 1
-        gamma = picked(gamma, mask, axis) if per_class else jnp.squeeze(gamma, axis)
+        gamma = picked(gamma, index) if per_class else jnp.squeeze(gamma, axis)
     return _weighed(coefficient, _value(s, x, gamma, problem.detach_modulator))
 
 
@@ -154,7 +162,7 @@ def _probabilities(problem: SoftmaxProblem) -> Array:
         kept = is_kept(problem.targets, problem.ignore_index)
         if kept is not None:  # smoothing comes after ignoring: an ignored row stays all zero
             y = jnp.where(jnp.expand_dims(kept, axis), y, 0.0)
-    z = _revived(z, axis, problem.weight, kept)
+    z = jnp.where(_left_out(problem, kept), 0.0, z)
     coefficient = _times(y, problem.alpha)
     if problem.weight is not None:
         coefficient = _times(coefficient, jnp.expand_dims(problem.weight, axis))
