@@ -7,6 +7,7 @@ every public function.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,6 +74,15 @@ class Mute(Wrapper):
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
         raise NotImplementedError(f"no {func}")
+
+
+def of_jax(tensor: Tensor) -> Any:
+    """An array of another framework, whose losses are loaded, too."""
+    import jax.numpy as jnp
+
+    import refocal.jax  # noqa: F401
+
+    return jnp.asarray(tensor.numpy())
 
 
 class Kind(NamedTuple):
@@ -159,3 +169,5 @@ KINDS: dict[str, Kind] = {
     "complex": Kind(lambda t: t.to(torch.complex64), "error"),
     "on the meta device": Kind(lambda t: t.to("meta"), "error"),
 }
+if find_spec("jax") is not None:
+    KINDS["of JAX"] = Kind(of_jax, "error")

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -421,6 +422,22 @@ TABLE: list[Row] = [
         "positive number, got NoneType.",
     ),
     (
+        lambda: sigmoid_focal_loss(Z, Y, normalizer=np.ones(())),
+        TypeError,
+        'normalizer must be one of "elements", "positives", "weights", "sample_weight", or a '
+        "positive number, got ndarray. Pass it as a number, float(normalizer).",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, alpha=np.ones(3)),
+        TypeError,
+        "alpha must be None, a number in [0, 1] or a tensor, got ndarray. Use torch.as_tensor.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Y, gamma=np.ones(3)),
+        TypeError,
+        "gamma must be a number >= 0 or a tensor, got ndarray. Use torch.as_tensor.",
+    ),
+    (
         lambda: sigmoid_focal_loss(Z, Y, normalizer=0),
         ValueError,
         "normalizer must be > 0 and finite, got 0. For a count that may be zero pass "
@@ -813,8 +830,8 @@ class ForeignAnswers:
 
 @pytest.fixture
 def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adapter, "_ADAPTERS", list(adapter._ADAPTERS))
-    adapter.register(Foreign, ForeignAnswers())
+    monkeypatch.setattr(adapter, "_ADAPTERS", dict(adapter._ADAPTERS))
+    adapter.register("foreign", Foreign, ForeignAnswers())
 
 
 SETTINGS: dict[str, Any] = {
@@ -845,10 +862,13 @@ WRONG = [
 def test_tensors_of_every_framework_get_the_same_message(
     name: str, value: Tensor, multiclass: bool
 ) -> None:
-    def message(value: object) -> str:
+    def message(value: object, framework: str | None = None) -> str:
         settings = {**SETTINGS, name: value}
+        own = "foreign" if isinstance(value, Foreign) else "torch"
         try:
-            arguments.check_settings("f", settings, multiclass=multiclass)
+            arguments.check_settings(
+                "f", settings, multiclass=multiclass, framework=framework or own
+            )
         except (TypeError, ValueError) as error:
             return f"{type(error).__name__}: {error}"
         return "accepted"
@@ -856,6 +876,9 @@ def test_tensors_of_every_framework_get_the_same_message(
     assert message(Foreign(value)) == message(value)
     assert message(value) != "accepted" or (name == "alpha" and multiclass)
     assert message(Foreign(torch.ones(()))) == "accepted"
+    # known, and not the framework's own
+    assert message(Foreign(torch.ones(())), "torch").startswith("TypeError: f: ")
+    assert message(torch.ones(()), "foreign").startswith("TypeError: f: ")
 
 
 # ---------------------------------------------------------------------------------------------

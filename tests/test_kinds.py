@@ -183,6 +183,18 @@ def test_the_plain_number_or_an_error(function: str, role: str, kind: str) -> No
         assert_close(gradient, right[1])
 
 
+@pytest.mark.skipif("of JAX" not in KINDS, reason="needs JAX")
+@every_case
+def test_an_array_of_jax_is_told_the_way_out(function: str, role: str) -> None:
+    arguments = arguments_for(function, role)
+    arguments[role] = KINDS["of JAX"].make(arguments[role])
+    way_out = (
+        r"Use (torch\.(as_)?tensor\b.*|mask\.bool\(\))\.|Pass it as a number, float\(normalizer\)\."
+    )
+    with pytest.raises(TypeError, match=rf"^{function}: .* got ArrayImpl\. ({way_out})$"):
+        function_of(function)(**arguments)
+
+
 def quietly(make: Callable[[Tensor], Any], tensor: Tensor) -> Any:
     """A tensor of a kind, of which torch may warn that it is young."""
     with warnings.catch_warnings():

@@ -41,17 +41,23 @@ class Adapter(Protocol):
         """The smallest and the largest value; None where they may not be read."""
 
 
-_ADAPTERS: list[tuple[type, Adapter]] = []
+_ADAPTERS: dict[str, tuple[type, Adapter]] = {}
 
 
-def register(kind: type, adapter: Adapter) -> None:
+def register(framework: str, kind: type, adapter: Adapter) -> None:
     """Makes a framework's class of tensors known."""
-    _ADAPTERS.append((kind, adapter))
+    _ADAPTERS[framework] = (kind, adapter)
 
 
-def adapter_of(value: object) -> Adapter | None:
-    """The answers for a value, or None if it is no tensor of a registered framework."""
-    for kind, adapter in _ADAPTERS:
-        if isinstance(value, kind):
-            return adapter
-    return None
+def adapter_of(framework: str, value: object) -> Adapter | None:
+    """The answers for a value, or None if it is no tensor of the framework.
+
+    Not of another one either, whose tensors a call would pass on until something else fails.
+    """
+    kind, adapter = _ADAPTERS[framework]
+    return adapter if isinstance(value, kind) else None
+
+
+def is_foreign(value: object) -> bool:
+    """Whether a value that is no tensor of the framework looks like one of another."""
+    return hasattr(value, "shape") and hasattr(value, "dtype")

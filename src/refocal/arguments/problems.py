@@ -184,8 +184,10 @@ def linear_problem(
         if tensor is None and argument == "bias":
             continue
         if not isinstance(tensor, Tensor) or not tensor.dtype.is_floating_point:
-            got = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
-            raise refuse(function, argument, "be a floating tensor", got, kind=TypeError)
+            known = isinstance(tensor, Tensor)
+            got = tensor.dtype if known else type(tensor).__name__
+            hint = "" if known else "Use torch.as_tensor."
+            raise refuse(function, argument, "be a floating tensor", got, hint, TypeError)
         check_kind(function, argument, tensor)
         if dtype is None and tensor.dtype != hidden.dtype:
             raise refuse(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any, NoReturn
 
-from refocal.arguments.adapter import adapter_of
+from refocal.arguments.adapter import adapter_of, is_foreign
 from refocal.arguments.values import (
     alpha_number,
     check_alpha_range,
@@ -40,10 +40,12 @@ def check_reduction(
     multiclass: bool,
     shared: bool = False,
     own: tuple[str, ...] = (),
+    framework: str = "torch",
 ) -> None:
     """The reduction, and a normalizer that goes with it; a rank's share of one may be 0.
 
     ``own`` are further normalizers of the function, for the list in an error: it knows them itself.
+    ``framework`` is whose tensors are taken.
     """
     choices = (*own, *NORMALIZERS)
     if reduction not in REDUCTIONS:
@@ -64,7 +66,7 @@ def check_reduction(
     elif is_number(normalizer):
         if not _counts(normalizer, shared):
             fail_normalizer(function, normalizer)
-    elif adapter := adapter_of(normalizer):
+    elif adapter := adapter_of(framework, normalizer):
         adapter.check_usable(function, "normalizer", normalizer)
         if shape := adapter.facts(normalizer).shape:
             raise refuse(
@@ -83,7 +85,8 @@ def check_reduction(
             "normalizer",
             f"be one of {quoted(choices)}, or a positive number",
             type(normalizer).__name__,
-            kind=TypeError,
+            "Pass it as a number, float(normalizer)." if is_foreign(normalizer) else "",
+            TypeError,
         )
     if reduction != "mean":
         raise refuse(
@@ -119,9 +122,17 @@ def fail_implementation(function: str, impl: str, reason: str) -> NoReturn:
     raise ValueError(f'{function}: impl="{impl}" {reason} Use impl="auto".')
 
 
-def check_settings(function: str, settings: dict[str, Any], *, multiclass: bool) -> None:
+def check_settings(
+    function: str, settings: dict[str, Any], *, multiclass: bool, framework: str = "torch"
+) -> None:
     """Whatever of a module's settings can be checked before there are logits."""
-    check_reduction(function, settings["reduction"], settings["normalizer"], multiclass=multiclass)
+    check_reduction(
+        function,
+        settings["reduction"],
+        settings["normalizer"],
+        multiclass=multiclass,
+        framework=framework,
+    )
     if "impl" in settings:
         check_implementation(function, settings["impl"])
     flag(function, "detach_modulator", settings["detach_modulator"])
@@ -132,15 +143,22 @@ def check_settings(function: str, settings: dict[str, Any], *, multiclass: bool)
         settings["gamma"],
         settings["label_smoothing"],
         multiclass=multiclass,
+        framework=framework,
     )
 
 
 def check_loss_parameters(
-    function: str, alpha: Any, gamma: Any, label_smoothing: Any, *, multiclass: bool
+    function: str,
+    alpha: Any,
+    gamma: Any,
+    label_smoothing: Any,
+    *,
+    multiclass: bool,
+    framework: str = "torch",
 ) -> None:
     """alpha, gamma and label_smoothing on their own, without logits to align them with."""
     smoothing(function, label_smoothing)
-    if adapter := adapter_of(alpha):
+    if adapter := adapter_of(framework, alpha):
         if ends := adapter.ends(alpha):
             check_alpha_range(function, *ends, multiclass=multiclass)
     elif alpha is not None:
@@ -153,7 +171,7 @@ def check_loss_parameters(
     if pair and len(gamma) != 2:
         fail_gamma_count(function, len(gamma))
     for one in gamma if pair else (gamma,):
-        if adapter := adapter_of(one):
+        if adapter := adapter_of(framework, one):
             adapter.check_real(function, "gamma", one)
             if ends := adapter.ends(one):
                 check_gamma_range(function, *ends)

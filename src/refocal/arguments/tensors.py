@@ -381,4 +381,4 @@ class Torch:
         return extremes(tensor) if readable(tensor) else None
 
 
-register(Tensor, Torch())
+register("torch", Tensor, Torch())

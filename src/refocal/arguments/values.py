@@ -12,6 +12,7 @@ from numbers import Integral, Real
 from operator import index
 from typing import Any, NoReturn
 
+from refocal.arguments.adapter import is_foreign
 from refocal.messages import refuse
 
 LARGEST_GAMMA = 1e30
@@ -132,6 +133,7 @@ def alpha_number(function: str, alpha: Any) -> float:
     """A plain number in [0, 1]."""
     if not is_number(alpha):
         hint = "Use a tensor for one value per class." if isinstance(alpha, (list, tuple)) else ""
+        hint = "Use torch.as_tensor." if is_foreign(alpha) else hint
         raise refuse(
             function,
             "alpha",
@@ -192,6 +194,7 @@ def gamma_number(function: str, gamma: Any, *, multiclass: bool) -> float:
     if not is_number(gamma):
         pair = "" if multiclass else " or a tuple (gamma_pos, gamma_neg)"
         hint = f"Use a tensor for one value per class{pair}." if isinstance(gamma, list) else ""
+        hint = "Use torch.as_tensor." if is_foreign(gamma) else hint
         raise refuse(
             function, "gamma", "be a number >= 0 or a tensor", type(gamma).__name__, hint, TypeError
         )

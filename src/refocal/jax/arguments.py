@@ -66,7 +66,7 @@ class Jax:
     check_usable = check_real
 
 
-register(Array, Jax())
+register("jax", Array, Jax())
 
 
 def as_array(value: Any) -> Any:
@@ -506,14 +506,13 @@ def checked_reduction(
     """The normalizer, checked with its reduction; an array where it was one of NumPy's."""
     normalizer = as_array(normalizer)
     shared = axis_name is not None
-    # a name, a number or an array of JAX: what else there is has an adapter of its own framework
-    known = isinstance(normalizer, (str, Array)) or values.is_number(normalizer)
     settings.check_reduction(
         function,
         reduction,
-        normalizer if known else None,
+        normalizer,
         multiclass=multiclass,
         shared=shared,
+        framework="jax",
     )
     if shared and reduction != "mean":
         raise refuse(

@@ -19,6 +19,7 @@ WORDS = (
     (r"\.long\(\)", ".astype(int)"),
     (r"\.float\(\)", ".astype(float)"),
     (r"torch\.tensor\(", "jnp.array("),
+    (r"torch\.as_tensor", "jnp.asarray"),
     (r"\.view\(", ".reshape("),
     (r"\b([Aa]) tensor\b", r"\1n array"),
     (r"\btensor\b", "array"),
