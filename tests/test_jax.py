@@ -364,6 +364,34 @@ def test_posteriors_are_those_of_torch(keywords: dict[str, Any], dtype: torch.dt
                 np.testing.assert_allclose(got, want.numpy(), rtol=rtol, atol=1e-30)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("log", [False, True], ids=["probabilities", "logarithms"])
+@pytest.mark.parametrize("link", ["sigmoid", "softmax"])
+def test_a_traced_temperature_learns(link: str, log: bool, smoothing: float) -> None:
+    """One program for all of them, with the derivative of its numbers."""
+    with jax.enable_x64(True):
+        z = 3 * jnp.asarray(np.random.default_rng(0).normal(size=(40, 3)))
+        posterior: Any = sigmoid_posterior if link == "sigmoid" else softmax_posterior
+        name = "log_odds" if link == "sigmoid" else "log_probabilities"
+        traces = []
+
+        def call(temperature: Any) -> Any:
+            traces.append(temperature)
+            return posterior(z, temperature=temperature, label_smoothing=smoothing, **{name: log})
+
+        compiled = jax.jit(lambda t: jax.jvp(call, (t,), (jnp.ones_like(t),)))
+        for temperature in (0.5, 1.0, 1.7):
+            value, slope = compiled(temperature)
+            step = 1e-6
+            close(value, call(temperature), rtol=1e-12)
+            quotient = (call(temperature + step) - call(temperature - step)) / (2 * step)
+            finite = np.isfinite(value)  # what smoothing cuts off at 0 has no logarithm
+            close(slope[finite], quotient[finite], rtol=1e-6, atol=1e-8)
+        assert sum(isinstance(one, jax.core.Tracer) for one in traces) == 1
+        several = jax.vmap(call)(jnp.array([0.5, 1.7]))
+        close(several, jnp.stack([call(0.5), call(1.7)]), rtol=1e-12)
+
+
 REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (
         lambda: sigmoid_focal_loss([1.0], Y),
@@ -450,7 +478,24 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (
         lambda: jax.jit(lambda i: softmax_focal_loss(Z, C, ignore_index=i))(1),
         TypeError,
-        "ignore_index must be an integer, got DynamicJaxprTracer.",
+        "ignore_index must be a Python value, got an array. It is a part of the program: under jit "
+        "name it in static_argnames, or close over it.",
+    ),
+    (
+        lambda: jax.jit(lambda e: sigmoid_focal_loss(Z, Y, label_smoothing=e))(0.1),
+        TypeError,
+        "label_smoothing must be a Python value, got an array. It is a part of the program: under "
+        "jit name it in static_argnames, or close over it.",
+    ),
+    (
+        lambda: sigmoid_posterior(Z, temperature=jnp.array(0.0)),
+        ValueError,
+        "temperature must be finite and > 0, got 0.0.",
+    ),
+    (
+        lambda: softmax_posterior(Z, temperature=jnp.ones(3)),
+        ValueError,
+        "temperature must be a number or a 0-d array, got shape (3,).",
     ),
     (
         lambda: sigmoid_posterior(Z, alpha=0),

@@ -18,8 +18,9 @@ from refocal.formula.in_jax import BOOK, for_dtype
 from refocal.jax import arguments
 from refocal.jax.links import softmax_margins
 from refocal.jax.losses import Gamma
-from refocal.jax.problem import computing_dtype
+from refocal.jax.problem import Number, computing_dtype
 from refocal.jax.wording import spoken
+from refocal.messages import refuse
 
 
 @spoken
@@ -30,7 +31,7 @@ def sigmoid_posterior(
     gamma: Gamma = 2.0,
     label_smoothing: float = 0.0,
     detach_modulator: bool = False,
-    temperature: float = 1.0,
+    temperature: ArrayLike = 1.0,
     log_odds: bool = False,
     axis: int | None = None,
 ) -> Array:
@@ -45,7 +46,8 @@ def sigmoid_posterior(
         gamma: as in training: a number, an array per class, or a pair.
         label_smoothing: as in training; it is undone, and the result clipped to [0, 1].
         detach_modulator: as in training.
-        temperature: a number > 0; divides the posterior's log-odds.
+        temperature: a number > 0, or a 0-d array of one, which may be traced and differentiated;
+            divides the posterior's log-odds.
         log_odds: return ``log(P / (1 - P))``, which keeps its digits where P rounds to 0 or 1.
         axis: the class axis, that of ``(C,)`` arrays; 1 unless given (0 of 1-d logits).
 
@@ -88,7 +90,8 @@ def sigmoid_posterior(
         positive = jnp.maximum(jax.nn.sigmoid(odds) - smoothing / 2, 0)
         negative = jnp.maximum(jax.nn.sigmoid(-odds) - smoothing / 2, 0)
         odds = jnp.log(positive) - jnp.log(negative)
-    odds = odds / divisor
+    certain = jnp.isinf(odds)  # these stay, and along the temperature their derivative is 0
+    odds = jnp.where(certain, odds, jnp.where(certain, 0.0, odds) / divisor)
     result: Array = (odds if wanted else jax.nn.sigmoid(odds)).astype(logits.dtype)
     return result
 
@@ -101,7 +104,7 @@ def softmax_posterior(
     gamma: ArrayLike = 2.0,
     label_smoothing: float = 0.0,
     detach_modulator: bool = False,
-    temperature: float = 1.0,
+    temperature: ArrayLike = 1.0,
     log_probabilities: bool = False,
     axis: int | None = None,
 ) -> Array:
@@ -115,7 +118,8 @@ def softmax_posterior(
         gamma: as in training: a number, a 0-d or a ``(C,)`` array.
         label_smoothing: as in training; it is undone, clipped at 0 and normalised again.
         detach_modulator: as in training.
-        temperature: a number > 0; divides the log-probabilities before they are normalised.
+        temperature: a number > 0, or a 0-d array of one, which may be traced and differentiated;
+            divides the log-probabilities before they are normalised.
         log_probabilities: return ``log P``, which keeps its digits where P rounds to 0 or 1.
         axis: the class axis; 1 unless given (0 of 1-d logits).
 
@@ -162,7 +166,7 @@ def softmax_posterior(
         left = jnp.maximum(jax.nn.softmax(score, number) - smoothing / classes, 0)
         masked = left == 0
         score = jnp.log(jnp.where(masked, 1.0, left))
-    if smoothing or divisor != 1:
+    if smoothing or isinstance(divisor, Array) or divisor != 1:
         # relative to the largest, which a small temperature leaves at 0; a masked class stays one
         score = jnp.where(masked, -jnp.inf, score)
         score = score - jnp.max(jax.lax.stop_gradient(score), number, keepdims=True)
@@ -185,13 +189,27 @@ def check_learned(function: str, weight: Any, alpha: Any, domain: str) -> None:
     wording.fail_unlearned(function, domain, got)
 
 
-def _temperature(function: str, temperature: Any, dtype: Any) -> float:
-    """A finite number > 0, held within what the computing dtype divides by."""
-    number = values.real(
-        function, "temperature", temperature, "finite and > 0", lambda one: 0 < one < math.inf
-    )
+def _temperature(function: str, temperature: Any, dtype: Any) -> Number:
+    """A finite number > 0, held within what the computing dtype divides by; an array may learn."""
+
+    def number(value: Any) -> float:
+        return values.real(
+            function, "temperature", value, "finite and > 0", lambda one: 0 < one < math.inf
+        )
+
     limits = jnp.finfo(dtype)
-    return min(max(number, float(limits.tiny)), float(limits.max))
+    least, most = float(limits.tiny), float(limits.max)
+    temperature = arguments.as_array(temperature)
+    if not isinstance(temperature, Array):
+        return min(max(number(temperature), least), most)
+    arguments.Jax.check_real(function, "temperature", temperature)
+    if temperature.ndim:
+        shape = tuple(temperature.shape)
+        raise refuse(function, "temperature", "be a number or a 0-d array", f"shape {shape}")
+    ends = arguments.ends(temperature)
+    if ends is not None:
+        number(float(ends[0]))
+    return jnp.clip(temperature.astype(dtype), least, most)
 
 
 def _smoothing(function: str, label_smoothing: Any) -> float:

@@ -7,6 +7,22 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
+from jax import Array
+
+from refocal.messages import refuse
+
+# these make a program what it is; JAX knows their values while it traces, and compiles for each
+STATIC = (
+    "ignore_index",
+    "label_smoothing",
+    "detach_modulator",
+    "reduction",
+    "axis",
+    "checkify",
+    "log_odds",
+    "log_probabilities",
+)
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 # in this order: the longer ones first
@@ -33,11 +49,27 @@ def in_words(text: str) -> str:
     return text
 
 
+def check_static(function: str, keywords: dict[str, Any]) -> None:
+    """No array, and so nothing traced, where a Python value decides what is computed."""
+    for name in STATIC:
+        if isinstance(keywords.get(name), Array):
+            raise refuse(
+                function,
+                name,
+                "be a Python value",
+                "an array",
+                "It is a part of the program: under jit name it in static_argnames, or close over "
+                "it.",
+                TypeError,
+            )
+
+
 def spoken(function: F) -> F:
     """A public function whose own refusals speak of arrays."""
 
     @wraps(function)
     def wrapper(*positional: Any, **keywords: Any) -> Any:
+        check_static(function.__name__, keywords)
         try:
             return function(*positional, **keywords)
         except (TypeError, ValueError) as error:
