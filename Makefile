@@ -89,6 +89,7 @@ bench: $(BENCH)/.installed
 	$(BENCH)/bin/python -m benchmarks
 	$(BENCH)/bin/python -m benchmarks.memory
 	$(BENCH)/bin/python -m benchmarks.first_call --save
+	$(BENCH)/bin/python -m benchmarks.in_jax --save
 	$(BENCH)/bin/python -m benchmarks.table --write
 
 bench-linear: $(BENCH)/.installed
@@ -98,7 +99,7 @@ bench-linear: $(BENCH)/.installed
 $(BENCH)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(BENCH)
 	$(BENCH)/bin/python -m pip install --quiet --editable '.[torch,cpu]' torch==2.14.1 torchvision==0.29.1 \
-	  kornia matplotlib
+	  kornia matplotlib jax optax
 	# alpha, and without wheels for some machines
 	-$(BENCH)/bin/python -m pip install --quiet exacta
 	touch $@

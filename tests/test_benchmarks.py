@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from benchmarks import cases, measure, table
+from benchmarks import cases, in_jax, measure, table
 
 
 def test_the_table_of_the_readme_comes_from_the_csv():
@@ -18,6 +18,33 @@ def test_the_targets_of_the_record_come_from_the_csv():
     first_calls = table.rows(table.RESULTS / "first_call.csv")
     written = table.between(table.RECORD.read_text())
     assert written == table.targets(table.by_processor(), first_calls)
+
+
+def test_the_table_of_jax_comes_from_the_csv():
+    written = table.between(in_jax.PAGE.read_text())
+    assert written == in_jax.section(table.rows(in_jax.RESULTS))
+
+
+@pytest.mark.parametrize("case", in_jax.CASES[1:3], ids=lambda case: case.title)
+def test_what_is_timed_in_jax_is_the_same_loss(case):
+    pytest.importorskip("jax")
+    pytest.importorskip("optax")
+    small = case._replace(shape=(60, *case.shape[1:]))
+    logits, targets = in_jax.inputs(small)
+    found = {name: float(loss(logits, targets)) for name, loss in in_jax.losses(small).items()}
+    if len(case.shape) == 1:
+        assert math.isclose(found["refocal"], found["optax focal"], rel_tol=1e-5)
+    else:
+        plain = in_jax.losses(small._replace(gamma=0.0))["refocal"]
+        assert math.isclose(found["optax cross-entropy"], plain(logits, targets), rel_tol=1e-5)
+
+
+def test_what_jax_needs_may_be_missing(monkeypatch, capsys):
+    monkeypatch.setattr(in_jax.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("sys.argv", ["in_jax"])
+    in_jax.main()
+    said = "The rows of JAX are left out: jax and optax not installed.\n"
+    assert capsys.readouterr().out == said
 
 
 def test_the_markers_keep_what_is_around_them():
