@@ -1,7 +1,7 @@
 """`refocal.keras` on torch and JAX, each in a process of its own: Keras has one backend in each.
 
 Values and gradients are tested by the one list of cases, `test_accuracy`;
-`keras_backend/behaviour.py` has what only Keras has. TensorFlow's turn is `make test-hosts`.
+`keras_backend/` has what only Keras has. TensorFlow's turn is `make test-hosts`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pytest
 pytest.importorskip("keras")
 
 HERE = Path(__file__).parent
+ONLY_KERAS = [HERE / "keras_backend" / f"{name}.py" for name in ("losses", "training", "refusals")]
 # of the list of cases what takes other ways through Keras than through the functions below it
 SAMPLE = "every_shape and float32 and none or largest and 0.5"
 
@@ -50,7 +51,7 @@ def run(backend: str, *arguments: object) -> None:
 
 @pytest.mark.parametrize("backend", ["torch", "jax"])
 def test_what_only_keras_has(backend: str) -> None:
-    run(backend, HERE / "keras_backend" / "behaviour.py")
+    run(backend, *ONLY_KERAS)
 
 
 @pytest.mark.parametrize("backend", ["torch", "jax"])

@@ -11,13 +11,11 @@ pytest.importorskip("tensorflow", reason="tensorflow is not installed")
 HERE = Path(__file__).parents[1]
 sys.path.insert(0, str(HERE))
 
-from test_keras import run  # noqa: E402
+from test_keras import ONLY_KERAS, run  # noqa: E402
 
 
 def test_what_only_keras_has():
-    run(
-        "tensorflow", HERE / "keras_backend" / "behaviour.py", HERE / "keras_backend" / "tensors.py"
-    )
+    run("tensorflow", *ONLY_KERAS, HERE / "keras_backend" / "tensors.py")
 
 
 def test_values_and_gradients():
