@@ -151,7 +151,7 @@ def test_a_traced_gamma_compiles_once() -> None:
 
 
 def exponentiated(program: Any, like: Any) -> int:
-    """How many numbers of this shape go through an exponential; JAX writes an accurate one twice."""
+    """How many numbers of this shape go through `exp`; an accurate one stands there twice."""
     shape = "x".join(map(str, like.shape))
     found = re.findall(rf"stablehlo\.exponential (%\w+)\b.*tensor<{shape}xf32>", program.as_text())
     return len(set(found))
