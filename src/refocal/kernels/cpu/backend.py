@@ -15,16 +15,18 @@ import torch
 from torch import Tensor
 
 from refocal import arguments
+from refocal.formula.in_torch import LARGEST_POWER
 from refocal.kernels import backward, eager
 from refocal.kernels.backward import Keeping
 from refocal.kernels.cpu import count as counting
 from refocal.kernels.cpu import launch, sigmoid, softmax
 from refocal.kernels.cpu.launch import DTYPES, FLOATS
-from refocal.problem import Number, Problem, SoftmaxProblem
+from refocal.problem import Heatmap, Number, Problem, SigmoidProblem, SoftmaxProblem
 from refocal.reduction import Reduction
 from refocal.torch_state import constant
 
 checks_values = True
+reads = True
 keeping = Keeping(each=True, rounded=True)
 sees_upstream = True
 
@@ -82,6 +84,9 @@ def unsupported(problem: Problem) -> str | None:
     for gamma in gammas:
         if type(gamma) is float and gamma > arguments.LARGEST_GAMMA:
             return f"has no kernel for a gamma above {arguments.LARGEST_GAMMA:g}."
+    reading = problem.reading if isinstance(problem, SigmoidProblem) else None
+    if isinstance(reading, Heatmap) and reading.beta > LARGEST_POWER:
+        return f"has no kernel for a beta above {LARGEST_POWER:g}."
     if why := trouble():
         return f"cannot use Numba: {why}"
     return None
@@ -119,6 +124,19 @@ def gradient(problem: Problem, factor: Tensor) -> Tensor:
     return slopes
 
 
+def counts(targets: Tensor) -> bool:
+    """Whether `occurrences` can be asked, and is faster than plain operations."""
+    return (
+        targets.is_cpu
+        and targets.layout is torch.strided
+        and targets.dtype in DTYPES
+        and targets.numel() >= counting.WORTHWHILE
+        and NUMBA_IS_INSTALLED
+        and trouble() is None
+    )
+
+
+occurrences = counting.occurrences
 pulled_back = partial(backward.pulled_back, gradient)
 
 
