@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from refocal import arguments, gate
+from refocal.formula.in_torch import LARGEST_POWER
 from refocal.losses import reduced_loss
 from refocal.messages import refuse
 from refocal.overrides import overridable
@@ -182,6 +183,8 @@ def gaussian_focal_loss(
         sample_weight=sample_weight,
         ignore_index=ignore_index,
         peaks=True,
+        # beyond, the rounding of 1 - h is all that is left, and the kernel's logarithm adds to it
+        impl="auto" if fading <= LARGEST_POWER else "eager",
     )
 
 

@@ -100,6 +100,7 @@ def elementwise(
     sample_weight: Any,
     ignore_index: Any,
     peaks: bool = False,
+    impl: str = "auto",
 ) -> Tensor:
     """A loss that is the sigmoid focal loss with targets that are read otherwise.
 
@@ -115,6 +116,7 @@ def elementwise(
         sample_weight: None or a tensor.
         ignore_index: None or a target value.
         peaks: whether "mean" may divide by the count of targets that are 1.
+        impl: as in `sigmoid_focal_loss`.
     """
     by_peaks = peaks and isinstance(normalizer, str) and normalizer == "peaks"
     if by_peaks:
@@ -134,8 +136,8 @@ def elementwise(
     if by_peaks and reduction == "mean":
         how = Reduction(reduction, _peaks(problem))
     else:
-        how = reduction_for(problem, reduction, normalizer, kernels.counter(problem, "auto"))
-    return kernels.run(name, read(problem), how, "auto")
+        how = reduction_for(problem, reduction, normalizer, kernels.counter(problem, impl))
+    return kernels.run(name, read(problem), how, impl)
 
 
 def _peaks(problem: SigmoidProblem) -> Number:

@@ -15,13 +15,12 @@ import torch
 from torch import Tensor
 
 from refocal import arguments
-from refocal.formula.in_torch import LARGEST_POWER
 from refocal.kernels import backward, eager
 from refocal.kernels.backward import Keeping
 from refocal.kernels.cpu import count as counting
 from refocal.kernels.cpu import launch, sigmoid, softmax
 from refocal.kernels.cpu.launch import DTYPES, FLOATS
-from refocal.problem import Heatmap, Number, Problem, SigmoidProblem, SoftmaxProblem
+from refocal.problem import Number, Problem, SoftmaxProblem
 from refocal.reduction import Reduction
 from refocal.torch_state import constant
 
@@ -84,9 +83,6 @@ def unsupported(problem: Problem) -> str | None:
     for gamma in gammas:
         if type(gamma) is float and gamma > arguments.LARGEST_GAMMA:
             return f"has no kernel for a gamma above {arguments.LARGEST_GAMMA:g}."
-    reading = problem.reading if isinstance(problem, SigmoidProblem) else None
-    if isinstance(reading, Heatmap) and reading.beta > LARGEST_POWER:
-        return f"has no kernel for a beta above {LARGEST_POWER:g}."
     if why := trouble():
         return f"cannot use Numba: {why}"
     return None

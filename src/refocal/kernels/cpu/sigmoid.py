@@ -27,10 +27,26 @@ from refocal.kernels.cpu.pages import fresh_like
 from refocal.problem import Heatmap, Number, Quality, SigmoidProblem
 
 
+class Read(NamedTuple):
+    """How a kernel reads targets that are no labels.
+
+    Attributes:
+        kind: as in `SigmoidKernel`.
+        beta: of a heatmap.
+    """
+
+    kind: str
+    beta: float
+
+
+LABELS = Read("label", 0.0)
+
+
 class Features(NamedTuple):
     """What the choice of a kernel depends on.
 
-    ``alpha`` and ``gamma`` are None for the general kernel, which reads them per element.
+    ``alpha`` and ``gamma`` are None for the general kernel, which reads them per element, ``read``
+    for labels.
     """
 
     logits: torch.dtype
@@ -39,8 +55,7 @@ class Features(NamedTuple):
     gamma: Number | None
     smoothing: float
     detached: bool
-    reading: str
-    beta: float
+    read: Read | None
     output: str
     gradient: bool
 
@@ -75,7 +90,7 @@ def run(
         The loss, the gradient, and whether some target may be outside its domain.
     """
     logits, targets, alpha, gamma, weight, ignored, smoothing, detached, reading = problem
-    kind, beta, positives = LABELS if reading is None else _read(reading)
+    positives = reading.positives if type(reading) is Quality else None
     table = None
     if _is_common(problem, factor):
         if (
@@ -102,8 +117,7 @@ def run(
         None if table else gamma[0],
         smoothing,
         detached,
-        kind,
-        beta,
+        None if reading is None else _read(reading),
         output,
         gradient,
     )
@@ -121,9 +135,8 @@ def run(
         double_bits(ignored) if isinstance(ignored, float) else ignored or 0,
         *numbers[:2],
         0.0 if table else representable(factor, double=double),  # type: ignore[arg-type]
-        *numbers[2:6],
+        *numbers[2:],
         address(positives),
-        numbers[6],
     )
     block = frame.BLOCK
     if table:
@@ -136,28 +149,10 @@ def run(
     return total if losses is None else losses, slopes, bool(slots[frame.REJECTED])
 
 
-class Read(NamedTuple):
-    """How a kernel reads its targets.
-
-    Attributes:
-        kind: as in `SigmoidKernel`.
-        beta: of a heatmap.
-        positives: which elements are, where targets do not tell.
-    """
-
-    kind: str
-    beta: float
-    positives: Tensor | None
-
-
-LABELS = Read("label", 0.0, None)
-
-
 def _read(reading: Quality | Heatmap) -> Read:
     if isinstance(reading, Quality):
-        kind = "quality" if reading.positives is None else "matched"
-        return Read(kind, 0.0, reading.positives)
-    return Read("heatmap4" if reading.beta == 4 else "heatmap", reading.beta, None)
+        return Read("quality" if reading.positives is None else "matched", 0.0)
+    return Read("heatmap4" if reading.beta == 4 else "heatmap", reading.beta)
 
 
 FLOAT = frozenset({float})
@@ -182,7 +177,7 @@ def _plan(features: Features) -> Plan:
     alpha, gamma = features.alpha or (0.0, 0.0), features.gamma or 0.0
     return Plan(
         _kernel(features, soft=smoothing != 0),
-        (gamma, gamma, 1 - smoothing, smoothing / 2, *alpha, features.beta),
+        (gamma, gamma, 1 - smoothing, smoothing / 2, *alpha, (features.read or LABELS).beta),
         packer(frame.SIGMOID_LAYOUT, features.logits == torch.float64),
     )
 
@@ -200,7 +195,7 @@ def _kernel(features: Features, *, soft: bool) -> int:
             detached=features.detached,
             general=general,
             soft=soft,
-            reading=features.reading,
+            reading=(features.read or LABELS).kind,
             output=features.output,
             gradient=features.gradient,
         )

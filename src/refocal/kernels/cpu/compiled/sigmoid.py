@@ -284,7 +284,7 @@ def plain(integers: Any) -> Any:
 def hard_loop(
     logits: Any,
     targets: Any,
-    positives: Any,
+    first: Any,
     gradient: Any,
     losses: Any,
     decays: Any,
@@ -341,7 +341,7 @@ def hard_loop(
 def soft_loop(
     logits: Any,
     targets: Any,
-    positives: Any,
+    first: Any,
     gradient: Any,
     losses: Any,
     decays: Any,
@@ -395,7 +395,7 @@ def soft_loop(
 def quality_loop(
     logits: Any,
     targets: Any,
-    positives: Any,
+    first: Any,
     gradient: Any,
     losses: Any,
     decays: Any,
@@ -404,9 +404,10 @@ def quality_loop(
     arrays: Any,
 ) -> Any:
     """Sum of losses, ``q BCE(z, q)`` of positives and ``alpha F(-z)`` of all else, and whether any
-    quality was outside [0, 1].
+    quality was outside [0, 1]. Of them ``first`` is the first.
     """
     widest_vectors()
+    positives = view(integers[POSITIVES] + first, len(logits), np.uint8)
     _, alpha, _, gamma_negative, factor = plain(integers)
     ignoring = integers[IGNORING] != 0
     ignored_value = integers[IGNORED]
@@ -562,7 +563,7 @@ def kernel_of_blocks(base: Any, block: Any) -> Any:
         part, unfit = loop(
             logits,
             view(integers[TARGETS] + tile * TARGET_SIZE, size, Target),
-            view(integers[POSITIVES] + tile, size, np.uint8),
+            tile,
             view(integers[GRADIENTS] + tile * LOGIT_SIZE, size, Logit),
             view(integers[EACH] + tile * LOGIT_SIZE, size, Logit),
             decays,
