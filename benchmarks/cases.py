@@ -21,7 +21,7 @@ class Case(NamedTuple):
     """One measurement, of every provider that has it.
 
     Attributes:
-        link: "sigmoid" or "softmax".
+        link: "sigmoid" or "softmax"; "varifocal" or "gaussian", which read targets otherwise.
         shape: of the logits.
         dtype: of the logits.
         gamma: 2 is everybody's common case, 1.5 stands for all others.
@@ -46,6 +46,8 @@ SOFTMAX = ((65_536, 10), (65_536, 100), (8_192, 1_000), (1_024, 32_000))
 # two crops of a segmentation: two classes and background, and the 21 of PASCAL VOC; 5 % ignored
 IMAGES = ((2, 3, 512, 512), (2, 21, 512, 512))
 IGNORED = 255
+# of detectors: the same logits, with qualities or a heatmap for targets
+DENSE = ("varifocal", "gaussian")
 WARM = ("warm",)
 CASES = (
     *(Case("sigmoid", (n,), compiled=n in (1_000, 1_000_000), allocators=WARM) for n in SIZES[:-1]),
@@ -55,6 +57,7 @@ CASES = (
     Case("sigmoid", (1_000,), "bfloat16", compiled=False, allocators=WARM),
     Case("sigmoid", (1_000_000,), "bfloat16", compiled=False, allocators=WARM),
     Case("sigmoid", (10_000_000,), "bfloat16", allocators=WARM),
+    *(Case(link, (1_000_000,), compiled=False, allocators=WARM) for link in DENSE),
     *(Case("softmax", shape, compiled=shape[1] == 10) for shape in SOFTMAX),
     *(Case("softmax", shape, "bfloat16", compiled=False, allocators=WARM) for shape in SOFTMAX),
     *(Case("softmax", shape, mode="forward", compiled=False, allocators=WARM) for shape in SOFTMAX),
@@ -71,9 +74,13 @@ def inputs(case: Case, seed: int = 0) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(case.shape, generator=generator).mul_(3)
     dtype = getattr(torch, case.dtype)
-    if case.link == "sigmoid":
+    if case.link != "softmax":
         # what torchvision and BCE require: floating targets of the logits' dtype
         targets = (torch.rand(case.shape, generator=generator) < 0.1).to(dtype)
+        if case.link in DENSE:
+            targets *= torch.rand(case.shape, generator=generator)
+        if case.link == "gaussian":
+            targets[::1_000] = 1
         return logits.sub_(2).to(dtype), targets
     rows, classes, *image = case.shape
     targets = torch.randint(0, classes, (rows, *image), generator=generator)
@@ -131,6 +138,31 @@ def exacta_softmax(gamma: float) -> Loss:
     return lambda z, y: module(z.unsqueeze(-1), y.unsqueeze(-1))
 
 
+def varifocal_recipe(gamma: float) -> Loss:
+    """What detectors write down themselves, by the paper's equation 2."""
+
+    def loss(logits: Tensor, quality: Tensor) -> Tensor:
+        negative = 0.75 * torch.sigmoid(logits).pow(gamma)
+        weight = torch.where(quality > 0, quality, negative)
+        entropy = F.binary_cross_entropy_with_logits(logits, quality, reduction="none")
+        return (weight * entropy).mean()
+
+    return loss
+
+
+def gaussian_recipe(gamma: float) -> Loss:
+    """The same of heatmaps, with the clamp that all of them have."""
+
+    def loss(logits: Tensor, heatmap: Tensor) -> Tensor:
+        p = torch.sigmoid(logits).clamp(1e-4, 1 - 1e-4)
+        peak = heatmap == 1
+        of_peaks = -torch.log(p) * (1 - p) ** gamma * peak
+        of_others = -torch.log(1 - p) * p**gamma * (1 - heatmap) ** 4 * ~peak
+        return (of_peaks + of_others).sum() / peak.sum().clamp(min=1)
+
+    return loss
+
+
 PROVIDERS: dict[str, dict[str, Callable[[float], Loss]]] = {
     "sigmoid": {
         "refocal": lambda gamma: lambda z, y: refocal.sigmoid_focal_loss(z, y, gamma=gamma),
@@ -141,6 +173,18 @@ PROVIDERS: dict[str, dict[str, Callable[[float], Loss]]] = {
         "torchvision compiled": torchvision_loss,
         "bce": lambda gamma: F.binary_cross_entropy_with_logits,
         "kornia": kornia_sigmoid,
+    },
+    "varifocal": {
+        "refocal": lambda gamma: lambda z, y: refocal.variants.varifocal_loss(z, y, gamma=gamma),
+        "bce": lambda gamma: F.binary_cross_entropy_with_logits,
+        "recipe": varifocal_recipe,
+    },
+    "gaussian": {
+        "refocal": lambda gamma: (
+            lambda z, y: refocal.variants.gaussian_focal_loss(z, y, gamma=gamma)
+        ),
+        "bce": lambda gamma: F.binary_cross_entropy_with_logits,
+        "recipe": gaussian_recipe,
     },
     "softmax": {
         "refocal": lambda gamma: (
@@ -215,6 +259,10 @@ def exact(case: Case, provider: str, logits: Tensor, targets: Tensor) -> tuple[T
     plain = provider in CROSS_ENTROPY
     gamma = 0.0 if plain else case.gamma
     z = logits.detach().double()
+    if case.link in DENSE:
+        value, slope = of_dense(case, z, targets.double(), plain=plain)
+        count = (targets == 1).sum() if case.link == "gaussian" and not plain else z.numel()
+        return value.sum() / count, slope / count
     if case.link == "sigmoid":
         y = targets.double()
         s = (2 * y - 1) * z
@@ -242,8 +290,29 @@ def of_margin(s: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
     return m * ce, -m * (q + gamma * p * ce)
 
 
+def of_dense(case: Case, z: Tensor, y: Tensor, *, plain: bool) -> tuple[Tensor, Tensor]:
+    """Of every element: where a quality is taught, cross-entropy, which is plain everywhere."""
+    p, entropy = torch.sigmoid(z), -(y * F.logsigmoid(z) + (1 - y) * F.logsigmoid(-z))
+    if plain:
+        return entropy, p - y
+    above, rise = of_margin(z, case.gamma)
+    below, fall = of_margin(-z, case.gamma)
+    if case.link == "varifocal":
+        taught = y > 0
+        return (
+            torch.where(taught, y * entropy, 0.75 * below),
+            torch.where(taught, y * (p - y), -0.75 * fall),
+        )
+    share = (1 - y) ** 4
+    return torch.where(y == 1, above, share * below), torch.where(y == 1, rise, -share * fall)
+
+
 def largest_error(case: Case, provider: str) -> float:
-    """Relative, over all elements of the gradient, or of the loss alone where that is measured."""
+    """Relative, over all elements of the gradient, or of the loss alone where that is measured.
+
+    Where a quality y is nearly met, its gradient y (p - y) / N is nearly 0, and the error is taken
+    relative to y y / N.
+    """
     rows, *classes = case.shape[:2]
     shape = (min(rows, 100_000 // (classes or [1])[0] + 1), *classes)
     small = case._replace(shape=(*shape, *(min(size, 64) for size in case.shape[2:])))
@@ -255,5 +324,9 @@ def largest_error(case: Case, provider: str) -> float:
         return ((found.double() - value).abs() / value).item()
     ready.run()
     error = (torch.as_tensor(ready.logits.grad).double() - gradient).abs()
+    size = gradient.abs()
+    if case.link in DENSE:
+        y = ready.targets.double()
+        size = torch.maximum(size, torch.where(y < 1, y * y, 0.0) / y.numel())
     # an ignored position has the gradient 0, exactly
-    return torch.where(error == 0, 0.0, error / gradient.abs()).max().item()
+    return torch.where(error == 0, 0.0, error / size).max().item()

@@ -28,6 +28,8 @@ LINES: tuple[tuple[str, dict[str, str]], ...] = (
     ("sigmoid, 1e7", {"link": "sigmoid", "shape": "10000000"}),
     ("sigmoid, 1e7, gamma 1.5", {"link": "sigmoid", "shape": "10000000", "gamma": "1.5"}),
     ("sigmoid, 1e7, bfloat16", {"link": "sigmoid", "shape": "10000000", "dtype": "bfloat16"}),
+    ("varifocal, 1e6", {"link": "varifocal", "shape": "1000000"}),
+    ("Gaussian heatmap, 1e6", {"link": "gaussian", "shape": "1000000"}),
     ("softmax, 65,536 × 10", {"link": "softmax", "shape": "65536x10"}),
     ("softmax, 65,536 × 100", {"link": "softmax", "shape": "65536x100"}),
     ("softmax, 8,192 × 1,000", {"link": "softmax", "shape": "8192x1000"}),
@@ -38,9 +40,15 @@ LINES: tuple[tuple[str, dict[str, str]], ...] = (
 USUAL = {"dtype": "float32", "gamma": "2.0", "mode": "full", "allocator": "warm"}
 # column, and the provider it takes from each link
 COLUMNS = (
-    ("usual focal loss", {"sigmoid": "torchvision", "softmax": "recipe"}),
+    (
+        "usual focal loss",
+        {**dict.fromkeys(("softmax", "varifocal", "gaussian"), "recipe"), "sigmoid": "torchvision"},
+    ),
     ("the same, compiled", {"sigmoid": "torchvision compiled", "softmax": "recipe compiled"}),
-    ("plain cross-entropy", {"sigmoid": "bce", "softmax": "cross_entropy"}),
+    (
+        "plain cross-entropy",
+        {**dict.fromkeys(("sigmoid", "varifocal", "gaussian"), "bce"), "softmax": "cross_entropy"},
+    ),
 )
 
 
@@ -85,7 +93,8 @@ def table(found: list[Row]) -> str:
         if ours is None:
             continue
         peers = [
-            times(pick(found, provider=by_link[picked["link"]], **wanted)) for _, by_link in COLUMNS
+            times(pick(found, provider=by_link.get(picked["link"], ""), **wanted))
+            for _, by_link in COLUMNS
         ]
         lines.append([title, f"{float(ours['runtime_ms']):.3g} ms", *peers])
     body = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

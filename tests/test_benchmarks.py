@@ -55,7 +55,7 @@ def test_the_markers_keep_what_is_around_them():
 
 @pytest.mark.parametrize("found", table.by_processor(), ids=lambda found: found[0]["cpu"])
 def test_every_number_of_the_table_is_a_row(found):
-    assert {row["link"] for row in found} == {"sigmoid", "softmax"}
+    assert {"sigmoid", "softmax"} <= {row["link"] for row in found} <= set(cases.PROVIDERS)
     assert all(float(row["log1p_ns"]) <= measure.HEALTHY_LOG1P for row in found)
     for row in found:
         (ours,) = [
@@ -71,14 +71,17 @@ def test_every_number_of_the_table_is_a_row(found):
         assert math.isclose(ratio, float(row["times_refocal"]), rel_tol=0.01)
 
 
-@pytest.mark.parametrize("link", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("link", cases.PROVIDERS)
 @pytest.mark.parametrize("mode", ["full", "forward"])
 def test_providers_agree_with_float64(link, mode):
     """What is timed computes what its row says."""
-    case = cases.Case(link, (600,) if link == "sigmoid" else (60, 7), mode=mode, compiled=False)
+    case = cases.Case(link, (60, 7) if link == "softmax" else (600,), mode=mode, compiled=False)
     for provider in cases.providers(case):
-        # peers lose digits of small gradients: that is what the column is for
+        # peers lose digits of small gradients: that is what the column is for. A heatmap's recipe
+        # loses all of those that its clamp takes.
         limit = 1e-5 if provider == "refocal" else 0.5
+        if (link, provider) == ("gaussian", "recipe"):
+            limit = 1 + 1e-9
         assert cases.largest_error(case, provider) < limit
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 import refocal
 from cases import IMPLEMENTATIONS
+from refocal.variants import gaussian_focal_loss, varifocal_loss
 
 PAGE = mmap.PAGESIZE
 NO_ACCESS = 0
@@ -57,4 +58,17 @@ def test_sigmoid(count: int, dtype: torch.dtype) -> None:
     inside, edge = (leaf.requires_grad_() for leaf in (z, at_the_end(z)))
     for leaf, targets in ((inside, y), (edge, at_the_end(y))):
         refocal.sigmoid_focal_loss(leaf, targets, impl="cpu").backward()
+    torch.testing.assert_close(edge.grad, inside.grad, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("count", [1, 63, 4097, 16_385])
+def test_readings(count: int, dtype: torch.dtype) -> None:
+    """Qualities, masks and heatmaps, whose peaks are counted too."""
+    z, y = torch.randn(count).to(dtype), torch.rand(count).round(decimals=1).to(dtype)
+    mask = y > 0.5
+    inside, edge = (leaf.requires_grad_() for leaf in (z, at_the_end(z)))
+    for leaf, targets, positives in ((inside, y, mask), (edge, at_the_end(y), at_the_end(mask))):
+        varifocal_loss(leaf, targets, positives=positives).backward()
+        gaussian_focal_loss(leaf, targets, ignore_index=0).backward()
     torch.testing.assert_close(edge.grad, inside.grad, rtol=0, atol=0)

@@ -10,6 +10,28 @@ from torch import Tensor
 Number: TypeAlias = float | Tensor
 
 
+class Quality(NamedTuple):
+    """Targets are qualities q: of a positive ``q BCE(z, q)``, of all else ``alpha F(-z)``.
+
+    Alpha and gamma are those of what is not positive.
+
+    Attributes:
+        positives: which elements are positive, bool, the shape of ``logits``; None for q > 0.
+    """
+
+    positives: Tensor | None
+
+
+class Heatmap(NamedTuple):
+    """Targets are a heatmap h: F(z) where h is 1, and ``(1 - h)**beta F(-z)`` elsewhere.
+
+    Attributes:
+        beta: how fast negatives weigh less towards a peak.
+    """
+
+    beta: float
+
+
 class SigmoidProblem(NamedTuple):
     """Binary or multi-label: one independent decision per logit.
 
@@ -23,6 +45,7 @@ class SigmoidProblem(NamedTuple):
             NaN), or None.
         label_smoothing: targets are read as ``y (1 - e) + e / 2``.
         detach_modulator: no gradient through ``(1 - p_t)**gamma``.
+        reading: how targets are read that are no labels; None for labels, and shares of both.
     """
 
     logits: Tensor
@@ -33,6 +56,7 @@ class SigmoidProblem(NamedTuple):
     ignore_index: float | None
     label_smoothing: float
     detach_modulator: bool
+    reading: Quality | Heatmap | None = None
 
 
 class SoftmaxProblem(NamedTuple):

@@ -19,6 +19,7 @@ from refocal.formula.plain import (
     exp,
     exp_of_term,
     log,
+    power,
     where,
 )
 
@@ -80,6 +81,18 @@ def against(
 def weighed(coefficient: Real, value: Real) -> Real:
     """Coefficient * value where 0 * inf is 0. NaN stays: a NaN logit is never hidden."""
     return coefficient * where((coefficient == ZERO) & (value == INFINITY), ZERO, value)
+
+
+def faded(h: Real, beta: Real) -> Real:
+    """What a negative counts where a heatmap is h: (1 - h)**beta, less towards a peak."""
+    return power(ONE - h, beta)
+
+
+def faded_four(h: Real, beta: Real) -> Real:
+    """That of beta = 4, everybody's, without a power."""
+    rest = ONE - h
+    square = rest * rest
+    return square * square
 
 
 def smoothed(share: Real, kept: Real, spread: Real) -> Real:

@@ -23,7 +23,8 @@ from refocal.kernels.cpu import backend as cpu
 from refocal.kernels.cpu import count as counting
 from refocal.kernels.gpu import backend as gpu
 from refocal.kernels.packing import tensors_of, with_tensors, without_tensors
-from refocal.problem import Number, Problem, SoftmaxProblem
+from refocal.kernels.readings import by_elements, is_read
+from refocal.problem import Number, Problem, SoftmaxProblem, is_kept
 from refocal.reduction import Reduction
 from refocal.torch_state import (
     PLAIN,
@@ -42,6 +43,9 @@ class Backend(Protocol):
 
     checks_values: bool
     """Whether `evaluate` checks the values of targets and weights itself, in its pass."""
+
+    reads: bool
+    """Whether it takes targets that are no labels; otherwise it is given `readings.by_elements`."""
 
     keeping: policy.Keeping
     """Which gradients are kept with the loss."""
@@ -86,8 +90,12 @@ def run(function: str, problem: Problem, reduction: Reduction, impl: str) -> Ten
     """The reduced loss of a problem from the gate; ``function`` is whose name the messages bear."""
     held = tensors_of((*problem, *reduction))
     if not runs_plainly(held):
+        if is_read(problem):
+            return _read(function, problem, reduction, impl)
         return _by_operations(function, problem, reduction, impl, held)
     backend = choose(function, problem, impl, held)
+    if not backend.reads and is_read(problem):
+        return _read(function, problem, reduction, impl)
     learns = torch.is_grad_enabled() and any([tensor.requires_grad for tensor in held[1:]])
     if learns or not backend.checks_values:
         arguments.check_values_of(function, problem)
@@ -96,6 +104,12 @@ def run(function: str, problem: Problem, reduction: Reduction, impl: str) -> Ten
     if torch.is_grad_enabled() and problem.logits.requires_grad:
         return _record(problem.logits, (function, problem, reduction, backend, held))
     return backend.evaluate(function, problem, reduction, gradient=False)[0]
+
+
+def _read(function: str, problem: Any, reduction: Reduction, impl: str) -> Tensor:
+    """The same by the elements' labels, whose values tell nothing of the targets'."""
+    arguments.check_values_of(function, problem)
+    return run(function, by_elements(problem), reduction, impl)
 
 
 def runs_plainly(tensors: list[Tensor]) -> bool:
@@ -164,6 +178,13 @@ def counter(problem: Problem, impl: str) -> Callable[[Problem], Number | None] |
     if not runs_plainly(held) or not all(map(has_memory, held)):
         return None
     return backend.count if backend.unsupported(problem) is None else None
+
+
+def occurrences(targets: Tensor, value: float) -> Number:
+    """How many targets are a value that their dtype holds; NaN is NaN."""
+    if runs_plainly([targets]) and has_memory(targets) and cpu.counts(targets):
+        return cpu.occurrences(targets, value)
+    return targets.numel() - torch.count_nonzero(is_kept(targets, value))
 
 
 class OnePass(torch.autograd.Function):

@@ -19,6 +19,7 @@ from refocal import links
 from refocal.formula.in_torch import BOOK, for_gamma
 from refocal.kernels import backward
 from refocal.kernels.backward import Keeping
+from refocal.kernels.readings import by_elements
 from refocal.problem import (
     Number,
     Problem,
@@ -67,6 +68,7 @@ def losses(problem: Problem) -> Tensor:
 
 
 checks_values = False
+reads = True
 keeping = Keeping(each=True, rounded=False)
 sees_upstream = True
 
@@ -136,7 +138,7 @@ def _single_pass(problem: Problem, *, gradient: bool) -> tuple[Tensor, Tensor | 
 def expand(problem: Problem) -> Expansion:
     """The terms of a problem: one for hard targets, the expectation over classes for soft ones."""
     if isinstance(problem, SigmoidProblem):
-        return _expand_sigmoid(problem)
+        return _expand_sigmoid(by_elements(problem))
     if has_index_targets(problem) and problem.label_smoothing == 0:
         return _expand_index(problem)
     return _expand_probabilities(problem)

@@ -38,7 +38,7 @@ def without_tensors(parts: Iterable[Any]) -> tuple[Any, ...]:
             if type(part) in PLAIN
             else Tensor
             if isinstance(part, Tensor)
-            else without_tensors(part)
+            else of_kind(part, without_tensors(part))
             if isinstance(part, tuple)
             else part
             for part in parts
@@ -51,8 +51,13 @@ def with_tensors(skeleton: tuple[Any, ...], tensors: list[Tensor]) -> tuple[Any,
     return tuple(
         tensors.pop(0)
         if part is Tensor
-        else with_tensors(part, tensors)
+        else of_kind(part, with_tensors(part, tensors))
         if isinstance(part, tuple)
         else part
         for part in skeleton
     )
+
+
+def of_kind(like: tuple[Any, ...], values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Other values in a tuple of the same class, which may name them."""
+    return values if type(like) is tuple else type(like)(*values)

@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 
 from refocal import arguments, gate
+from refocal.formula.in_torch import LARGEST_POWER
 from refocal.losses import reduced_loss
 from refocal.messages import refuse
 from refocal.overrides import overridable
-from refocal.problem import SigmoidProblem, computing_dtype
+from refocal.problem import Heatmap, Quality, SigmoidProblem, computing_dtype
 from refocal.torch_state import is_traced
-from refocal.variants.pointwise import Elements, elementwise
+from refocal.variants.pointwise import elementwise
 
 
 @overridable
@@ -90,18 +91,16 @@ def varifocal_loss(
         positives = arguments.positives(name, positives, logits)
         positives = gate.together(name, "positives", positives, logits)
 
-    def elements(problem: SigmoidProblem, q: Tensor) -> Elements:
-        positive = q > 0 if positives is None else positives
-        learned = torch.where(positive, q, 0.0)
-        # gamma 0 is cross-entropy
-        gamma = problem.gamma[0] * (~positive).to(q.dtype)
-        weight = torch.where(positive, q, problem.alpha[0])
-        return Elements(learned, gamma, weight)
+    def read(problem: SigmoidProblem) -> SigmoidProblem:
+        weight = problem.alpha[0]
+        return problem._replace(
+            alpha=(weight, weight), detach_modulator=detached, reading=Quality(positives)
+        )
 
     return _of(
         "quality",
         name,
-        elements,
+        read,
         logits,
         quality,
         alpha=alpha,
@@ -110,7 +109,6 @@ def varifocal_loss(
         normalizer=normalizer,
         sample_weight=sample_weight,
         ignore_index=ignore_index,
-        detached=detached,
     )
 
 
@@ -165,20 +163,17 @@ def gaussian_focal_loss(
         Zhou et al., "Objects as Points", 2019, eq. 1. https://arxiv.org/abs/1904.07850
     """
     name = "gaussian_focal_loss"
-    nearness = arguments.not_negative(name, "beta", beta)
+    fading = arguments.not_negative(name, "beta", beta)
     positive = arguments.not_negative(name, "pos_weight", pos_weight)
     negative = arguments.not_negative(name, "neg_weight", neg_weight)
 
-    def elements(problem: SigmoidProblem, h: Tensor) -> Elements:
-        peak = problem.targets == 1  # as given: the logits' dtype may round to 1 what is less
-        # a constant, so that pow need not be differentiated
-        weight = torch.where(peak, positive, negative * torch.pow(1 - h, nearness))
-        return Elements(peak.to(h.dtype), problem.gamma[0], weight)
+    def read(problem: SigmoidProblem) -> SigmoidProblem:
+        return problem._replace(alpha=(positive, negative), reading=Heatmap(fading))
 
     return _of(
         "heatmap",
         name,
-        elements,
+        read,
         logits,
         heatmap,
         alpha=None,
@@ -188,6 +183,8 @@ def gaussian_focal_loss(
         sample_weight=sample_weight,
         ignore_index=ignore_index,
         peaks=True,
+        # beyond, the rounding of 1 - h is all that is left, and the kernel's logarithm adds to it
+        impl="auto" if fading <= LARGEST_POWER else "eager",
     )
 
 
@@ -259,7 +256,7 @@ def distribution_focal_loss(
 def _of(
     argument: str,
     name: str,
-    elements: Callable[[SigmoidProblem, Tensor], Elements],
+    read: Callable[[SigmoidProblem], SigmoidProblem],
     logits: Tensor,
     targets: Tensor,
     **keywords: Any,
@@ -267,9 +264,9 @@ def _of(
     """The loss of targets that are constant, and go by a name of their own in what is refused."""
     constant = targets.detach() if isinstance(targets, Tensor) else targets
     if is_traced():
-        return elementwise(name, elements, logits, constant, **keywords)
+        return elementwise(name, read, logits, constant, **keywords)
     try:
-        return elementwise(name, elements, logits, constant, **keywords)
+        return elementwise(name, read, logits, constant, **keywords)
     except (TypeError, ValueError) as error:
         said = str(error).replace(f"{name}: targets ", f"{name}: {argument} ")
         error.args = (said, *error.args[1:])

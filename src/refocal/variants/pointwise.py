@@ -12,7 +12,7 @@ from refocal import arguments, gate, kernels
 from refocal.formula import FAR
 from refocal.formula.in_torch import BOOK, for_gamma
 from refocal.problem import Number, SigmoidProblem, computing_dtype, shares
-from refocal.reduction import Reduction, kept_positions, reduce, reduction_for
+from refocal.reduction import Reduction, at_least, kept_positions, reduce, reduction_for
 
 
 class Point(NamedTuple):
@@ -67,6 +67,7 @@ def pointwise(
     problem, normalizer = _checked(
         name, logits, targets, alpha, exponent, sample_weight, ignore_index, reduction, normalizer
     )
+    arguments.check_values_of(name, problem)
     logits, targets = problem.logits, problem.targets
     dtype = computing_dtype(logits)
     kept = kept_positions(problem)
@@ -86,17 +87,9 @@ def pointwise(
     return reduce(losses, reduction_for(problem, reduction, normalizer), logits.dtype)
 
 
-class Elements(NamedTuple):
-    """A focal loss with settings of every element: what it takes to be one of the kernels'."""
-
-    targets: Tensor
-    gamma: Number
-    weight: Tensor
-
-
 def elementwise(
     name: str,
-    elements: Callable[[SigmoidProblem, Tensor], Elements],
+    read: Callable[[SigmoidProblem], SigmoidProblem],
     logits: Tensor,
     targets: Tensor,
     *,
@@ -106,25 +99,24 @@ def elementwise(
     normalizer: str | float | Tensor,
     sample_weight: Any,
     ignore_index: Any,
-    detached: bool = False,
     peaks: bool = False,
+    impl: str = "auto",
 ) -> Tensor:
-    """A loss that is the sigmoid focal loss with a gamma and a weight of each element.
+    """A loss that is the sigmoid focal loss with targets that are read otherwise.
 
     Args:
         name: whose name the errors bear.
-        elements: target, gamma and weight of every element, from the checked call and its targets
-            in the computing dtype, 0 where ignored.
+        read: the checked call with its reading of the targets.
         logits: of the user, as all that follow.
         targets: in [0, 1].
         alpha: None, a number or a tensor.
         exponent: gamma of the problem.
         reduction: "none", "sum" or "mean".
-        normalizer: what "mean" divides by; of the user's targets, not of those of the elements.
+        normalizer: what "mean" divides by; of the user's targets and alpha.
         sample_weight: None or a tensor.
         ignore_index: None or a target value.
-        detached: no gradient through the modulator.
         peaks: whether "mean" may divide by the count of targets that are 1.
+        impl: as in `sigmoid_focal_loss`.
     """
     by_peaks = peaks and isinstance(normalizer, str) and normalizer == "peaks"
     if by_peaks:
@@ -141,22 +133,18 @@ def elementwise(
         normalizer,
         ("peaks",) if peaks else (),
     )
-    kept = kept_positions(problem)
-    given = problem.targets if kept is None else torch.where(kept, problem.targets, 0)
-    truth, gamma, weight = elements(problem, shares(given, computing_dtype(problem.logits)))
-    if problem.weight is not None:
-        weight = weight * problem.weight
-    if kept is not None:
-        weight = torch.where(kept, weight, 0.0)
-    how = reduction_for(problem, reduction, normalizer)
     if by_peaks and reduction == "mean":
-        peak = problem.targets == 1
-        how = Reduction(reduction, (peak if kept is None else peak & kept).sum().clamp(min=1))
-    ones = (1.0, 1.0)
-    of_each = SigmoidProblem(
-        problem.logits, truth, ones, (gamma, gamma), weight, None, 0.0, detached
-    )
-    return kernels.run(name, of_each, how, "auto")
+        how = Reduction(reduction, _peaks(problem))
+    else:
+        how = reduction_for(problem, reduction, normalizer, kernels.counter(problem, impl))
+    return kernels.run(name, read(problem), how, impl)
+
+
+def _peaks(problem: SigmoidProblem) -> Number:
+    """The count of targets that are 1 and not ignored, at least 1."""
+    if problem.ignore_index == 1:
+        return 1
+    return at_least(kernels.occurrences(problem.targets, 1), "elements")
 
 
 def _checked(
@@ -185,7 +173,6 @@ def _checked(
     problem, normalizer = gate.admit(name, problem, normalizer)
     arguments.check_reduction(name, reduction, normalizer, multiclass=False, own=own)
     arguments.check_normalizer_device(name, normalizer, problem.logits)
-    arguments.check_values_of(name, problem)
     return problem, normalizer
 
 

@@ -25,6 +25,7 @@ from refocal.reduction import Reduction
 from refocal.torch_state import constant
 
 checks_values = True
+reads = True
 keeping = Keeping(each=True, rounded=True)
 sees_upstream = True
 
@@ -119,6 +120,19 @@ def gradient(problem: Problem, factor: Tensor) -> Tensor:
     return slopes
 
 
+def counts(targets: Tensor) -> bool:
+    """Whether `occurrences` can be asked, and is faster than plain operations."""
+    return (
+        targets.is_cpu
+        and targets.layout is torch.strided
+        and targets.dtype in DTYPES
+        and targets.numel() >= counting.WORTHWHILE
+        and NUMBA_IS_INSTALLED
+        and trouble() is None
+    )
+
+
+occurrences = counting.occurrences
 pulled_back = partial(backward.pulled_back, gradient)
 
 

@@ -54,6 +54,8 @@ SPREAD_SHARE = _every("r")
 _sigmoid = Slots(_every)
 ALPHA_POSITIVE = _sigmoid("r")
 ALPHA_NEGATIVE = _sigmoid("r")
+BETA = _sigmoid("r")  # how fast negatives weigh less towards a heatmap's peak
+POSITIVES = _sigmoid("q")  # address of which elements are positive, or 0
 # What Python writes begins behind what `launch` does by itself.
 SIGMOID_LAYOUT = _sigmoid.kinds[RESULT_IS_DOUBLE:]
 # what is read per element: alpha and gamma of positives and negatives, weight, factor; for each an

@@ -24,13 +24,29 @@ from refocal.kernels.cpu.launch import (
     scalar,
 )
 from refocal.kernels.cpu.pages import fresh_like
-from refocal.problem import Number, SigmoidProblem
+from refocal.problem import Heatmap, Number, Quality, SigmoidProblem
+
+
+class Read(NamedTuple):
+    """How a kernel reads targets that are no labels.
+
+    Attributes:
+        kind: as in `SigmoidKernel`.
+        beta: of a heatmap.
+    """
+
+    kind: str
+    beta: float
+
+
+LABELS = Read("label", 0.0)
 
 
 class Features(NamedTuple):
     """What the choice of a kernel depends on.
 
-    ``alpha`` and ``gamma`` are None for the general kernel, which reads them per element.
+    ``alpha`` and ``gamma`` are None for the general kernel, which reads them per element, ``read``
+    for labels.
     """
 
     logits: torch.dtype
@@ -39,6 +55,7 @@ class Features(NamedTuple):
     gamma: Number | None
     smoothing: float
     detached: bool
+    read: Read | None
     output: str
     gradient: bool
 
@@ -48,7 +65,7 @@ class Plan(NamedTuple):
 
     Attributes:
         kernel: address of the kernel to start with.
-        numbers: the slots around FACTOR: two before it, four behind it.
+        numbers: the slots around FACTOR: two before it, four behind it, and beta.
         layout: of the slots from RESULT on, where nothing is read per element.
     """
 
@@ -72,13 +89,19 @@ def run(
     Returns:
         The loss, the gradient, and whether some target may be outside its domain.
     """
-    logits, targets, alpha, gamma, weight, ignored, smoothing, detached = problem
+    logits, targets, alpha, gamma, weight, ignored, smoothing, detached, reading = problem
+    positives = reading.positives if type(reading) is Quality else None
     table = None
     if _is_common(problem, factor):
-        if not (logits.is_contiguous() and targets.is_contiguous()) or logits.is_neg():
-            logits, targets = _side_by_side(logits, targets)
+        if (
+            not (logits.is_contiguous() and targets.is_contiguous())
+            or logits.is_neg()
+            or not (positives is None or positives.is_contiguous())
+        ):
+            logits, targets, positives = _side_by_side(logits, targets, positives)
     else:
         logits, targets = dense(logits), dense(targets)
+        positives = None if positives is None else dense(positives)
         table = _table((*alpha, *gamma, 1.0 if weight is None else weight, factor), logits)
     dtype = logits.dtype
     double = dtype == torch.float64
@@ -94,6 +117,7 @@ def run(
         None if table else gamma[0],
         smoothing,
         detached,
+        None if reading is None else _read(reading),
         output,
         gradient,
     )
@@ -112,15 +136,23 @@ def run(
         *numbers[:2],
         0.0 if table else representable(factor, double=double),  # type: ignore[arg-type]
         *numbers[2:],
+        address(positives),
     )
     block = frame.BLOCK
     if table:
         layout, block = packer(frame.SIGMOID_LAYOUT + table.layout, double), frame.BLOCK_OF_ARRAYS
         values += table.values
     slots = launch(kernel, layout, values, -(-elements // block), elements)
-    if slots[frame.REJECTED] and smoothing == 0 and targets.dtype.is_floating_point:
+    softens = reading is None and smoothing == 0 and targets.dtype.is_floating_point
+    if slots[frame.REJECTED] and softens:
         relaunch(_kernel(features, soft=True), slots)
     return total if losses is None else losses, slopes, bool(slots[frame.REJECTED])
+
+
+def _read(reading: Quality | Heatmap) -> Read:
+    if isinstance(reading, Quality):
+        return Read("quality" if reading.positives is None else "matched", 0.0)
+    return Read("heatmap4" if reading.beta == 4 else "heatmap", reading.beta)
 
 
 FLOAT = frozenset({float})
@@ -145,7 +177,7 @@ def _plan(features: Features) -> Plan:
     alpha, gamma = features.alpha or (0.0, 0.0), features.gamma or 0.0
     return Plan(
         _kernel(features, soft=smoothing != 0),
-        (gamma, gamma, 1 - smoothing, smoothing / 2, *alpha),
+        (gamma, gamma, 1 - smoothing, smoothing / 2, *alpha, (features.read or LABELS).beta),
         packer(frame.SIGMOID_LAYOUT, features.logits == torch.float64),
     )
 
@@ -163,25 +195,29 @@ def _kernel(features: Features, *, soft: bool) -> int:
             detached=features.detached,
             general=general,
             soft=soft,
+            reading=(features.read or LABELS).kind,
             output=features.output,
             gradient=features.gradient,
         )
     )
 
 
-def _side_by_side(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in memory in the same order, which need not be the order of their axes.
+def _side_by_side(
+    logits: Tensor, targets: Tensor, positives: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """All in memory in the same order, which need not be the order of their axes.
 
-    Outputs of convolutions are often channels-last. Where both tensors are, their memory is as good
+    Outputs of convolutions are often channels-last. Where all tensors are, their memory is as good
     as contiguous.
     """
     if (
         logits.stride() == targets.stride()
+        and (positives is None or positives.stride() == logits.stride())
         and not (logits.is_neg() or targets.is_neg())
         and torch.empty_like(logits, device="meta").stride() == logits.stride()
     ):
-        return logits, targets
-    return dense(logits), dense(targets)
+        return logits, targets, positives
+    return dense(logits), dense(targets), None if positives is None else dense(positives)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from refocal.problem import (
 from refocal.reduction import Reduction
 
 checks_values = False
+reads = False
 # what is scaled takes as long to move as to compute
 keeping = Keeping(each=False, rounded=True)
 sees_upstream = False

@@ -1,4 +1,4 @@
-"""How many targets are not ignored: what a mean divides by, before the kernel of the loss runs."""
+"""How many targets are one value: what a mean divides by, before the kernel of the loss runs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numba import types
 
 from refocal.kernels.cpu import frame
 from refocal.kernels.cpu.compiled import pool
 from refocal.kernels.cpu.compiled.dtypes import STORAGE
-from refocal.kernels.cpu.compiled.math import rebound, widest_vectors
+from refocal.kernels.cpu.compiled.math import from_bits, inlined, rebound, widest_vectors
 from refocal.kernels.cpu.compiled.memory import view
+from refocal.kernels.cpu.compiled.sigmoid import is_ignored_integer, is_ignored_number
 
 if TYPE_CHECKING:  # bound over a dtype
     from refocal.kernels.cpu.compiled.bound import Target
@@ -21,23 +23,35 @@ COUNTERS, TARGETS, COUNT, IGNORED = frame.COUNTERS, frame.TARGETS, frame.COUNT, 
 BLOCK = frame.COUNTED_BLOCK
 
 
-def kept_of_block(base: Any, block: Any) -> Any:
-    """The number of targets of a block that are not the ignored one."""
+is_value = is_ignored_integer  # or the other
+
+
+def found_in_block(base: Any, block: Any) -> Any:
+    """The number of targets of a block that are the value."""
     widest_vectors()
     integers = view(base, COUNTERS, np.int64)
     first = block * BLOCK
     count = min(BLOCK, integers[COUNT] - first)
     targets = view(integers[TARGETS] + first * TARGET_SIZE, count, Target)
-    ignored = integers[IGNORED]
-    kept = 0
+    value = integers[IGNORED]
+    found = 0
     for i in range(count):
-        kept += np.int64(targets[i]) != ignored
-    return np.float64(kept)
+        found += is_value(targets[i], True, value)
+    return np.float64(found)
 
 
 @cache
 def address(targets: str) -> int:
-    """Returns the address of the kernel for targets of an integer dtype."""
+    """Returns the address of the kernel for targets of a dtype."""
     storage = STORAGE[targets]
-    names = {**globals(), "Target": storage.raw, "TARGET_SIZE": storage.size}
-    return pool.kernel_address(rebound(kept_of_block, names), f"count-{targets}")
+    names: dict[str, Any] = {
+        **globals(),
+        "Target": storage.raw,
+        "TARGET_SIZE": storage.size,
+        "target_number": storage.load,
+        "double_of": from_bits,
+        "nt": types,
+    }
+    of_kind = is_ignored_number if storage.floating else is_ignored_integer
+    names["is_value"] = inlined(rebound(of_kind, names))
+    return pool.kernel_address(rebound(found_in_block, names), f"count-{targets}")

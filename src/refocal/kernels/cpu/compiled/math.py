@@ -301,6 +301,25 @@ def log(x: Any) -> Any:
     return where(x == x, result, x)
 
 
+def power(base: Any, exponent: Any) -> Any:
+    """base**exponent for a base in [0, 1] that is not subnormal, and an exponent >= 0.
+
+    ``log(base)`` is k ln 2, of whose product with the exponent nothing is lost, and the logarithm
+    of a fraction, whose error is one of at most ln 2: relative to the result `exponent` ulp.
+    """
+    bits = bits_of(base)
+    k = real((bits >> MANTISSA) - EXPONENT_BIAS)
+    fraction = from_bits(integer((bits & FRACTION) | (EXPONENT_BIAS << MANTISSA))) - ONE
+    rest = fma(k, -LN2_LOW, log1p(fraction))
+    high = k * -LN2_HIGH
+    t = exponent * (high + rest)
+    low = rest - ((high + rest) - high)
+    error = fma(exponent, high + rest, -t) + exponent * low
+    grown = exp(t)
+    raised = fma(grown, error, grown)
+    return where(base == ZERO, where(exponent == ZERO, ONE, ZERO), raised)
+
+
 def ordered(value: Any) -> Any:
     """An integer that compares as the float does, NaN of either sign aside.
 
@@ -392,7 +411,7 @@ def operations(real: type, vector: bool = False) -> dict[str, Any]:
         names |= {name: getattr(vectors, name) for name in OF_VECTORS}
     names["exp_polynomial"] = _horner(names["fma"], real, EXP_COEFFICIENTS[real])
     names["log1p_polynomial"] = _horner(names["fma"], real, LOG1P_COEFFICIENTS[real])
-    for function in (exp, exp_or_zero, log1p, log, ordered, unordered):
+    for function in (exp, exp_or_zero, log1p, log, power, ordered, unordered):
         names[function.__name__] = called(rebound(function, names))
     names["exp_of_term"] = names["exp_or_zero"]
     return names
@@ -409,7 +428,7 @@ def bound_formula(real: type, modulator: str, vector: bool = False) -> types.Sim
 
 
 # of the book, beside the loss itself
-OF_MARGINS = ("finite", "term", "against", "weighed", "smoothed")
+OF_MARGINS = ("finite", "term", "against", "weighed", "faded", "faded_four", "smoothed")
 
 
 @cache

@@ -1,9 +1,10 @@
 """The sigmoid kernel: logits and targets in, block sums and gradient out, each touched once.
 
-Two loops, each a kernel of its own. The hard one takes every target for 0 or 1, one margin per
+Three loops, each a kernel of its own. The hard one takes every target for 0 or 1, one margin per
 element, and notices any that is neither; blocks with such targets are left to the soft one, the
 expectation over both classes. For a target of 0 or 1 both give the same bits, so no gradient
-depends on the other elements of its block.
+depends on the other elements of its block. A heatmap goes through the hard loop too, a peak being
+what is 1, with a weight for what is not; qualities have a loop of their own.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from refocal.kernels.cpu.compiled.dtypes import STORAGE, target_limits
 from refocal.kernels.cpu.compiled.math import (
     add_in_any_order,
     compiled,
+    formula_of,
     from_bits,
     inlined,
     operations,
@@ -50,6 +52,8 @@ class SigmoidKernel(NamedTuple):
             value, and coefficients may be 0. One kernel for everything that is not the common
             case, at about 1.5 times its price.
         soft: targets may be between 0 and 1.
+        reading: "label"; "quality", or "matched" with a mask of positives; "heatmap", or "heatmap4"
+            where beta is 4.
         output: "sum" of the losses, "each" of them, or "nothing".
         gradient: whether the gradient is written.
     """
@@ -60,6 +64,7 @@ class SigmoidKernel(NamedTuple):
     detached: bool
     general: bool
     soft: bool
+    reading: str
     output: str
     gradient: bool
 
@@ -68,9 +73,11 @@ class SigmoidKernel(NamedTuple):
 # scalar code over names that `address` binds
 
 if TYPE_CHECKING:  # bound over a computing dtype
+    from refocal.formula.focal import value_and_slope_from as entropy_and_slope
     from refocal.formula.focal import value_and_slope_from as value_and_slope
+    from refocal.formula.focal import value_from as entropy
     from refocal.formula.focal import value_from as value
-    from refocal.formula.margin import smoothed, weighed
+    from refocal.formula.margin import faded, smoothed, weighed
     from refocal.formula.plain import LARGEST, ONE, ZERO
     from refocal.kernels.cpu.compiled.bound import (
         LEAST_TARGET,
@@ -88,7 +95,7 @@ if TYPE_CHECKING:  # bound over a computing dtype
 
 COUNTERS = frame.COUNTERS
 BLOCK = LOGIT_SIZE = TARGET_SIZE = REAL_SIZE = 0
-SOFT = LOSSES = SUM = GRADIENT = LONG = False
+BETWEEN = MATCHED = LOSSES = SUM = GRADIENT = LONG = False
 TYPICAL = 16
 TILE = AHEAD = 0
 UNDONE = pool.UNDONE
@@ -101,6 +108,7 @@ MIDDLE, INNER = frame.MIDDLE, frame.INNER
 ALPHA_POSITIVE, ALPHA_NEGATIVE = frame.ALPHA_POSITIVE, frame.ALPHA_NEGATIVE
 GAMMA_POSITIVE, GAMMA_NEGATIVE = frame.GAMMA_POSITIVE, frame.GAMMA_NEGATIVE
 FACTOR, KEPT_SHARE, SPREAD_SHARE = frame.FACTOR, frame.KEPT_SHARE, frame.SPREAD_SHARE
+POSITIVES, BETA = frame.POSITIVES, frame.BETA
 
 
 def product(coefficient: Any, loss: Any) -> Any:
@@ -174,7 +182,54 @@ def is_irregular_number(raw: Any) -> Any:
     return (y != 0) & (y != 1)
 
 
+def is_outside(raw: Any) -> Any:
+    """Further outside of [0, 1] than rounding takes a target; NaN is."""
+    y = target_number(raw)
+    return not ((y >= LEAST_TARGET) & (y <= MOST_TARGET))
+
+
 is_irregular = is_irregular_integer  # or another
+
+
+def share_of(raw: Any) -> Any:
+    """A target between 0 and 1; what only rounding has put outside is moved in."""
+    y = real(target_number(raw))
+    return where(y > ONE, ONE, where(y < ZERO, ZERO, y))
+
+
+def is_not_zero(raw: Any) -> Any:
+    return target_number(raw) != 0
+
+
+def is_one(raw: Any) -> Any:
+    """As given: the computing dtype may round to 1 what is less."""
+    return target_number(raw) == 1
+
+
+is_positive = is_not_zero  # or the other
+
+
+def weigh_evenly(positive: Any, raw: Any, beta: Any) -> Any:
+    return ONE
+
+
+def weigh_by_distance(positive: Any, raw: Any, beta: Any) -> Any:
+    """That of a heatmap: all peaks count the same, and a negative the less, the nearer it is."""
+    return where(positive, ONE, faded(share_of(raw), beta))
+
+
+own_weight = weigh_evenly  # or the other
+
+
+def is_above_zero(quality: Any, positives: Any, i: Any) -> Any:
+    return quality > ZERO
+
+
+def is_matched(quality: Any, positives: Any, i: Any) -> Any:
+    return positives[i] != 0
+
+
+is_learned = is_above_zero  # or the other
 
 
 def fill(logits: Any, decays: Any, logarithms: Any) -> None:
@@ -205,6 +260,10 @@ def fetch_later(integers: Any, start: Any) -> None:
     at = integers[TARGETS] + start * TARGET_SIZE
     for offset in range(0, TILE * TARGET_SIZE, LINE):
         prefetch_to_read(at + offset)
+    if MATCHED:
+        at = integers[POSITIVES] + start
+        for offset in range(0, TILE, LINE):
+            prefetch_to_read(at + offset)
     if GRADIENT:
         at = integers[GRADIENTS] + start * LOGIT_SIZE
         for offset in range(0, TILE * LOGIT_SIZE, LINE):
@@ -225,6 +284,7 @@ def plain(integers: Any) -> Any:
 def hard_loop(
     logits: Any,
     targets: Any,
+    first: Any,
     gradient: Any,
     losses: Any,
     decays: Any,
@@ -232,12 +292,14 @@ def hard_loop(
     integers: Any,
     arrays: Any,
 ) -> Any:
-    """Sum of losses, and whether any target was neither 0 nor 1 (then nothing here counts).
+    """Sum of losses, and whether any target was not what it is read as: neither 0 nor 1, or no
+    number of a heatmap (then nothing here counts).
 
     Of up to TILE elements.
     """
     widest_vectors()
     alpha_positive, alpha_negative, gamma_positive, gamma_negative, factor = plain(integers)
+    beta = number_at(integers, BETA)
     ignoring = integers[IGNORING] != 0
     ignored_value = integers[IGNORED]
     total = ZERO
@@ -247,8 +309,8 @@ def hard_loop(
         ignored = is_ignored(raw, ignoring, ignored_value)
         given_weight = pick(ONE, arrays[4], i)
         irregular |= (is_irregular(raw) & (not ignored)) | is_unfit(given_weight)
-        positive = target_number(raw) != 0
-        weight = where(ignored, ZERO, given_weight)
+        positive = is_positive(raw)
+        weight = where(ignored, ZERO, given_weight * own_weight(positive, raw, beta))
         z = where(weight == ZERO, ZERO, load(logits[i]))
         coefficient_p = pick(alpha_positive, arrays[0], i) * weight
         coefficient_n = pick(alpha_negative, arrays[1], i) * weight
@@ -279,6 +341,7 @@ def hard_loop(
 def soft_loop(
     logits: Any,
     targets: Any,
+    first: Any,
     gradient: Any,
     losses: Any,
     decays: Any,
@@ -300,13 +363,9 @@ def soft_loop(
     for i in range(len(logits)):
         raw = targets[i]
         ignored = is_ignored(raw, ignoring, ignored_value)
-        given = target_number(raw)
         given_weight = pick(ONE, arrays[4], i)
-        outside |= (not ((given >= LEAST_TARGET) & (given <= MOST_TARGET))) & (not ignored)
-        outside |= is_unfit(given_weight)
-        y = where(ignored, ZERO, real(given))
-        # what only rounding has put outside of [0, 1] is moved in
-        y = where(y > ONE, ONE, where(y < ZERO, ZERO, y))
+        outside |= (is_outside(raw) & (not ignored)) | is_unfit(given_weight)
+        y = where(ignored, ZERO, share_of(raw))
         weight = where(ignored, ZERO, given_weight)
         z = where(weight == ZERO, ZERO, load(logits[i]))
         share_p = smoothed(y, kept_share, spread_share)
@@ -333,7 +392,63 @@ def soft_loop(
     return total, outside
 
 
-loop = hard_loop  # or the other
+def quality_loop(
+    logits: Any,
+    targets: Any,
+    first: Any,
+    gradient: Any,
+    losses: Any,
+    decays: Any,
+    logarithms: Any,
+    integers: Any,
+    arrays: Any,
+) -> Any:
+    """Sum of losses, ``q BCE(z, q)`` of positives and ``alpha F(-z)`` of all else, and whether any
+    quality was outside [0, 1]. Of them ``first`` is the first.
+    """
+    widest_vectors()
+    positives = view(integers[POSITIVES] + first, len(logits), np.uint8)
+    _, alpha, _, gamma_negative, factor = plain(integers)
+    ignoring = integers[IGNORING] != 0
+    ignored_value = integers[IGNORED]
+    total = ZERO
+    outside = False
+    for i in range(len(logits)):
+        raw = targets[i]
+        ignored = is_ignored(raw, ignoring, ignored_value)
+        given_weight = pick(ONE, arrays[4], i)
+        outside |= (is_outside(raw) & (not ignored)) | is_unfit(given_weight)
+        quality = where(ignored, ZERO, share_of(raw))
+        positive = is_learned(quality, positives, i)
+        y = where(positive, quality, ZERO)
+        own = where(positive, quality, pick(alpha, arrays[1], i))
+        weight = where(ignored, ZERO, given_weight * own)
+        z = where(weight == ZERO, ZERO, load(logits[i]))
+        x = where(weight == ZERO, ZERO, decays[i])
+        log1p_x = where(weight == ZERO, ZERO, logarithms[i])
+        gamma = pick(gamma_negative, arrays[3], i)
+        share_p, share_n = y * weight, (ONE - y) * weight
+        if GRADIENT:
+            loss_p, slope_p = entropy_and_slope(z, x, log1p_x, ZERO)
+            entropy_n, entropy_slope = entropy_and_slope(-z, x, log1p_x, ZERO)
+            focal_n, focal_slope = value_and_slope(-z, x, log1p_x, gamma)
+            loss_n = where(positive, entropy_n, focal_n)
+            slope_n = where(positive, entropy_slope, focal_slope)
+            each = pick(factor, arrays[5], i)
+            gradient[i] = store(share_p * each * slope_p - share_n * each * slope_n)
+        else:
+            loss_p = entropy(z, x, log1p_x, ZERO)
+            entropy_n = entropy(-z, x, log1p_x, ZERO)
+            loss_n = where(positive, entropy_n, value(-z, x, log1p_x, gamma))
+        loss = weighed(share_p, loss_p) + weighed(share_n, loss_n)
+        if LOSSES:
+            losses[i] = store(loss)
+        if SUM:
+            total = add_in_any_order(total, loss)
+    return total, outside
+
+
+loop = hard_loop  # or another
 
 
 def no_parameters(integers: Any, start: Any, count: Any) -> Any:
@@ -427,7 +542,7 @@ def kernel_of_blocks(base: Any, block: Any) -> Any:
     targets = view(integers[TARGETS] + start * TARGET_SIZE, count, Target)
     ignoring = integers[IGNORING] != 0
     ignored = integers[IGNORED]
-    if not SOFT:
+    if not BETWEEN:
         # the first few tell, for most blocks of soft targets, and spare them a loop for nothing
         unfit = False
         for i in range(min(TYPICAL, count)):
@@ -448,6 +563,7 @@ def kernel_of_blocks(base: Any, block: Any) -> Any:
         part, unfit = loop(
             logits,
             view(integers[TARGETS] + tile * TARGET_SIZE, size, Target),
+            tile,
             view(integers[GRADIENTS] + tile * LOGIT_SIZE, size, Logit),
             view(integers[EACH] + tile * LOGIT_SIZE, size, Logit),
             decays,
@@ -494,6 +610,9 @@ def stride_of(host: str) -> Stride:
 def address(kernel: SigmoidKernel) -> int:
     """Returns the address of a kernel's C function, compiled or from the cache on disk."""
     targets = STORAGE[kernel.targets]
+    of_quality = kernel.reading in ("quality", "matched")
+    of_heatmap = kernel.reading in ("heatmap", "heatmap4")
+    between = kernel.soft or of_quality or of_heatmap
     stride = stride_of(get_host_cpu_name())
     names: dict[str, Any] = {
         **globals(),
@@ -502,22 +621,28 @@ def address(kernel: SigmoidKernel) -> int:
         "BLOCK": frame.BLOCK_OF_ARRAYS if kernel.general else frame.BLOCK,
         "TILE": stride.tile,
         "AHEAD": stride.ahead,
-        "SOFT": kernel.soft,
+        "BETWEEN": between,
+        "MATCHED": kernel.reading == "matched",
         "LOSSES": kernel.output == "each",
         "SUM": kernel.output == "sum",
         # two evaluations, or an exponential and more behind it
-        "LONG": kernel.soft or kernel.modulator == "compensated",
+        "LONG": kernel.soft or of_quality or kernel.modulator == "compensated",
         "parameters": parameter_reader(real_type(kernel), kernel.general),
         "double_of": from_bits,
         **target_limits(kernel.targets),
     }
+    # of gamma 0 the slope is that of a constant modulator, which is the shorter
+    zero = formula_of(real_type(kernel), "zero", detached=True, log1p_given=True)
+    names |= {"entropy": zero["value"], "entropy_and_slope": zero["value_and_slope"]}
+    if kernel.reading == "heatmap4":
+        names["faded"] = names["faded_four"]
 
     def bind(name: str, function: Any, wrap: Any = inlined) -> None:
         names[name] = wrap(rebound(function, names))
 
     bind("plain", plain)
     names["weigh"] = names["weighed"]
-    if not kernel.general:  # no coefficient of 0
+    if not (kernel.general or of_heatmap):  # no coefficient of 0
         bind("weigh", product)
     bind("of_tile", parameters_of_tile if kernel.general else no_parameters_of_tile)
     bind("choose", choose_by_class if kernel.general else choose_either)
@@ -525,13 +650,21 @@ def address(kernel: SigmoidKernel) -> int:
     bind("is_unfit", is_unfit_weight if kernel.general else never_unfit)
     integer_or_number = is_ignored_number if targets.floating else is_ignored_integer
     bind("is_ignored", integer_or_number if kernel.general else never_ignored)
+    bind("is_outside", is_outside)
+    bind("share_of", share_of)
+    bind("is_positive", is_one if of_heatmap else is_not_zero)
+    bind("own_weight", weigh_by_distance if of_heatmap else weigh_evenly)
+    bind("is_learned", is_matched if kernel.reading == "matched" else is_above_zero)
     if kernel.targets == "bool":
         bind("is_irregular", never)
+    elif between:
+        bind("is_irregular", is_outside)
     else:
         bind("is_irregular", is_irregular_number if targets.floating else is_irregular_integer)
     bind("fill", fill, compiled)
     bind("fetch_later", fetch_later, compiled)
-    bind("loop", soft_loop if kernel.soft else hard_loop, compiled)
+    loop_of_kind = quality_loop if of_quality else soft_loop if kernel.soft else hard_loop
+    bind("loop", loop_of_kind, compiled)
     return pool.kernel_address(rebound(kernel_of_blocks, names), pool.name_of("sigmoid", kernel))
 
 
