@@ -22,6 +22,7 @@ from cases import (
     Loss,
     Shape,
     assert_matches,
+    eps,
     evaluate,
     inputs,
     sigmoid_focal_loss,
@@ -322,8 +323,11 @@ def test_masked_classes_drop_out(implementation: str) -> None:
     masked = torch.cat([z, torch.full((6, 2), -torch.inf)], 1)
     loss, gradient = evaluate(implementation, softmax_focal_loss, masked, y, reduction="none")
     rest, rest_gradient = evaluate(implementation, softmax_focal_loss, z, y, reduction="none")
-    assert_close(loss, rest, **EXACTLY)
-    assert_close(gradient[:, :3], rest_gradient, **EXACTLY)
+    # XLA adds in an order that depends on the shape, and in JAX what terms are relative to depends
+    # on the number of classes
+    same = {"rtol": 8 * eps(torch.float32), "atol": 0} if implementation == "jax" else EXACTLY
+    assert_close(loss, rest, **same)
+    assert_close(gradient[:, :3], rest_gradient, **same)
     assert_close(gradient[:, 3:], torch.zeros(6, 2), **EXACTLY)
 
 
