@@ -171,12 +171,13 @@ def counter(problem: Problem, impl: str) -> Callable[[Problem], Number | None] |
     """
     if impl == "eager" or problem.ignore_index is None:
         return None
-    held = [problem.logits, problem.targets]
-    # first, as the size of what is traced is a question that a program cannot be asked
-    if not runs_plainly(held) or not all(map(has_memory, held)):
+    if is_traced() or is_watched():  # where a size may be a symbol, which is not to be compared
         return None
     backend = cpu if problem.logits.is_cpu and impl != "gpu" else gpu
     if backend is cpu and problem.targets.numel() < counting.WORTHWHILE:
+        return None
+    held = [problem.logits, problem.targets]
+    if not runs_plainly(held) or not all(map(has_memory, held)):
         return None
     return backend.count if backend.unsupported(problem) is None else None
 
