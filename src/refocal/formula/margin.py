@@ -36,7 +36,12 @@ def finite(top: Real) -> Real:
 
 def term(z: Real, base: Real) -> Real:
     """e**(z - base), a rival's part of the sum; an infinite rival counts as the largest number."""
-    return exp_of_term(at_most(z, LARGEST) - base)
+    return plain_term(at_most(z, LARGEST), base)
+
+
+def plain_term(z: Real, base: Real) -> Real:
+    """The same of a rival that is not +inf."""
+    return exp_of_term(z - base)
 
 
 def told_term(z: Real, base: Real) -> Real:

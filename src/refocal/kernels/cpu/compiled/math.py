@@ -428,7 +428,16 @@ def bound_formula(real: type, modulator: str, vector: bool = False) -> types.Sim
 
 
 # of the book, beside the loss itself
-OF_MARGINS = ("finite", "term", "against", "weighed", "faded", "faded_four", "smoothed")
+OF_MARGINS = (
+    "finite",
+    "term",
+    "plain_term",
+    "against",
+    "weighed",
+    "faded",
+    "faded_four",
+    "smoothed",
+)
 
 
 @cache

@@ -7,19 +7,35 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refocal.kernels.cpu import frame
-from refocal.kernels.cpu.compiled.math import add_in_any_order, where, widest_vectors
-from refocal.kernels.cpu.compiled.memory import place, view
+from refocal.kernels.cpu.compiled.math import where, widest_vectors
+from refocal.kernels.cpu.compiled.memory import LINE, place, prefetch_to_read, prefetch_to_write, view
 from refocal.kernels.cpu.compiled.positions import KNOWN, OWN, REST, SHARE, STEP, TOP
 from refocal.kernels.cpu.compiled.vectors import LANES as VECTOR
 
-# scalar code over names that `softmax.address` binds over a computing dtype
+# scalar code over names that `softmax.address` binds over a computing dtype, or vectors of it
 if TYPE_CHECKING:
-    from refocal.formula.margin import finite, term
+    from refocal.formula.margin import finite, plain_term
     from refocal.formula.plain import INFINITY, ZERO
-    from refocal.kernels.cpu.compiled.bound import Logit, integer, load, real, store
-    from refocal.kernels.cpu.compiled.math import ordered, unordered
+    from refocal.kernels.cpu.compiled.bound import (
+        Logit,
+        integer,
+        load,
+        put_slopes,
+        real,
+        store,
+        take,
+        take_logits,
+    )
+    from refocal.kernels.cpu.compiled.common import accumulated
     from refocal.kernels.cpu.compiled.pool import reject
     from refocal.kernels.cpu.compiled.positions import describe, losses_of
+    from refocal.kernels.cpu.compiled.vectors import (
+        all_of,
+        lane_numbers,
+        largest_of,
+        put,
+        sum_of,
+    )
 
 LOGIT_SIZE = REAL_SIZE = 0
 GRADIENT = False
@@ -28,97 +44,149 @@ COUNTERS, CLASSES = frame.COUNTERS, frame.CLASSES
 LOGITS, GRADIENTS = frame.LOGITS, frame.GRADIENT
 COUNT, GROUP = frame.COUNT, frame.GROUP
 
-# classes per partial sum: of 32,000 exponentials in a row, a float32 sum loses two digits
-CHUNK = 1024
-# what four vectors of 16 hold: so many elements of a loop the compiler handles at once
-LANES = 64
+# classes per partial sum
+CHUNK = 16 * VECTOR
 # numbers in the ring of rows, a fraction of the L1 cache, through which logits and gradients stream
-# as well (with 5,120 rows of 1,000 took a third longer), and rows in a batch
-RING = 2048
+# as well, and rows in a batch
+RING = 4096
 LARGEST_BATCH = 16
+# rows between the one that comes and the one that becomes exponentials
+AHEAD = 2
+SOON = 512
 
 
-def largest(row: Any) -> Any:
-    """The largest of a row, as an integer that compares like it."""
+# Below, names of the book and of numbers mean vectors of them.
+
+
+def fetch(ahead: Any, classes: Any, coming: Any) -> Any:
+    """Copies a row of logits into the ring; returns the largest.
+
+    Whole vectors from the first class on and, where classes are left, one of the last ones in
+    which those that an earlier vector has are -inf: nothing beyond a row is read.
+    """
     widest_vectors()
-    top = ordered(-INFINITY)
-    for j in range(len(row)):
-        top = max(top, ordered(row[j]))
-    return integer(top)
+    top = all_of(-INFINITY)
+    whole = classes // VECTOR * VECTOR
+    for c in range(0, whole, VECTOR):
+        z = take_logits(ahead + c * LOGIT_SIZE)
+        put(coming + c * REAL_SIZE, z)
+        top = where(z > top, z, top)
+    if whole < classes:
+        z = rear_of(ahead, classes, whole)
+        put(coming + whole * REAL_SIZE, z)
+        top = where(z > top, z, top)
+    return largest_of(top)
 
 
-def fetch(ahead: Any, classes: Any, spare: Any, width: Any) -> Any:
-    """Copies a row of logits, filled up with -inf; returns its largest as `largest_of` does."""
+def rear_of(row: Any, classes: Any, whole: Any) -> Any:
+    """The last classes of a row, those that are in whole vectors as -inf."""
+    rear = classes - VECTOR
+    seen = lane_numbers(integer) < whole - rear
+    return where(seen, -INFINITY, take_logits(row + rear * LOGIT_SIZE))
+
+
+def largest_in(row: Any, width: Any) -> Any:
+    """The largest of a row of the ring."""
     widest_vectors()
-    following = view(ahead, classes, Logit)
-    copy = view(spare, width, real)
-    top = ordered(-INFINITY)
-    for j in range(classes):
-        z = load(following[j])
-        copy[j] = z
-        top = max(top, ordered(z))
-    for j in range(classes, width):
-        copy[j] = -INFINITY
-    return integer(top)
+    top = all_of(-INFINITY)
+    for c in range(0, width, VECTOR):
+        z = take(row + c * REAL_SIZE)
+        top = where(z > top, z, top)
+    return largest_of(top)
+
+
+def hold(row: Any, width: Any) -> None:
+    """Infinite rivals in a row of the ring become the largest number."""
+    widest_vectors()
+    for c in range(0, width, VECTOR):
+        put(row + c * REAL_SIZE, finite(take(row + c * REAL_SIZE)))
 
 
 def advance(
-    now: Any,
-    base: Any,
-    ahead: Any,
-    spare: Any,
-    share: Any,
-    gradient: Any,
-    count: Any,
-    classes: Any,
+    now: Any, base: Any, ahead: Any, coming: Any, share: Any, gradient: Any, classes: Any
 ) -> Any:
-    """Turns a row into exponentials, while an earlier one leaves and the next one takes its place.
+    """Turns a row into exponentials, while an earlier one leaves and a later one takes its place.
 
-    All in one loop, because the first waits for arithmetic and the others for memory. Takes
-    addresses, as a view of an array costs two atomic operations. Returns the sum of the
-    exponentials and the largest logit of the next row.
+    All in one loop, because the first waits for arithmetic and the others for memory. Returns the
+    sum of the exponentials and the largest logit of the later row.
     """
     widest_vectors()
-    present = view(now, count, real)
-    following = view(ahead, count, Logit)
-    other = view(spare, count, real)
-    slopes = view(gradient, count, Logit)
-    classes = integer(classes)
-    total = ZERO
-    top = ordered(-INFINITY)
-    for j in range(count):
+    top = all_of(-INFINITY)
+    rest = all_of(ZERO)
+    lost = all_of(ZERO)
+    whole = classes // VECTOR * VECTOR
+    if whole < classes:
+        # first, as its slopes of earlier vectors' classes are written once more below
+        here = whole * REAL_SIZE
         if GRADIENT:
-            slopes[j] = store(other[j] * share)
-        e = term(present[j], base)
-        present[j] = e
-        total = add_in_any_order(total, e)
-        z = where(integer(j) < classes, load(following[j]), -INFINITY)
-        other[j] = z
-        top = max(top, ordered(z))
-    return total, integer(top)
+            put_slopes(gradient + (classes - VECTOR) * LOGIT_SIZE, take(coming + here) * share)
+        rest = plain_term(take(now + here), base)
+        put(now + here, rest)
+        top = rear_of(ahead, classes, whole)
+        put(coming + here, top)
+        top = where(top == top, top, -INFINITY)
+    for begin in range(0, whole, CHUNK):
+        part = all_of(ZERO)
+        for c in range(begin, min(begin + CHUNK, whole), VECTOR):
+            here = c * REAL_SIZE
+            there = c * LOGIT_SIZE
+            prefetch_to_read(ahead + there + SOON)
+            if GRADIENT:
+                prefetch_to_write(gradient + there + SOON)
+                put_slopes(gradient + there, take(coming + here) * share)
+            e = plain_term(take(now + here), base)
+            put(now + here, e)
+            part = part + e
+            z = take_logits(ahead + there)
+            put(coming + here, z)
+            top = where(z > top, z, top)
+        rest, lost = accumulated(rest, lost, part)
+    return sum_of(rest + lost), largest_of(top)
 
 
-def leave(past: Any, gradient: Any, classes: Any, target: Any, share: Any, step: Any) -> None:
+def leave(past: Any, gradient: Any, classes: Any, label: Any, share: Any, step: Any) -> None:
     """Writes the gradient of a row by itself."""
     widest_vectors()
-    exponentials = view(past, classes, real)
     slopes = view(gradient, classes, Logit)
-    if target < 0:
+    if label < 0:
         slopes[:] = store(ZERO)
-    else:
-        for j in range(classes):
-            slopes[j] = store(exponentials[j] * share)
-        slopes[target] = store(step)
+        return
+    whole = classes // VECTOR * VECTOR
+    if whole < classes:
+        put_slopes(gradient + (classes - VECTOR) * LOGIT_SIZE, take(past + whole * REAL_SIZE) * share)
+    for c in range(0, whole, VECTOR):
+        put_slopes(gradient + c * LOGIT_SIZE, take(past + c * REAL_SIZE) * share)
+    slopes[label] = store(step)
+
+
+# Numbers again.
+
+
+def settle(row: Any, classes: Any, label: Any, top: Any) -> Any:
+    """Takes the class of a position out of its row; returns its logit and the largest rival.
+
+    Some rows before its turn: a processor waits where it reads a vector of which it has just
+    written a number.
+    """
+    width = -(-classes // VECTOR) * VECTOR
+    whole = classes // VECTOR * VECTOR
+    logits = view(row, width, real)
+    # the last classes lie at the end of the last vector
+    place_of = label if label < whole else label + width - classes
+    own = logits[place_of]
+    logits[place_of] = -INFINITY
+    if own >= top:
+        top = largest_in(row, width)
+    if top == INFINITY:
+        hold(row, width)
+    return own, top
 
 
 def kernel_of_rows(base: Any, block: Any) -> Any:
     """One group of positions whose classes lie side by side.
 
-    A row is fetched, becomes exponentials one step later and a gradient some steps after that, when
-    the margins of a batch of rows have been computed together. In between it stays in a ring of
-    buffers, filled up with -inf to whole vectors, so that no loop over it has a remainder: there a
-    row reads on into the next one, and its gradient is written on into the next one's, which comes
-    later. The last rows of group and tensor, which must not, go by themselves.
+    A row is fetched, becomes exponentials some steps later and a gradient when the margins of a
+    batch of rows have been computed together. In between it stays in a ring of buffers.
     """
     integers = view(base, COUNTERS, np.int64)
     classes = integers[CLASSES]
@@ -132,89 +200,59 @@ def kernel_of_rows(base: Any, block: Any) -> Any:
     known = np.empty(KNOWN, real)
     if describe(integers, first, index[:count], known):
         return reject(base)
-    width = -(-classes // LANES) * LANES
-    batch = min(max(RING // width - 1, 1), LARGEST_BATCH)
-    ring = np.empty((batch + 1, width), real)
-    # a copy of the last row, and where gradients go before there are any
-    edge = np.empty((2, width), Logit)
-    ring_at = place(ring)
-    edge_at = place(edge)
-    nowhere = edge_at + width * LOGIT_SIZE
+    width = -(-classes // VECTOR) * VECTOR
+    batch = min(max(RING // width - AHEAD, 1), LARGEST_BATCH)
+    rows = batch + AHEAD
     stride = width * REAL_SIZE
-    ring_end = ring_at + (batch + 1) * stride
-    # of the tensor, counted from the group's first
-    last = integers[COUNT] - 1 - first
-    now = ring_at
-    spare = now + stride
+    # and a row to which gradients go before there are any
+    room = np.empty((rows + 1) * width + 2 * AHEAD + LINE, real)
+    ring = (place(room) + LINE - 1) // LINE * LINE
+    nowhere = ring + rows * stride
+    # what is known of a row before its turn, as the margins of a batch are computed in whole vectors
+    owns = view(nowhere + stride, AHEAD, real)
+    tops = view(nowhere + stride + AHEAD * REAL_SIZE, AHEAD, real)
     losses = 0.0
-    top = fetch(at, classes, now, width)
+    for i in range(min(AHEAD, count)):
+        coming = ring + i * stride
+        top = fetch(at + i * row_size, classes, coming)
+        if index[i] >= 0:
+            owns[i], tops[i] = settle(coming, classes, index[i], top)
     for i in range(count):
-        ahead = at + (i + 1) * row_size
-        if i + 1 == count:
-            # anything that may be read
-            ahead = edge_at
-        elif i + 1 == last:
-            final = view(ahead, classes, Logit)
-            for j in range(classes):
-                edge[0, j] = final[j]
-            ahead = edge_at
-        target = index[i]
+        now = ring + i % rows * stride
+        # where one row leaves and the other comes
+        coming = ring + (i + AHEAD) % rows * stride
+        following = min(i + AHEAD, count - 1)
+        ahead = at + following * row_size
         leaving = i - batch if GRADIENT else -1
         gradient = nowhere
         share = ZERO
         if leaving >= 0:
             gradient = to + leaving * row_size
             share = known[SHARE + leaving]
-            if index[leaving] < 0 or target < 0:
-                leave(spare, gradient, classes, index[leaving], share, known[STEP + leaving])
+            if index[leaving] < 0 or index[i] < 0:
+                leave(coming, gradient, classes, index[leaving], share, known[STEP + leaving])
                 leaving = -1
                 gradient = nowhere
                 share = ZERO
-        if target < 0:
+        if index[i] < 0:
             known[OWN + i] = known[TOP + i] = known[REST + i] = ZERO
-            top = fetch(ahead, classes, spare, width)
+            top = fetch(ahead, classes, coming)
         else:
-            # among the rivals the target is no more than what fills the row up
-            present = view(now, width, real)
-            own = present[target]
-            present[target] = -INFINITY
-            if ordered(own) == top:
-                top = largest(present)
-            known[OWN + i] = own
-            known[TOP + i] = unordered(top)
-            held = finite(known[TOP + i])
-            rest = 0.0
-            top = ordered(-INFINITY)
-            for start in range(0, width, CHUNK):
-                skip = start * REAL_SIZE
-                skip_logits = start * LOGIT_SIZE
-                part, key = advance(
-                    now + skip,
-                    held,
-                    ahead + skip_logits,
-                    spare + skip,
-                    share,
-                    gradient + skip_logits,
-                    min(CHUNK, width - start),
-                    classes - start,
-                )
-                rest += np.float64(part)
-                top = integer(max(top, key))
-            known[REST + i] = real(rest)
+            known[OWN + i], known[TOP + i] = owns[i % AHEAD], tops[i % AHEAD]
+            base_of = finite(tops[i % AHEAD])
+            rest, top = advance(now, base_of, ahead, coming, share, gradient, classes)
+            known[REST + i] = rest
             if leaving >= 0:
                 slopes = view(gradient, classes, Logit)
                 slopes[index[leaving]] = store(known[STEP + leaving])
-        now, spare = spare, spare + stride
-        if spare == ring_end:
-            spare = ring_at
+        if i + AHEAD < count and index[following] >= 0:
+            owns[i % AHEAD], tops[i % AHEAD] = settle(coming, classes, index[following], top)
         if (i + 1) % batch == 0 or i + 1 == count:
             low = i // batch * batch
             losses += np.float64(losses_of(integers, first, low, i + 1, index, known))
     if GRADIENT:
         for i in range(max(count - batch, 0), count):
-            past = ring_at + i % (batch + 1) * stride
+            past = ring + i % rows * stride
             leave(past, to + i * row_size, classes, index[i], known[SHARE + i], known[STEP + i])
-    # an address does not keep its array alive
-    ring[0, 0] = ZERO
-    edge[0, 0] = store(ZERO)
+    room[0] = ZERO  # an address does not keep its array alive
     return losses

@@ -58,7 +58,8 @@ class SoftmaxKernel(NamedTuple):
 def over_vectors(kernel: SoftmaxKernel, names: dict[str, Any]) -> dict[str, Any]:
     """What some functions find under names that mean numbers elsewhere."""
     number = real_type(kernel)
-    in_place = np.dtype(number).name if kernel.layout != "adjacent" else kernel.logits
+    copied = kernel.layout in ("transposed", "scattered")
+    in_place = np.dtype(number).name if copied else kernel.logits
     bound = {
         **names,
         **operations(number, vector=True),
@@ -71,6 +72,9 @@ def over_vectors(kernel: SoftmaxKernel, names: dict[str, Any]) -> dict[str, Any]
         "SOURCE_SIZE": STORAGE[in_place].size,
         "take_classes": vectors.take,
         "all_of": vectors.all_of,
+        "lane_numbers": vectors.lane_numbers,
+        "largest_of": vectors.largest_of,
+        "sum_of": vectors.sum_of,
     }
     bound["accumulated"] = called(rebound(accumulated, bound))
     return bound
@@ -96,7 +100,10 @@ def address(kernel: SoftmaxKernel) -> int:
     names_of_vectors["total_of"] = names["total_of"]
     bind(positions.losses_of, of=names_of_vectors)
     if kernel.layout == "rows":
-        bind(rows.largest, rows.fetch, rows.advance, rows.leave, of=names)
+        names_of_vectors["rear_of"] = called(rebound(rows.rear_of, names_of_vectors))
+        steps = (rows.fetch, rows.advance, rows.leave, rows.largest_in, rows.hold)
+        bind(*steps, of=names_of_vectors)
+        bind(rows.settle, of=names)
         kernel_function = rows.kernel_of_rows
     else:
         steps = (columns.rivals_of, columns.exponentials_of, columns.slopes_of)

@@ -213,6 +213,55 @@ def real(typingctx: Any, value: Any) -> Any:
     return found(value), emit
 
 
+def _folded(builder: Any, value: Any, join: Callable[[Any, Any], Any]) -> Any:
+    """One number of a vector's: each half joined with the other, until one is left."""
+    width = LANES
+    while width > 1:
+        width //= 2
+        halves = [_selected(builder, value, range(at, at + width)) for at in (0, width)]
+        value = join(*halves)
+    return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+
+
+def _selected(builder: Any, value: Any, lanes: range) -> Any:
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes))
+    return builder.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), mask)
+
+
+@intrinsic
+def sum_of(typingctx: Any, value: Any) -> Any:
+    """The sum of a vector's numbers, in an order that is the same on every processor."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _folded(builder, arguments[0], builder.fadd)
+
+    return value.element(value), emit
+
+
+@intrinsic
+def largest_of(typingctx: Any, value: Any) -> Any:
+    """The largest of a vector's numbers, none of which is NaN."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def larger(one: Any, other: Any) -> Any:
+            return builder.select(builder.fcmp_ordered(">", one, other), one, other)
+
+        return _folded(builder, arguments[0], larger)
+
+    return value.element(value), emit
+
+
+@intrinsic
+def lane_numbers(typingctx: Any, dtype: Any) -> Any:
+    """0, 1, 2, … in an integer type."""
+    vector = Vector(parse_dtype(dtype))
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return ir.Constant(context.get_value_type(vector), list(range(LANES)))
+
+    return vector(dtype), emit
+
+
 # ---------------------------------------------------------------------------------------------
 # memory
 
