@@ -8,7 +8,7 @@ the scalar remainder of every loop:
 
 * No fast-math flags. A multiply and an add are fused only where `fma` is written, so the
   compensated modulator keeps its error terms and NaN in gives NaN out.
-* One exception, `add_in_any_order`, for the sum of losses within a block: the loss of a batch may
+* One exception, `add_in_any_order`, for a sigmoid's sum within a block: the loss of a batch may
   differ in its last bit between machines of different vector width, its gradient may not.
 * `integer(...)` around shifts: Numba widens int32 arithmetic to int64; LLVM narrows it back.
 * No integer conversion of a NaN (poison to LLVM): exponents are moved as bits.

@@ -8,7 +8,13 @@ import numpy as np
 
 from refocal.kernels.cpu import frame
 from refocal.kernels.cpu.compiled.math import where, widest_vectors
-from refocal.kernels.cpu.compiled.memory import LINE, place, prefetch_to_read, prefetch_to_write, view
+from refocal.kernels.cpu.compiled.memory import (
+    LINE,
+    place,
+    prefetch_to_read,
+    prefetch_to_write,
+    view,
+)
 from refocal.kernels.cpu.compiled.positions import KNOWN, OWN, REST, SHARE, STEP, TOP
 from refocal.kernels.cpu.compiled.vectors import LANES as VECTOR
 
@@ -19,7 +25,6 @@ if TYPE_CHECKING:
     from refocal.kernels.cpu.compiled.bound import (
         Logit,
         integer,
-        load,
         put_slopes,
         real,
         store,
@@ -52,6 +57,7 @@ RING = 4096
 LARGEST_BATCH = 16
 # rows between the one that comes and the one that becomes exponentials
 AHEAD = 2
+# bytes from what is read or written to what is asked for
 SOON = 512
 
 
@@ -153,7 +159,9 @@ def leave(past: Any, gradient: Any, classes: Any, label: Any, share: Any, step: 
         return
     whole = classes // VECTOR * VECTOR
     if whole < classes:
-        put_slopes(gradient + (classes - VECTOR) * LOGIT_SIZE, take(past + whole * REAL_SIZE) * share)
+        put_slopes(
+            gradient + (classes - VECTOR) * LOGIT_SIZE, take(past + whole * REAL_SIZE) * share
+        )
     for c in range(0, whole, VECTOR):
         put_slopes(gradient + c * LOGIT_SIZE, take(past + c * REAL_SIZE) * share)
     slopes[label] = store(step)
@@ -208,7 +216,8 @@ def kernel_of_rows(base: Any, block: Any) -> Any:
     room = np.empty((rows + 1) * width + 2 * AHEAD + LINE, real)
     ring = (place(room) + LINE - 1) // LINE * LINE
     nowhere = ring + rows * stride
-    # what is known of a row before its turn, as the margins of a batch are computed in whole vectors
+    # what is known of a row before its turn: the margins of a batch are computed in whole vectors,
+    # which write over what stands behind them
     owns = view(nowhere + stride, AHEAD, real)
     tops = view(nowhere + stride + AHEAD * REAL_SIZE, AHEAD, real)
     losses = 0.0
