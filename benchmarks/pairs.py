@@ -66,7 +66,13 @@ def timed(folder: Path) -> list[float]:
     script = SCRIPT.format(cases=list(CASES.values()))
     done = subprocess.run(
         [sys.executable, "-c", script],
-        env={**os.environ, **WARM, "PYTHONPATH": str(folder / "src"), "REFOCAL_QUIET": "1"},
+        env={
+            **os.environ,
+            **WARM,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": str(folder / "src"),
+            "REFOCAL_QUIET": "1",
+        },
         stdout=subprocess.PIPE,
         text=True,
         check=True,
