@@ -53,8 +53,8 @@ def add(commands: Any) -> None:
         "--rows",
         type=types.count,
         metavar="N",
-        help="read no more than N rows: all positives and a share of the negatives (default: all;"
-        " a million of a CSV or Parquet file that memory is too small for)",
+        help="read no more than N rows: the rarer classes whole and a share of the others (default:"
+        " all; a million of a CSV or Parquet file that memory is too small for)",
     )
     work = parser.add_argument_group("work")
     work.add_argument(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import UnionType
 from typing import Any
 
-SCHEMA = "refocal.compare/6"
+SCHEMA = "refocal.compare/7"
 
 
 @dataclass(frozen=True)
@@ -224,33 +224,44 @@ class Sampling:
     """Which of a table's rows were read: a share of each class, at random.
 
     Attributes:
-        rows: of the table, with a target.
-        positives: of these.
-        positives_read: share of the positives, in (0, 1].
-        negatives_read: share of the negatives, in (0, 1].
+        counts: rows of each class in the table, with a target; of a binary task those of the
+            negatives, then those of the positives.
+        read: share of each that was read, in (0, 1].
     """
 
-    rows: int
-    positives: int
-    positives_read: float
-    negatives_read: float
+    counts: list[int]
+    read: list[float]
 
     @property
-    def negative_rate(self) -> float:
-        """Share of the negatives over that of the positives: what log-odds are corrected for."""
-        return self.negatives_read / self.positives_read
+    def rows(self) -> int:
+        """How many rows of the table have a target."""
+        return sum(self.counts)
+
+    @property
+    def several(self) -> bool:
+        """Whether there are more classes than two, which exclude each other."""
+        return len(self.counts) > 2
 
     @property
     def shift(self) -> float:
-        """What log-odds of the rows that were read must be moved by to be those of the table."""
-        return math.log(self.negative_rate)
+        """What log-odds of a binary task's rows that were read must be moved by to be those of the
+        table.
+        """
+        negatives, positives = self.read
+        return math.log(negatives / positives)
 
     def corrected(self, log_odds: str) -> str:
-        """Write the correction of log-odds, as source text."""
-        rate = self.negative_rate
+        """Write the correction of a binary task's log-odds, as source text."""
+        negatives, positives = self.read
+        rate = negatives / positives
         if rate <= 1:
             return f"refocal.correct_sampling({log_odds}, {rate:.6g})"
         return f"-refocal.correct_sampling(-{log_odds}, {1 / rate:.6g})"
+
+    def rescaled(self, probabilities: str) -> str:
+        """Write the correction of several classes' probabilities, as source text."""
+        shares = ", ".join(f"{share:.6g}" for share in self.read)
+        return f"torch.nn.functional.normalize({probabilities} / torch.tensor([{shares}]), p=1)"
 
 
 @dataclass(frozen=True)

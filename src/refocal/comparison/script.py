@@ -20,7 +20,7 @@ from refocal.comparison.data.sources import read_table
 from refocal.comparison.data.splits import Split, splits
 from refocal.comparison.data.table import Floats, Table
 from refocal.comparison.errors import CompareError
-from refocal.comparison.training.scores import sigmoid
+from refocal.comparison.training.scores import log_probabilities, of_table
 from refocal.metrics import average_precision
 
 Pick: TypeAlias = Mapping[str, Any]
@@ -117,14 +117,14 @@ class _Run:
         return abs(reached - reported) < _CLOSE
 
     def lines(self, table: Table, pick: Pick) -> list[Callable[[Floats], Floats]]:
-        """Return, for each class, what a line through the logits gives as probabilities (Platt)."""
+        """Return, for each class, what a line through the logits gives as log-odds (Platt)."""
         held = Prepared(table, splits(table, repeats=1, seed=self.seed)[0])
         logits = self.train(held.train, _targets(held, "train"), pick, None)(held.valid)
         seen = held.labels("valid")
 
         def fitted(k: int) -> Callable[[Floats], Floats]:
             line = LogisticRegression(C=1e9).fit(logits[:, [k]].numpy(), seen[:, k])
-            return lambda column: sigmoid(line.decision_function(column[:, None]) + table.shift)
+            return lambda column: np.asarray(line.decision_function(column[:, None]))
 
         return [fitted(k) for k in range(seen.shape[1])]
 
@@ -135,11 +135,15 @@ class _Run:
         known, new = np.split(np.arange(table.rows), [table.rows - table.new_rows])
         data = Prepared(table, Split(train=known, valid=known[:1], test=new))
         logits = self.train(data.train, _targets(data, "train"), pick, None)(data.test)
-        p = self.probabilities(logits, pick).numpy()
-        if lines is not None:
-            p = np.stack([line(logits[:, k].numpy()) for k, line in enumerate(lines)], axis=1)
-        if table.kind == "multiclass":  # classes that exclude each other
-            p = p / p.sum(axis=1, keepdims=True)
+        if lines is None:
+            p = self.probabilities(logits, pick).numpy()
+            if table.kind == "multiclass":  # classes that exclude each other
+                p = p / p.sum(axis=1, keepdims=True)
+        else:
+            columns = [line(logits[:, k].numpy()) for k, line in enumerate(lines)]
+            said = torch.from_numpy(np.stack(columns, axis=1))
+            said = of_table(said, table.sampling, softmax=False)
+            p = log_probabilities(table.kind, said, softmax=False)[0].exp().numpy()
         return pd.DataFrame(p, columns=list(table.classes))
 
 

@@ -135,7 +135,7 @@ def _result(
             )
             for name in readings
         },
-        precision_recall=_precision_recall(drawn.labels, drawn.scores, drawn.weights),
+        precision_recall=_precision_recall(drawn.labels, drawn.scores, drawn.repeated_weights),
         gradient=gradient_shares(
             usual,
             drawn.labels,
@@ -153,8 +153,11 @@ def _result(
 
 def _posterior_call(loss: Loss, sampling: Sampling | None) -> str:
     """Write how its probabilities are had, those of the whole table."""
+    call = f"refocal.{loss.link}_posterior(logits, {loss.arguments})"
     if sampling is None:
-        return f"refocal.{loss.link}_posterior(logits, {loss.arguments})"
+        return call
+    if sampling.several:
+        return sampling.rescaled(call)
     odds = f"refocal.sigmoid_posterior(logits, {loss.arguments}, log_odds=True)"
     return f"torch.sigmoid({sampling.corrected(odds)})"
 
@@ -218,15 +221,16 @@ def _as_probability(one: Scored, k: int) -> float:
 
 def confusion(scored: Sequence[Scored]) -> list[list[int]] | None:
     """Return rows of each true class by the most probable class, for classes that exclude each
-    other.
+    other; where a share of the rows was read, scaled up to the whole table.
     """
     if scored[0].data.kind != "multiclass":
         return None
     classes = scored[0].labels.shape[1]
-    counts = np.zeros((classes, classes), dtype=np.int64)
+    counts = np.zeros((classes, classes))
     for one in scored:
-        np.add.at(counts, (one.labels.argmax(1), one.scores.argmax(1)), 1)
-    table: list[list[int]] = counts.tolist()
+        each = 1.0 if one.weights is None else one.weights
+        np.add.at(counts, (one.labels.argmax(1), one.scores.argmax(1)), each)
+    table: list[list[int]] = np.rint(counts).astype(np.int64).tolist()
     return table
 
 
@@ -349,13 +353,12 @@ def _margin(splits: Sequence[Sequence[Trained]], baseline: int) -> float:
 
 def _reliability(one: Scored, reading: str) -> Curve:
     return calibrate.reliability(
-        one.labels.ravel(), one.probabilities(reading).ravel(), one.weights
+        one.labels.ravel(), one.probabilities(reading).ravel(), one.repeated_weights
     )
 
 
 def _precision_recall(labels: Bools, scores: Floats, weights: Floats | None = None) -> Curve:
     """Return precision against recall, thinned to what a drawing can show."""
-    # weights are those of a binary task, which has one column
     precision, recall, _ = precision_recall_curve(
         labels.ravel(), scores.ravel(), sample_weight=weights, drop_intermediate=True
     )

@@ -287,8 +287,11 @@ def is_no_gain(loss: LossResult, base_rate_log_loss: float) -> bool:
 def _probabilities(loss: LossResult, data: Data) -> str:
     """Where the chosen loss's probabilities come from."""
     base_rate_log_loss = data.base_rate_log_loss
-    logits = "logits" if data.sampling is None else data.sampling.corrected("logits")
-    raw = f"{loss.link}({logits})"
+    raw = f"{loss.link}(logits)"
+    if data.sampling is not None and data.sampling.several:
+        raw = data.sampling.rescaled(raw)
+    elif data.sampling is not None:
+        raw = f"{loss.link}({data.sampling.corrected('logits')})"
     source = raw if loss.plain else loss.posterior_call
     if is_no_gain(loss, base_rate_log_loss):
         return (

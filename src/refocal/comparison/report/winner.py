@@ -64,9 +64,7 @@ def script(results: Results) -> str:
         trees=CLASSIFIERS.get(chosen.model),
         links=sorted({chosen.picks[0].link, usual.link}),
         columns=len(results.data.classes) > 1 and {chosen.picks[0].link, usual.link} != {"softmax"},
-        corrected=None
-        if results.data.sampling is None
-        else results.data.sampling.corrected("odds"),
+        sampling=results.data.sampling,
         rounds=effort.rounds,
         patience=effort.patience,
         logloss=chosen.model == "catboost" and usual.gamma == 0,

@@ -12,7 +12,7 @@ import torch
 from refocal.comparison.data.prepare import Prepared
 from refocal.comparison.data.table import Floats
 from refocal.comparison.training.losses import Loss
-from refocal.comparison.training.scores import log_odds
+from refocal.comparison.training.scores import log_odds, of_table
 from refocal.comparison.training.settings import Axis, Setting
 from refocal.metrics import average_precision
 
@@ -128,7 +128,8 @@ def validation_score(loss: Loss, logits: Floats, data: Prepared) -> float:
     """Return average precision on the validation rows, averaged over the classes: what learning
     rates are chosen by.
     """
-    scores = log_odds(loss, torch.from_numpy(np.asarray(logits, dtype=np.float64))).numpy()
+    said = log_odds(loss, torch.from_numpy(np.asarray(logits, dtype=np.float64)))
+    scores = of_table(said, data.table.sampling, softmax=loss.link == "softmax").numpy()
     if not np.isfinite(scores).all():
         return 0.0  # a training that diverged
     labels, weights = data.labels("valid"), data.weights("valid")
