@@ -24,7 +24,7 @@ CASES = ((1.5, 0.02, 16_000), (3.0, 0.02, 16_000), (2.5, 0.002, 60_000))
 SHARES = (1.0, 1 / 2, 1 / 4, 1 / 8, 1 / 30, 1 / 100)
 TABLES = 400
 # separation, rates of three classes, rows
-CLASSES = ((2.0, (0.9, 0.08, 0.02), 16_000), (3.5, (0.9, 0.08, 0.02), 16_000))
+CLASSES = ((1.0, (0.9, 0.08, 0.02), 16_000), (2.0, (0.9, 0.08, 0.02), 16_000))
 
 
 def case(separation: float, rate: float, rows: int, share: float) -> list[str]:

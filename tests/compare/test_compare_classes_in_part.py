@@ -256,7 +256,7 @@ def test_a_share_finds_what_the_whole_table_does(both: tuple[Path, Results, Resu
     _, whole, part = both
     for one, other in zip(whole.losses, part.losses, strict=True):
         names = [f"average_precision/{name}" for name in whole.data.classes]
-        for name in ("average_precision", "roc_auc", "cost", "brier", "macro_f1", *names):
+        for name in ("average_precision", "roc_auc", "cost_by_posterior", "brier", "f1", *names):
             right, found = one.figures[name], other.figures[name]
             assert right.value is not None
             assert found.low is not None

@@ -89,6 +89,11 @@ def add(commands: Any) -> None:
         " grpc://HOST:PORT (default: a file in the output folder)",
     )
     work.add_argument(
+        "--smote",
+        action="store_true",
+        help="let synthetic rows of the rarer classes (SMOTE) compete among the other remedies",
+    )
+    work.add_argument(
         "--cluster",
         metavar="ADDRESS",
         help="train on the workers of a Dask scheduler: tcp://HOST:PORT",
@@ -214,6 +219,7 @@ def _plan(comparison: ModuleType, options: argparse.Namespace) -> Any:
         margin=options.margin,
         trials=options.trials,
         storage=options.storage,
+        smote=options.smote,
         cluster=options.cluster,
         costs=comparison.Costs(
             miss=options.cost_fn,

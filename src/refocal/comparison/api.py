@@ -71,7 +71,7 @@ def compare(
         name: of array data, for the report.
         plan: how much work; or give its fields as keywords: ``seed``, ``repeats``, ``epochs``,
             ``quick``, ``margin``, ``costs`` (a number is what a missed positive costs, in false
-            alarms), ``trials``, ``storage``, ``cluster``.
+            alarms), ``trials``, ``storage``, ``smote``, ``cluster``.
         out: folder for the report and for what `resume` needs; None to write nothing.
         resume: continue or extend what is in the folder.
         force: replace what is in the folder.

@@ -131,6 +131,7 @@ def _run(table: Table, models: Sequence[Model], plan: Plan, folder: Path | None)
         recall=plan.costs.recall,
         top=plan.costs.top,
         trials=plan.trials,
+        smote=plan.smote,
     )
     limits = [*_limits(described.findings, plan), *_thinned(table, [one[0] for one in trained])]
     asked = questions(trained, measured, design, margin=plan.margin, limits=limits)
@@ -152,7 +153,12 @@ def _families(model: Model, data: Prepared, plan: Plan) -> list[Family]:
         if loss.link == "softmax"
     )
     found = families(
-        data.kind, data.base_rates, network=model.network, softmax=softmax, quick=plan.quick
+        data.kind,
+        data.base_rates,
+        network=model.network,
+        softmax=softmax,
+        quick=plan.quick,
+        smote=plan.smote,
     )
     kept = [
         Family(one.name, one.role, tuple(loss for loss in one.losses if model.supports(loss)))
@@ -161,6 +167,13 @@ def _families(model: Model, data: Prepared, plan: Plan) -> list[Family]:
     kept = [one for one in kept if one.losses]
     if len(kept) < 2 or kept[0].role != "baseline":
         raise CompareError(f"{model.name} supports fewer than two losses for this task.")
+    if plan.smote and not any(loss.synthetic for one in kept for loss in one.losses):
+        why = "labels of their own share rows"
+        if data.kind != "multilabel":
+            why = f"{model.name} is trained with each class against the rest"
+        raise CompareError(
+            f"{argument('smote', True)} makes rows of one class among all, and {why}. Leave it out."
+        )
     return kept
 
 

@@ -78,6 +78,7 @@ class Pick:
         gamma: as the loss takes it.
         link: "sigmoid" or "softmax".
         prior_bias: whether the network's last layer started from the base rate.
+        synthetic: class weights, as alpha, that synthetic training rows amounted to; None without.
         setting: what else was tuned, for people.
         values: the same by name.
         start: which of several starts.
@@ -93,6 +94,7 @@ class Pick:
     gamma: float
     link: str
     prior_bias: bool
+    synthetic: float | list[float] | None
     setting: str
     values: dict[str, float]
     start: int
@@ -144,6 +146,7 @@ class LossResult:
         gamma: as the loss takes it.
         link: "sigmoid" or "softmax".
         prior_bias: whether the network's last layer started from the base rate.
+        synthetic: class weights, as alpha, that synthetic training rows amounted to; None without.
         call: the loss as source text.
         posterior_call: its probabilities as source text.
         picks: of each split.
@@ -170,6 +173,7 @@ class LossResult:
     gamma: float
     link: str
     prior_bias: bool
+    synthetic: float | list[float] | None
     call: str
     posterior_call: str
     picks: list[Pick]
@@ -191,7 +195,7 @@ class LossResult:
     @property
     def plain(self) -> bool:
         """Whether its sigmoid or softmax is the probability."""
-        return self.alpha is None and self.gamma == 0
+        return self.alpha is None and self.gamma == 0 and self.synthetic is None
 
     @property
     def picked(self) -> dict[str, int]:
@@ -424,6 +428,7 @@ class Protocol:
         recall: at which precision is measured.
         top: rows looked at; None for as many as there are positives.
         trials: of the search, for each loss family of each model on each split; 0 without one.
+        smote: whether synthetic rows competed among the other remedies.
     """
 
     split: str
@@ -438,6 +443,7 @@ class Protocol:
     recall: float
     top: int | None
     trials: int = 0
+    smote: bool = False
 
 
 @dataclass(frozen=True)

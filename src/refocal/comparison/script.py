@@ -107,8 +107,7 @@ class _Run:
                 f"The table has {table.rows:,} rows and had {rows:,} when it was compared."
             )
         data = Prepared(table, splits(table, repeats=count, seed=self.seed)[0])
-        valid = data.valid, _targets(data, "valid")
-        model = self.train(data.train, _targets(data, "train"), pick, valid)
+        model = self._trained(data, pick, stops=True)
         p, labels = self.probabilities(model(data.test), pick), data.labels("test")
         weights = data.weights("test")
         each = [average_precision(p[:, k], labels[:, k], weights) for k in range(p.shape[1])]
@@ -116,10 +115,22 @@ class _Run:
         print(f"average precision on the first split: {reached:.4f} (the report: {reported:.4f})")  # noqa: T201
         return abs(reached - reported) < _CLOSE
 
+    def _trained(
+        self, data: Prepared, pick: Pick, *, stops: bool = False
+    ) -> Callable[[Tensor], Tensor]:
+        """Train, beside synthetic rows where the pick asks for them; `stops` on validation rows."""
+        made = pick.get("synthetic")
+        if made is not None:
+            weights = made if isinstance(made, float) else tuple(made.tolist())
+            data = data.filled(weights, pick["seed"])
+        watched, labels = data.watched
+        valid = (watched, torch.from_numpy(labels).float()) if stops else None
+        return self.train(data.train, _targets(data, "train"), pick, valid)
+
     def lines(self, table: Table, pick: Pick) -> list[Callable[[Floats], Floats]]:
         """Return, for each class, what a line through the logits gives as log-odds (Platt)."""
         held = Prepared(table, splits(table, repeats=1, seed=self.seed)[0])
-        logits = self.train(held.train, _targets(held, "train"), pick, None)(held.valid)
+        logits = self._trained(held, pick)(held.valid)
         seen = held.labels("valid")
 
         def fitted(k: int) -> Callable[[Floats], Floats]:
@@ -134,7 +145,7 @@ class _Run:
         """Train on the known rows, and return probabilities of the new ones."""
         known, new = np.split(np.arange(table.rows), [table.rows - table.new_rows])
         data = Prepared(table, Split(train=known, valid=known[:1], test=new))
-        logits = self.train(data.train, _targets(data, "train"), pick, None)(data.test)
+        logits = self._trained(data, pick)(data.test)
         if lines is None:
             p = self.probabilities(logits, pick).numpy()
             if table.kind == "multiclass":  # classes that exclude each other
@@ -153,5 +164,9 @@ def _targets(data: Prepared, part: str) -> Tensor:
 
 def _tensors(pick: Pick) -> Pick:
     """A weight for each class is a tensor to the losses."""
-    alpha = pick.get("alpha")
-    return dict(pick) | ({"alpha": torch.tensor(alpha)} if isinstance(alpha, list) else {})
+    return {
+        name: torch.tensor(value)
+        if name in ("alpha", "synthetic") and isinstance(value, list)
+        else value
+        for name, value in pick.items()
+    }

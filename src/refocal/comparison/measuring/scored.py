@@ -90,7 +90,7 @@ class Scored:
         targets = labels.argmax(1) if softmax else labels.astype(np.float32)
         logits = torch.from_numpy(self.fit.valid_logits)
         return fit_temperature(
-            logits, torch.from_numpy(targets), link=self.loss.link, **self.loss.settings
+            logits, torch.from_numpy(targets), link=self.loss.link, **self.loss.meaning.settings
         ).temperature
 
     def _reading(self, name: str) -> tuple[Tensor, Tensor]:

@@ -37,7 +37,7 @@ from refocal.comparison.results import (
     Question,
     Sampling,
 )
-from refocal.comparison.training.losses import Loss
+from refocal.comparison.training.losses import Alpha, Loss
 from refocal.comparison.training.scores import sigmoid
 
 SECOND_LEVEL = 0.975
@@ -99,19 +99,21 @@ def _result(
         name=of_split[0].family.name,
         role=of_split[0].family.role,
         loss=usual.name,
-        alpha=_plain_alpha(usual),
+        alpha=_plain(usual.alpha),
         gamma=usual.gamma,
         link=usual.link,
         prior_bias=usual.prior_bias,
+        synthetic=_plain(usual.synthetic),
         call=usual.call,
         posterior_call=_posterior_call(usual, drawn.data.table.sampling),
         picks=[
             Pick(
                 loss=one.scored.loss.name,
-                alpha=_plain_alpha(one.scored.loss),
+                alpha=_plain(one.scored.loss.alpha),
                 gamma=one.scored.loss.gamma,
                 link=one.scored.loss.link,
                 prior_bias=one.scored.loss.prior_bias,
+                synthetic=_plain(one.scored.loss.synthetic),
                 setting=one.picked.training.setting.words(axes),
                 values=dict(one.picked.training.setting.values),
                 start=one.picked.training.setting.start,
@@ -153,17 +155,18 @@ def _result(
 
 def _posterior_call(loss: Loss, sampling: Sampling | None) -> str:
     """Write how its probabilities are had, those of the whole table."""
-    call = f"refocal.{loss.link}_posterior(logits, {loss.arguments})"
+    means = loss.meaning.arguments
+    call = f"refocal.{loss.link}_posterior(logits, {means})"
     if sampling is None:
         return call
     if sampling.several:
         return sampling.rescaled(call)
-    odds = f"refocal.sigmoid_posterior(logits, {loss.arguments}, log_odds=True)"
+    odds = f"refocal.sigmoid_posterior(logits, {means}, log_odds=True)"
     return f"torch.sigmoid({sampling.corrected(odds)})"
 
 
-def _plain_alpha(loss: Loss) -> float | list[float] | None:
-    return list(loss.alpha) if isinstance(loss.alpha, tuple) else loss.alpha
+def _plain(alpha: Alpha) -> float | list[float] | None:
+    return list(alpha) if isinstance(alpha, tuple) else alpha
 
 
 def decisions(scored: Sequence[Scored]) -> list[Decision]:

@@ -79,7 +79,7 @@ def recommend(
         sure=case.sure(),
         reasons=case.reasons(),
         more=more,
-        call=best.call + _bias(best, data),
+        call=best.call + _bias(best, data) + _synthetic(best),
         probabilities=_probabilities(best, data),
     )
 
@@ -264,6 +264,13 @@ def _bias(loss: LossResult, data: Data) -> str:
         ", after refocal.parameters.initialize_bias(last_layer,"
         f" {train.positives[0] / train.rows:.3g}, alpha={alpha}, gamma={loss.gamma:g})"
     )
+
+
+def _synthetic(loss: LossResult) -> str:
+    """What its training rows are filled up with."""
+    if loss.synthetic is None:
+        return ""
+    return ", with synthetic rows of the rarer classes beside the training rows (SMOTE)"
 
 
 def is_overfit(loss: LossResult, base_rate_log_loss: float) -> bool:

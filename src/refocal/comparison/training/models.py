@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -122,6 +122,13 @@ class Model(Protocol):
 
     def fit(self, work: Work) -> Fit:
         """Train once, as the work says."""
+
+
+def trained(model: Model, work: Work) -> Fit:
+    """Train a model once, among synthetic rows too where the loss asks for them."""
+    if work.loss.synthetic is not None:
+        work = replace(work, data=work.data.filled(work.loss.synthetic, work.seed))
+    return model.fit(work)
 
 
 def validation_score(loss: Loss, logits: Floats, data: Prepared) -> float:

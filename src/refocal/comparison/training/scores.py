@@ -25,7 +25,7 @@ def log_odds(loss: Loss, logits: Tensor, *, closed_form: bool = True) -> Tensor:
     Returns:
         Sigmoid: log-odds. Softmax: log-probabilities.
     """
-    z = logits.double()
+    z, loss = logits.double(), loss.meaning
     if loss.link == "softmax":
         if not closed_form or loss.plain:
             return torch.log_softmax(z, 1)
