@@ -207,10 +207,11 @@ class _Case:
                 f"{capital(one.name)} ({picks(one)}) differ from {', and from '.join(texts)}."
             )
         if self.data.sampling is not None:
-            narrower = percent(1 - 1 / first.widened, 0)
+            saved = 1 - 1 / first.widened
+            narrower = f"about {percent(saved, 0)}" if saved >= 0.005 else "hardly"
             found.append(
                 f"{self.data.rows:,} of {self.data.sampling.rows:,} rows were read. With all of"
-                f" them the interval of the answer would be about {narrower} narrower."
+                f" them the interval of the answer would be {narrower} narrower."
             )
         return found
 
