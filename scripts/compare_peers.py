@@ -98,7 +98,7 @@ def main() -> None:
 
     rows, count = x.astype(np.float32), np.bincount(y)
     kin = kin_of(rows, np.flatnonzero(y), ())
-    made = synthetic(rows, kin, count[0] - count[1], (), np.random.default_rng(0))
+    made = synthetic(rows, kin, count[0] - count[1], np.random.default_rng(0))
     every = np.concatenate([y, np.ones(len(made), int)])
     odds = model().fit(np.concatenate([rows, made]), every).decision_function(x_test)
     closed = 1 / (1 + np.exp(-(odds - np.log(count[0] / count[1]))))

@@ -134,7 +134,7 @@ class Prepared:
         for k in np.flatnonzero(extra).tolist():
             if k not in self._kin:
                 self._kin[k] = kin_of(features, np.flatnonzero(index == k), self.blocks)
-            made.append(synthetic(features, self._kin[k], extra[k], self.blocks, random))
+            made.append(synthetic(features, self._kin[k], extra[k], random))
         every = np.concatenate([index, np.repeat(np.arange(classes), extra)])
         labels = one_hot(every, classes) if classes > 2 else every[:, None] > 0
         rows = torch.from_numpy(np.concatenate(made)).reshape(-1, *self.train.shape[1:])

@@ -18,7 +18,7 @@ from typing import TypeAlias
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-from refocal.comparison.data.table import Floats, Integers
+from refocal.comparison.data.table import Bools, Floats, Integers
 
 NEIGHBOURS = 5
 # Rows of a class among which neighbours are looked for: of more, so many at random. Every row
@@ -51,11 +51,15 @@ class Kin:
 
     Attributes:
         members: `(m,)` row numbers.
-        near: `(m, k)` row numbers of the neighbours of each, k at most 5; none of a lonely row.
+        near: `(m, k)` row numbers of the neighbours of each, k at most 5; a lonely row has itself.
+        nominal: `(D,)`, the inputs that are no numbers.
+        usual: `(m, D)`, what most of the neighbours have there.
     """
 
     members: Integers
     near: Integers
+    nominal: Bools
+    usual: Floats
 
 
 def kin_of(features: Floats, members: Integers, blocks: Sequence[Block]) -> Kin:
@@ -66,26 +70,41 @@ def kin_of(features: Floats, members: Integers, blocks: Sequence[Block]) -> Kin:
         members: `(m,)`, rows of one class.
         blocks: inputs that are one category; what else has two values is one, too.
     """
+    categories = list(_categories(features, blocks))
+    near = _nearest(_scaled(features, members, categories), members)
+    nominal = np.zeros(features.shape[1], dtype=bool)
+    usual = features[members]
+    for first, end in categories:
+        nominal[first:end] = True
+        said = features[near, first:end].mean(1)
+        if end - first == 1:
+            low, high = features[:, first].min(), features[:, first].max()
+            usual[:, first:end] = np.where(said > (low + high) / 2, high, low)
+        else:
+            usual[:, first:end] = np.eye(end - first, dtype=usual.dtype)[said.argmax(1)]
+    return Kin(members, near, nominal, usual)
+
+
+def _nearest(scaled: Floats, members: Integers) -> Integers:
+    """Return the row numbers of the neighbours of rows `(m, D)` with these numbers."""
     count = min(NEIGHBOURS, len(members) - 1)
     if count < 1:
-        return Kin(members, np.zeros((len(members), 0), dtype=np.int64))
+        return members[:, None]
     among = members
     if len(members) > _AMONG:
         chosen = np.random.default_rng(0).choice(len(members), _AMONG, replace=False)
         among = members[np.sort(chosen)]
-    scaled = _scaled(features, members, blocks)
     finder = NearestNeighbors(n_neighbors=count + 1, algorithm="brute")
     finder.fit(scaled[np.searchsorted(members, among)])
     near = among[finder.kneighbors(scaled, return_distance=False)]
     # a row is its own nearest; of equal ones another may come first
     other = near != members[:, None]
     other[other.all(1), -1] = False
-    return Kin(members, near[other].reshape(len(members), count))
+    found: Integers = near[other].reshape(len(members), count)
+    return found
 
 
-def synthetic(
-    features: Floats, kin: Kin, count: int, blocks: Sequence[Block], random: np.random.Generator
-) -> Floats:
+def synthetic(features: Floats, kin: Kin, count: int, random: np.random.Generator) -> Floats:
     """Return `(count, D)` rows between rows of a class and their neighbours.
 
     Every row of the class is taken in turn, in an order that is drawn.
@@ -94,22 +113,14 @@ def synthetic(
         features: `(n, D)` float32, as `kin_of` had them.
         kin: of the class; copies of its only row where it has one.
         count: of rows.
-        blocks: as `kin_of` had them.
         random: what is drawn from.
     """
     turns = random.permutation(len(kin.members))
     base = np.resize(turns, count)
-    near = kin.near[base] if kin.near.shape[1] else kin.members[base][:, None]
     rows = features[kin.members[base]]
-    toward = near[np.arange(count), random.integers(near.shape[1], size=count)]
+    toward = kin.near[base, random.integers(kin.near.shape[1], size=count)]
     made = rows + random.random((count, 1), dtype=np.float32) * (features[toward] - rows)
-    for first, end in _categories(features, blocks):
-        said = features[near, first:end].mean(1)
-        if end - first == 1:
-            low, high = features[:, first].min(), features[:, first].max()
-            made[:, first:end] = np.where(said > (low + high) / 2, high, low)
-        else:
-            made[:, first:end] = np.eye(end - first, dtype=made.dtype)[said.argmax(1)]
+    made[:, kin.nominal] = kin.usual[:, kin.nominal][base]
     return made
 
 
@@ -123,10 +134,9 @@ def _categories(features: Floats, blocks: Sequence[Block]) -> Iterator[Block]:
             yield column, column + 1
 
 
-def _scaled(features: Floats, members: Integers, blocks: Sequence[Block]) -> Floats:
+def _scaled(features: Floats, members: Integers, nominal: Sequence[Block]) -> Floats:
     """Return the rows of a class with categories as far apart as SMOTE-NC has them."""
     rows = features[members]
-    nominal = list(_categories(features, blocks))
     numbers = np.ones(rows.shape[1], dtype=bool)
     for first, end in nominal:
         numbers[first:end] = False
