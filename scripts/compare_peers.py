@@ -22,6 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, log_loss
 from sklearn.preprocessing import StandardScaler
 
+from refocal.comparison.data.synthetic import kin_of, synthetic
 from refocal.data import flights
 
 ROWS = 8_000  # of training, and of test
@@ -94,6 +95,18 @@ def main() -> None:
 
     smote = resampled(SMOTE(random_state=0), LogisticRegression(max_iter=1000))
     say("imbalanced-learn", "SMOTE: " + worth(smote.fit(x, y).predict_proba(x_test)[:, 1]))
+
+    rows, count = x.astype(np.float32), np.bincount(y)
+    kin = kin_of(rows, np.flatnonzero(y), ())
+    made = synthetic(rows, kin, count[0] - count[1], np.random.default_rng(0))
+    every = np.concatenate([y, np.ones(len(made), int)])
+    odds = model().fit(np.concatenate([rows, made]), every).decision_function(x_test)
+    closed = 1 / (1 + np.exp(-(odds - np.log(count[0] / count[1]))))
+    say(
+        "refocal",
+        "SMOTE: " + worth(1 / (1 + np.exp(-odds))),
+        "the same, with the closed form of the weights it amounts to: " + worth(closed),
+    )
 
 
 if __name__ == "__main__":

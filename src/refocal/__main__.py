@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
 
-from refocal import __version__
-from refocal.commands import (
-    INTERRUPTED,
-    compare,
-    diagnose,
-    gpu_check,
-    nothing,
-    plot,
-    refuse,
-    report,
-    stopped,
-    warm_up,
-)
-from refocal.extras import MissingExtra
+try:
+    import argparse
+    from collections.abc import Sequence
+    from typing import NoReturn
+
+    from refocal import __version__
+    from refocal.commands import (
+        INTERRUPTED,
+        compare,
+        diagnose,
+        gpu_check,
+        nothing,
+        plot,
+        refuse,
+        report,
+        stopped,
+        warm_up,
+    )
+    from refocal.extras import MissingExtra
+except KeyboardInterrupt:  # from who saw at once that a word of the line was wrong
+    print("refocal: stopped, nothing was written.", file=sys.stderr, flush=True)
+    os._exit(130)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -38,8 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 when a check failed, or 2 when the command was refused with one line
         on standard error.
     """
-    options = _parser().parse_args(argv)
+    options = argparse.Namespace(command=None, left=nothing)
     try:
+        _parser().parse_args(argv, options)
         status: int = options.run(options)
     except MissingExtra as error:
         return refuse(options.command, error.reason)

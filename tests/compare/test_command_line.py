@@ -310,6 +310,36 @@ def test_an_interrupt_is_one_line_wherever_it_comes(
     assert (folder / "refocal-compare").exists() == ("continue" in left)
 
 
+# An interrupt while one's own modules are imported, or while the line is read.
+AT_ONCE = """
+import sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupting())
+from refocal.__main__ import command
+import argparse
+
+def interrupted(*arguments):
+    raise KeyboardInterrupt
+
+argparse.ArgumentParser.parse_known_args = interrupted
+command()
+"""
+
+
+@pytest.mark.parametrize("module", ["refocal.commands.compare", "refocal.extras", "none"])
+def test_an_interrupt_at_once_is_one_line(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AT_ONCE, module], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 130
+    assert done.stderr == "refocal: stopped, nothing was written.\n"
+
+
 def test_a_missing_extra_is_named(folder: Path) -> None:
     code = (
         "import sys; sys.modules['pandas'] = None\n"

@@ -62,6 +62,7 @@ def loss_result(
         gamma=gamma,
         link="sigmoid",
         prior_bias=False,
+        synthetic=None,
         call=f"refocal.sigmoid_focal_loss(logits, targets, {settings})",
         posterior_call=f"refocal.sigmoid_posterior(logits, {settings})",
         picks=[
@@ -71,6 +72,7 @@ def loss_result(
                 gamma=gamma,
                 link="sigmoid",
                 prior_bias=False,
+                synthetic=None,
                 setting="rate 0.1",
                 values={"rate": 0.1},
                 start=0,

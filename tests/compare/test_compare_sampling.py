@@ -118,10 +118,10 @@ def test_the_rows_read_are_rows_of_the_file(
     assert part.rows == 900
     found = part.sampling
     assert found is not None
-    assert (found.rows, found.positives) == (whole.rows, whole.targets.sum())
-    assert found.positives_read == 1
-    assert part.targets.sum() == found.positives
-    assert found.negatives_read == (900 - found.positives) / (whole.rows - found.positives)
+    negatives, positives = found.counts
+    assert (found.rows, positives) == (whole.rows, whole.targets.sum())
+    assert part.targets.sum() == positives
+    assert found.read == [(900 - positives) / negatives, 1]
     assert part.rows_without_target == whole.rows_without_target
     # every row that was read is one of the whole table's, in its order
     assert isinstance(whole.features, pd.DataFrame)
@@ -189,8 +189,7 @@ def test_the_rarer_class_is_read_whole_where_it_fits(
         return
     assert table.sampling is not None
     assert (table.rows - table.targets.sum(), table.targets.sum()) == taken
-    assert_allclose(table.sampling.negatives_read, taken[0] / negatives)
-    assert_allclose(table.sampling.positives_read, taken[1] / positives)
+    assert_allclose(table.sampling.read, [taken[0] / negatives, taken[1] / positives])
     every = np.arange(table.rows)
     weights = table.weights(every)
     assert weights is not None
@@ -215,9 +214,12 @@ def test_arrays_say_something_of_every_row_of_the_file(tmp_path: Path) -> None:
 def test_what_cannot_be_read_in_part_says_the_way_out(tmp_path: Path) -> None:
     frame = clicks()
     frame["clicked"] = frame["word"]
+    frame["second"] = frame["word"] == "rot"
+    frame["third"] = frame["seen"] > 1
     path = as_csv(frame.drop(columns="word"), tmp_path)
-    with pytest.raises(CompareError, match=r"has 3 classes\. Name one of them with positive="):
-        read_table(path, target="clicked", rows=500)
+    with pytest.raises(CompareError, match=r"the 2 labels of this target share rows\. Name one"):
+        read_table(path, target=["second", "third"], rows=500)
+    assert read_table(path, target="third", rows=500).rows == 500
     assert read_table(path, target="clicked", positive="rot", rows=500).rows == 500
     with pytest.raises(CompareError, match="rows= must be a whole number of at least 100, got 99"):
         read_table(path, target="clicked", positive="rot", rows=99)
@@ -369,7 +371,7 @@ def test_every_figure_is_that_of_the_whole_table(loss: Loss) -> None:
     random = np.random.default_rng(8)
     labels = random.random(600) < 0.3
     rows = np.repeat(np.arange(600), np.where(labels, 1, 5))
-    share = Sampling(2 * len(rows), 2 * int(labels.sum()), 1.0, 1 / 5)
+    share = Sampling([10 * int((~labels).sum()), 2 * int(labels.sum())], [1 / 5, 1.0])
     part = scored(share, np.arange(600), loss)
     whole = scored(None, rows, loss)
     told = whole.scores - math.log(5)  # what it says, had it been trained on these rows
@@ -495,7 +497,7 @@ def test_the_script_reads_the_same_rows(both: tuple[Path, Results, Results]) -> 
 
 
 def test_a_share_of_the_positives_moves_log_odds_the_other_way() -> None:
-    found = Sampling(rows=1_000, positives=900, positives_read=0.25, negatives_read=1.0)
+    found = Sampling(counts=[100, 900], read=[1.0, 0.25])
     assert_allclose(found.shift, math.log(4))
     text = found.corrected("z")
     value = eval(text, {"refocal": refocal, "z": torch.zeros(1)})

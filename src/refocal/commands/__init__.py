@@ -25,15 +25,18 @@ def refuse(command: str, reason: object) -> int:
     return 2
 
 
-def stopped(command: str, left: Callable[[], str]) -> int:
+def stopped(command: str | None, left: Callable[[], str]) -> int:
     """Print one line on what an interrupt left, and return the exit status of one.
+
+    The command is None where it was not read yet.
 
     Another interrupt does not come between: the process ends here.
     """
     ours = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGINT, signal.SIG_IGN) if ours else None
     try:
-        print(f"refocal {command}: stopped, {left()}.", file=sys.stderr)
+        said = "refocal" if command is None else f"refocal {command}"
+        print(f"{said}: stopped, {left()}.", file=sys.stderr)
     finally:
         if ours:
             signal.signal(signal.SIGINT, before)

@@ -53,8 +53,8 @@ def add(commands: Any) -> None:
         "--rows",
         type=types.count,
         metavar="N",
-        help="read no more than N rows: all positives and a share of the negatives (default: all;"
-        " a million of a CSV or Parquet file that memory is too small for)",
+        help="read no more than N rows: the rarer classes whole and a share of the others (default:"
+        " all; a million of a CSV or Parquet file that memory is too small for)",
     )
     work = parser.add_argument_group("work")
     work.add_argument(
@@ -87,6 +87,11 @@ def add(commands: Any) -> None:
         metavar="URL",
         help="share the search between machines: sqlite:///FILE, postgresql://..., journal:FILE,"
         " grpc://HOST:PORT (default: a file in the output folder)",
+    )
+    work.add_argument(
+        "--smote",
+        action="store_true",
+        help="let synthetic rows of the rarer classes (SMOTE) compete among the other remedies",
     )
     work.add_argument(
         "--cluster",
@@ -214,6 +219,7 @@ def _plan(comparison: ModuleType, options: argparse.Namespace) -> Any:
         margin=options.margin,
         trials=options.trials,
         storage=options.storage,
+        smote=options.smote,
         cluster=options.cluster,
         costs=comparison.Costs(
             miss=options.cost_fn,

@@ -64,14 +64,14 @@ def compare(
         classes: names of the classes of array targets; of a binary task the positive one's.
         groups: `(n,)`, or a column of a path or data frame: rows that stay together.
         time_order: `(n,)`, or a column: no split trains on the future.
-        rows: of a path or data frame and a binary task: the most to read, at least 100; all of the
-            rarer class where that is at most half of them, and a share of the other. Figures and
-            probabilities are corrected to those of all rows. None for all rows; of a CSV or Parquet
-            file too large for memory, for a million.
+        rows: of a path or data frame: the most to read, at least 100; of each class as many as
+            there are or as there is room for, so the rarer ones whole and a share of the others.
+            Not of several labels at once. Figures and probabilities are corrected to those of all
+            rows. None for all rows; of a CSV or Parquet file too large for memory, for a million.
         name: of array data, for the report.
         plan: how much work; or give its fields as keywords: ``seed``, ``repeats``, ``epochs``,
             ``quick``, ``margin``, ``costs`` (a number is what a missed positive costs, in false
-            alarms), ``trials``, ``storage``, ``cluster``.
+            alarms), ``trials``, ``storage``, ``smote``, ``cluster``.
         out: folder for the report and for what `resume` needs; None to write nothing.
         resume: continue or extend what is in the folder.
         force: replace what is in the folder.

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from refocal.comparison.data.cells import listed
 from refocal.comparison.data.findings import best_precisions, check
 from refocal.comparison.data.prepare import Prepared
 from refocal.comparison.data.splits import FOLDS, splits, splitting
-from refocal.comparison.data.table import Table
+from refocal.comparison.data.table import Table, class_index
 from refocal.comparison.errors import CompareError, argument
 from refocal.comparison.measuring.explore import explore
 from refocal.comparison.measuring.figures import figures_of
@@ -130,6 +131,7 @@ def _run(table: Table, models: Sequence[Model], plan: Plan, folder: Path | None)
         recall=plan.costs.recall,
         top=plan.costs.top,
         trials=plan.trials,
+        smote=plan.smote,
     )
     limits = [*_limits(described.findings, plan), *_thinned(table, [one[0] for one in trained])]
     asked = questions(trained, measured, design, margin=plan.margin, limits=limits)
@@ -139,7 +141,7 @@ def _run(table: Table, models: Sequence[Model], plan: Plan, folder: Path | None)
     if plain.loss.link == "sigmoid":
         rate = float(np.mean(found[0].base_rates))
         with one_thread():
-            shown = explore(plain.labels, plain.scores - plain.shift, rate)
+            shown = explore(plain.labels, plain.among_read, rate)
     return Results(described, how, results, asked, answer, shown)
 
 
@@ -151,7 +153,12 @@ def _families(model: Model, data: Prepared, plan: Plan) -> list[Family]:
         if loss.link == "softmax"
     )
     found = families(
-        data.kind, data.base_rates, network=model.network, softmax=softmax, quick=plan.quick
+        data.kind,
+        data.base_rates,
+        network=model.network,
+        softmax=softmax,
+        quick=plan.quick,
+        smote=plan.smote,
     )
     kept = [
         Family(one.name, one.role, tuple(loss for loss in one.losses if model.supports(loss)))
@@ -160,6 +167,13 @@ def _families(model: Model, data: Prepared, plan: Plan) -> list[Family]:
     kept = [one for one in kept if one.losses]
     if len(kept) < 2 or kept[0].role != "baseline":
         raise CompareError(f"{model.name} supports fewer than two losses for this task.")
+    if plan.smote and not any(loss.synthetic for one in kept for loss in one.losses):
+        why = "labels of their own share rows"
+        if data.kind != "multilabel":
+            why = f"{model.name} is trained with each class against the rest"
+        raise CompareError(
+            f"{argument('smote', True)} makes rows of one class among all, and {why}. Leave it out."
+        )
     return kept
 
 
@@ -223,19 +237,27 @@ def _limits(findings: Sequence[Finding], plan: Plan) -> list[str]:
 def _thinned(table: Table, baselines: Sequence[Trained]) -> list[str]:
     """Say where too few negatives were read to tell the top of the ranking."""
     sampling = table.sampling
-    if sampling is None or sampling.negative_rate >= 1:
+    if sampling is None:
         return []
-    rate = sampling.negative_rate
-    tests = [(one.scored.scores[:, 0], one.scored.labels[:, 0]) for one in baselines]
-    if float(np.mean([guessed(*one, rate) for one in tests])) <= MOST:
+    read, more, unsure = np.array(sampling.read), 1.0, []
+    for k, name in enumerate(table.classes):
+        own = read[k if sampling.several else 1]
+        tests = [
+            (scored.scores[:, k], scored.labels[:, k], read[class_index(scored.labels)] / own)
+            for scored in (one.scored for one in baselines)
+        ]
+        if float(np.mean([guessed(*one) for one in tests])) > MOST:
+            more = max(more, float(np.mean([enough(*one) for one in tests])))
+            unsure.append(name)
+    if not unsure:
         return []
-    more = float(np.mean([enough(*one, rate) for one in tests]))
-    positives = int(table.targets.sum())
-    rows = min(one_digit(positives + more * (table.rows - positives)), sampling.rows)
-    return [
-        f"one negative in {1 / rate:.0f} is too few to tell the top of the ranking, so read about"
-        f" {argument('rows', rows)}"
-    ]
+    counts = np.array(sampling.counts)
+    rows = min(one_digit(float(np.minimum(more * read * counts, counts).sum())), sampling.rows)
+    of = f"one negative in {read[1] / read[0]:.0f} is too few"
+    if sampling.several:
+        of = f"one row in {1 / read.min():.0f} of the commonest class is too few"
+    top = f"the top of the ranking{f' of {listed(unsure)}' if sampling.several else ''}"
+    return [f"{of} to tell {top}, so read about {argument('rows', rows)}"]
 
 
 def _ends(results: Sequence[LossResult]) -> list[Finding]:

@@ -46,6 +46,7 @@ class Plan:
         costs: the operating points.
         trials: of the search, for each family of losses of each model on each split; 0 for none.
         storage: of the search, for Optuna; None for a file in the output folder.
+        smote: whether synthetic rows of the rarer classes compete among the other remedies.
         cluster: address of a Dask scheduler, as "tcp://HOST:PORT", on whose workers to train; None
             for this process, or wherever `joblib.parallel_config` says. The results are the same.
     """
@@ -58,6 +59,7 @@ class Plan:
     costs: Costs = Costs()
     trials: int = 0
     storage: str | None = None
+    smote: bool = False
     cluster: str | None = None
 
     def __post_init__(self) -> None:

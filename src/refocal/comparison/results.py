@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import UnionType
 from typing import Any
 
-SCHEMA = "refocal.compare/6"
+SCHEMA = "refocal.compare/7"
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class Pick:
         gamma: as the loss takes it.
         link: "sigmoid" or "softmax".
         prior_bias: whether the network's last layer started from the base rate.
+        synthetic: class weights, as alpha, that synthetic training rows amounted to; None without.
         setting: what else was tuned, for people.
         values: the same by name.
         start: which of several starts.
@@ -93,6 +94,7 @@ class Pick:
     gamma: float
     link: str
     prior_bias: bool
+    synthetic: float | list[float] | None
     setting: str
     values: dict[str, float]
     start: int
@@ -144,6 +146,7 @@ class LossResult:
         gamma: as the loss takes it.
         link: "sigmoid" or "softmax".
         prior_bias: whether the network's last layer started from the base rate.
+        synthetic: class weights, as alpha, that synthetic training rows amounted to; None without.
         call: the loss as source text.
         posterior_call: its probabilities as source text.
         picks: of each split.
@@ -170,6 +173,7 @@ class LossResult:
     gamma: float
     link: str
     prior_bias: bool
+    synthetic: float | list[float] | None
     call: str
     posterior_call: str
     picks: list[Pick]
@@ -191,7 +195,7 @@ class LossResult:
     @property
     def plain(self) -> bool:
         """Whether its sigmoid or softmax is the probability."""
-        return self.alpha is None and self.gamma == 0
+        return self.alpha is None and self.gamma == 0 and self.synthetic is None
 
     @property
     def picked(self) -> dict[str, int]:
@@ -224,33 +228,44 @@ class Sampling:
     """Which of a table's rows were read: a share of each class, at random.
 
     Attributes:
-        rows: of the table, with a target.
-        positives: of these.
-        positives_read: share of the positives, in (0, 1].
-        negatives_read: share of the negatives, in (0, 1].
+        counts: rows of each class in the table, with a target; of a binary task those of the
+            negatives, then those of the positives.
+        read: share of each that was read, in (0, 1].
     """
 
-    rows: int
-    positives: int
-    positives_read: float
-    negatives_read: float
+    counts: list[int]
+    read: list[float]
 
     @property
-    def negative_rate(self) -> float:
-        """Share of the negatives over that of the positives: what log-odds are corrected for."""
-        return self.negatives_read / self.positives_read
+    def rows(self) -> int:
+        """How many rows of the table have a target."""
+        return sum(self.counts)
+
+    @property
+    def several(self) -> bool:
+        """Whether there are more classes than two, which exclude each other."""
+        return len(self.counts) > 2
 
     @property
     def shift(self) -> float:
-        """What log-odds of the rows that were read must be moved by to be those of the table."""
-        return math.log(self.negative_rate)
+        """What log-odds of a binary task's rows that were read must be moved by to be those of the
+        table.
+        """
+        negatives, positives = self.read
+        return math.log(negatives / positives)
 
     def corrected(self, log_odds: str) -> str:
-        """Write the correction of log-odds, as source text."""
-        rate = self.negative_rate
+        """Write the correction of a binary task's log-odds, as source text."""
+        negatives, positives = self.read
+        rate = negatives / positives
         if rate <= 1:
             return f"refocal.correct_sampling({log_odds}, {rate:.6g})"
         return f"-refocal.correct_sampling(-{log_odds}, {1 / rate:.6g})"
+
+    def rescaled(self, probabilities: str) -> str:
+        """Write the correction of several classes' probabilities, as source text."""
+        shares = ", ".join(f"{share:.6g}" for share in self.read)
+        return f"torch.nn.functional.normalize({probabilities} / torch.tensor([{shares}]), p=1)"
 
 
 @dataclass(frozen=True)
@@ -413,6 +428,7 @@ class Protocol:
         recall: at which precision is measured.
         top: rows looked at; None for as many as there are positives.
         trials: of the search, for each loss family of each model on each split; 0 without one.
+        smote: whether synthetic rows competed among the other remedies.
     """
 
     split: str
@@ -427,6 +443,7 @@ class Protocol:
     recall: float
     top: int | None
     trials: int = 0
+    smote: bool = False
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from refocal.comparison.data.sources import read_table
 from refocal.comparison.data.splits import Split, splits
 from refocal.comparison.data.table import Floats, Table
 from refocal.comparison.errors import CompareError
-from refocal.comparison.training.scores import sigmoid
+from refocal.comparison.training.scores import log_probabilities, of_table
 from refocal.metrics import average_precision
 
 Pick: TypeAlias = Mapping[str, Any]
@@ -107,8 +107,7 @@ class _Run:
                 f"The table has {table.rows:,} rows and had {rows:,} when it was compared."
             )
         data = Prepared(table, splits(table, repeats=count, seed=self.seed)[0])
-        valid = data.valid, _targets(data, "valid")
-        model = self.train(data.train, _targets(data, "train"), pick, valid)
+        model = self._trained(data, pick, stops=True)
         p, labels = self.probabilities(model(data.test), pick), data.labels("test")
         weights = data.weights("test")
         each = [average_precision(p[:, k], labels[:, k], weights) for k in range(p.shape[1])]
@@ -116,15 +115,27 @@ class _Run:
         print(f"average precision on the first split: {reached:.4f} (the report: {reported:.4f})")  # noqa: T201
         return abs(reached - reported) < _CLOSE
 
+    def _trained(
+        self, data: Prepared, pick: Pick, *, stops: bool = False
+    ) -> Callable[[Tensor], Tensor]:
+        """Train, beside synthetic rows where the pick asks for them; `stops` on validation rows."""
+        made = pick.get("synthetic")
+        if made is not None:
+            weights = made if isinstance(made, float) else tuple(made.tolist())
+            data = data.filled(weights, pick["seed"])
+        watched, labels = data.watched
+        valid = (watched, torch.from_numpy(labels).float()) if stops else None
+        return self.train(data.train, _targets(data, "train"), pick, valid)
+
     def lines(self, table: Table, pick: Pick) -> list[Callable[[Floats], Floats]]:
-        """Return, for each class, what a line through the logits gives as probabilities (Platt)."""
+        """Return, for each class, what a line through the logits gives as log-odds (Platt)."""
         held = Prepared(table, splits(table, repeats=1, seed=self.seed)[0])
-        logits = self.train(held.train, _targets(held, "train"), pick, None)(held.valid)
+        logits = self._trained(held, pick)(held.valid)
         seen = held.labels("valid")
 
         def fitted(k: int) -> Callable[[Floats], Floats]:
             line = LogisticRegression(C=1e9).fit(logits[:, [k]].numpy(), seen[:, k])
-            return lambda column: sigmoid(line.decision_function(column[:, None]) + table.shift)
+            return lambda column: np.asarray(line.decision_function(column[:, None]))
 
         return [fitted(k) for k in range(seen.shape[1])]
 
@@ -134,12 +145,16 @@ class _Run:
         """Train on the known rows, and return probabilities of the new ones."""
         known, new = np.split(np.arange(table.rows), [table.rows - table.new_rows])
         data = Prepared(table, Split(train=known, valid=known[:1], test=new))
-        logits = self.train(data.train, _targets(data, "train"), pick, None)(data.test)
-        p = self.probabilities(logits, pick).numpy()
-        if lines is not None:
-            p = np.stack([line(logits[:, k].numpy()) for k, line in enumerate(lines)], axis=1)
-        if table.kind == "multiclass":  # classes that exclude each other
-            p = p / p.sum(axis=1, keepdims=True)
+        logits = self._trained(data, pick)(data.test)
+        if lines is None:
+            p = self.probabilities(logits, pick).numpy()
+            if table.kind == "multiclass":  # classes that exclude each other
+                p = p / p.sum(axis=1, keepdims=True)
+        else:
+            columns = [line(logits[:, k].numpy()) for k, line in enumerate(lines)]
+            said = torch.from_numpy(np.stack(columns, axis=1))
+            said = of_table(said, table.sampling, softmax=False)
+            p = log_probabilities(table.kind, said, softmax=False)[0].exp().numpy()
         return pd.DataFrame(p, columns=list(table.classes))
 
 
@@ -149,5 +164,9 @@ def _targets(data: Prepared, part: str) -> Tensor:
 
 def _tensors(pick: Pick) -> Pick:
     """A weight for each class is a tensor to the losses."""
-    alpha = pick.get("alpha")
-    return dict(pick) | ({"alpha": torch.tensor(alpha)} if isinstance(alpha, list) else {})
+    return {
+        name: torch.tensor(value)
+        if name in ("alpha", "synthetic") and isinstance(value, list)
+        else value
+        for name, value in pick.items()
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import Tensor
 
 from refocal.comparison.data.splits import Split
-from refocal.comparison.data.table import Bools, Floats, Integers, Kind, Table
+from refocal.comparison.data.synthetic import Block, Kin, Weights, filled_counts, kin_of, synthetic
+from refocal.comparison.data.table import Bools, Floats, Integers, Kind, Table, class_index, one_hot
 
 # A category needs this many training rows, and this share of them, to get an input of its own; the
 # rest share one.
@@ -88,9 +90,59 @@ class Prepared:
         head = self.table.features.iloc[self.split.train[:1]]
         return int(self._encoder.transform(head).shape[1])
 
+    @property
+    def watched(self) -> tuple[Tensor, Bools]:
+        """Features and labels of the validation rows that say when to stop."""
+        return self.valid, self.labels("valid")
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """The inputs of each category: the first, and the one behind the last."""
+        if isinstance(self.table.features, Tensor):
+            return ()
+        at = self._encoder.output_indices_["onehotencoder"]
+        if at.start == at.stop:
+            return ()
+        text = self._encoder.named_transformers_["onehotencoder"]
+        sizes = [
+            # what is rare has one input together
+            len(every) - (len(rare) - 1 if rare is not None and len(rare) else 0)
+            for every, rare in zip(text.categories_, text.infrequent_categories_, strict=True)
+        ]
+        ends = at.start + np.cumsum([0, *sizes])
+        return tuple((int(first), int(end)) for first, end in pairwise(ends))
+
+    @cached_property
+    def _kin(self) -> dict[int, Kin]:
+        """The neighbours of each class that was asked for: they do not depend on what is drawn."""
+        return {}
+
+    def filled(self, alpha: Weights, seed: int) -> Prepared:
+        """Return the same split with synthetic rows of the rarer classes beside the training rows.
+
+        Args:
+            alpha: how many; see `filled_counts`.
+            seed: of what is drawn.
+        """
+        classes = max(2, len(self.table.classes))
+        index = class_index(self.labels("train"))
+        counts = np.bincount(index, minlength=classes)
+        extra = filled_counts(counts, alpha) - counts
+        random = np.random.default_rng(seed)
+        features = self.train.reshape(len(self.train), -1).numpy()
+        made = [features]
+        for k in np.flatnonzero(extra).tolist():
+            if k not in self._kin:
+                self._kin[k] = kin_of(features, np.flatnonzero(index == k), self.blocks)
+            made.append(synthetic(features, self._kin[k], extra[k], random))
+        every = np.concatenate([index, np.repeat(np.arange(classes), extra)])
+        labels = one_hot(every, classes) if classes > 2 else every[:, None] > 0
+        rows = torch.from_numpy(np.concatenate(made)).reshape(-1, *self.train.shape[1:])
+        return Filled(self, rows, labels, np.rint(1 + extra / counts).astype(np.int64))
+
     def forget(self) -> None:
         """Let the encoded features go; labels stay."""
-        for name in ("train", "valid", "test", "_encoder"):
+        for name in ("train", "valid", "test", "blocks", "_encoder", "_kin"):
             self.__dict__.pop(name, None)
 
     def encode(self) -> Prepared:
@@ -110,6 +162,30 @@ class Prepared:
         encoder = _encoder(len(self.split.train))
         encoder.fit(self.table.features.iloc[self.split.train])  # type: ignore[union-attr]
         return encoder
+
+
+class Filled(Prepared):
+    """A split whose training rows are more than the table's; see `Prepared.filled`."""
+
+    def __init__(self, data: Prepared, train: Tensor, labels: Bools, times: Integers) -> None:
+        super().__init__(data.table, data.split)
+        self.__dict__.update(train=train, valid=data.valid, test=data.test)
+        self.__dict__.update(_labels=labels, _times=times)
+
+    def labels(self, part: str) -> Bools:
+        """Return the targets `(n, K)` of "train", with those of the synthetic rows, or another."""
+        labels: Bools = self.__dict__["_labels"] if part == "train" else super().labels(part)
+        return labels
+
+    @property
+    def watched(self) -> tuple[Tensor, Bools]:
+        """Validation rows, of the rarer classes so many times as there are in training now: what is
+        trained among others than it is stopped by would stop too early.
+        """
+        labels = self.labels("valid")
+        again = self.__dict__["_times"][class_index(labels)] - 1
+        rows = np.concatenate([np.arange(len(labels)), np.repeat(np.arange(len(labels)), again)])
+        return self.valid[torch.from_numpy(rows)], labels[rows]
 
 
 def _encoder(rows: int) -> Any:

@@ -68,9 +68,9 @@ def read_table(
             groups too, rows of a group that reaches over the border of a split are left out on one
             side of it.
         drop: columns to leave out.
-        rows: the most rows to read, at least 100: the rarer of the two classes whole where it takes
-            no more than half of them, and a share of the other. None for all rows, or for a million
-            of a table that memory is too small for.
+        rows: the most rows to read, at least 100: of each class as many as there are or as there is
+            room for, so the rarer ones whole and a share of the others. None for all rows, or for a
+            million of a table that memory is too small for.
         new: a file of rows to predict, which become the last ones of the table. Both files are read
             as one, so that a date, a decimal comma or a category means the same in them.
 
@@ -208,7 +208,7 @@ def _part(
     part = _Part(of_rows(found, numbers), numbers, sampling)
     contents = contents_of(pieces, pieces.take(numbers))
     if sampling is not None:
-        notes = (say_read(sampling, why), *contents.findings)
+        notes = (say_read(sampling, found.classes, why), *contents.findings)
         contents = replace(contents, findings=notes)
     return _table(contents, path, asked.of_rows(numbers, len(whole)), part, new=new)
 

@@ -43,7 +43,8 @@ class Table:
         findings: what was done to the data while it was read.
         source: how to read it again; None for data from Python.
         new_rows: so many of the last rows have no target yet; they are there to be predicted.
-        sampling: which share of a binary task's rows these are; None for all.
+        sampling: which share of each class's rows these are; None for all, and of a multi-label
+            task always.
     """
 
     name: str
@@ -68,18 +69,12 @@ class Table:
         """How many rows there are."""
         return len(self.targets)
 
-    @property
-    def shift(self) -> float:
-        """What turns log-odds among these rows into those of the whole table."""
-        return 0.0 if self.sampling is None else self.sampling.shift
-
     def weights(self, rows: Integers) -> Floats | None:
         """Say for how many rows of the whole table each of these stands; None for itself alone."""
         if self.sampling is None:
             return None
-        positive = self.targets[rows, 0]
-        one, other = 1 / self.sampling.positives_read, 1 / self.sampling.negatives_read
-        return np.where(positive, one, other)
+        each: Floats = 1 / np.array(self.sampling.read)
+        return each[class_index(self.targets[rows])]
 
     def rates(self, rows: Integers) -> Floats:
         """Return the share of each class among these rows, `(K,)`, as it is in the whole table."""
@@ -96,12 +91,7 @@ class Table:
         A multi-label row counts for its rarest label, or for none.
         """
         if self.kind != "multilabel":
-            index: Integers = (
-                self.targets.argmax(1)
-                if self.kind == "multiclass"
-                else (self.targets[:, 0].astype(np.int64))
-            )
-            return index
+            return class_index(self.targets)
         by_rarity = np.argsort(self.targets.sum(0), kind="stable")
         ordered = self.targets[:, by_rarity]
         strata: Integers = np.where(ordered.any(1), ordered.argmax(1) + 1, 0)
@@ -128,6 +118,14 @@ def _bytes(features: pd.DataFrame | Tensor) -> Sequence[bytes]:
         return [np.ascontiguousarray(features.numpy()).tobytes()]
     hashed = pd.util.hash_pandas_object(features, index=False).to_numpy()
     return [repr(list(features.columns)).encode(), hashed.tobytes()]
+
+
+def class_index(targets: Bools) -> Integers:
+    """Return the class of each row: of one column `(N, 1)` 1 for the positives and 0 for the rest,
+    of several `(N, K)` the number of the column.
+    """
+    index: Integers = targets.argmax(1) if targets.shape[1] > 1 else targets[:, 0].astype(np.int64)
+    return index
 
 
 def one_hot(index: Integers, classes: int) -> Bools:

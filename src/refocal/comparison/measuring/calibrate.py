@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -30,11 +31,16 @@ class Line(NamedTuple):
         return line
 
 
-def fit_line(labels: Bools, log_odds: Floats) -> Line | None:
+def fit_line(labels: Bools, log_odds: Floats, weights: Floats | None = None) -> Line | None:
     """Return the logistic regression of labels on log-odds `(n,)`; None where there is none.
 
     There is none when the log-odds are constant, or when a threshold separates the classes: then
     every steeper line is better still. Newton's steps, halved while they do not help.
+
+    Args:
+        labels: `(n,)`.
+        log_odds: `(n,)`.
+        weights: `(n,)`, for how many rows each stands; None for itself.
     """
     scale, centre = float(log_odds.std()), float(log_odds.mean())
     positive, negative = log_odds[labels], log_odds[~labels]
@@ -44,20 +50,21 @@ def fit_line(labels: Bools, log_odds: Floats) -> Line | None:
         return None
     x = (log_odds - centre) / scale
     y = labels.astype(np.float64)
-    rate = y.mean()
+    mean = partial(np.average, weights=weights)
+    rate = mean(y)
     point = np.array([0.0, np.log(rate / (1 - rate))])
 
     def loss(at: Floats) -> float:
         z = at[0] * x + at[1]
-        return float((np.logaddexp(0.0, z) - y * z).mean())
+        return float(mean(np.logaddexp(0.0, z) - y * z))
 
     value = loss(point)
     for _ in range(_STEPS):
         p = sigmoid(point[0] * x + point[1])
         error, weight = p - y, p * (1 - p)
-        gradient = np.array([(error * x).mean(), error.mean()])
-        cross = (weight * x).mean()
-        hessian = np.array([[(weight * x * x).mean(), cross], [cross, weight.mean()]])
+        gradient = np.array([mean(error * x), mean(error)])
+        cross = mean(weight * x)
+        hessian = np.array([[mean(weight * x * x), cross], [cross, mean(weight)]])
         try:
             step = np.linalg.solve(hessian, gradient)
         except np.linalg.LinAlgError:
@@ -79,14 +86,18 @@ def fit_line(labels: Bools, log_odds: Floats) -> Line | None:
     return Line(slope, float(point[1]) - slope * centre)
 
 
-def slope_pulls(line: Line, labels: Bools, log_odds: Floats) -> Floats:
+def slope_pulls(
+    line: Line, labels: Bools, log_odds: Floats, weights: Floats | None = None
+) -> Floats:
     """Say how far each row pulls the slope of its line: their mean over the rows is 0, and over a
-    resample of them about what its line's slope differs by (one Newton step from the line).
+    resample of them about what its line's slope differs by (one Newton step from the line). Of a
+    row that stands for several it is what all of them pull.
     """
     p = sigmoid(line(log_odds))
-    weight = p * (1 - p)
+    each = np.ones(len(p)) if weights is None else weights / weights.mean()
+    weight = each * p * (1 - p)
     x = log_odds - np.average(log_odds, weights=weight)
-    pulls: Floats = (labels - p) * x / (weight * x * x).mean()
+    pulls: Floats = each * (labels - p) * x / (weight * x * x).mean()
     return pulls
 
 

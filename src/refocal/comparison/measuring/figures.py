@@ -48,7 +48,7 @@ def _average_precision(one: Scored, k: int) -> Measure:
 
 
 def _area(one: Scored, k: int) -> Measure:
-    return influence.area(one.scores[:, k], one.labels[:, k])
+    return influence.area(one.scores[:, k], one.labels[:, k], one.weights)
 
 
 def _recall(point: str) -> Measured:
@@ -127,14 +127,15 @@ def _mean(reading: str) -> Measured:
 
 
 def _slope(reading: str) -> Measured:
-    # weights that all rows of a class share move the intercept alone, and slopes are best told
-    # without them (Prentice, Pyke, Biometrika 66, 1979)
     def of(one: Scored) -> Measure:
         odds, labels = one.reading_log_odds(reading).ravel(), one.labels.ravel()
-        line = calibrate.fit_line(labels, odds)
+        # weights that all rows of a class share move the intercept alone, and slopes are best told
+        # without them (Prentice, Pyke, Biometrika 66, 1979); rivals of several classes do not share
+        weights = one.repeated_weights if one.labels.shape[1] > 1 else None
+        line = calibrate.fit_line(labels, odds, weights)
         if line is None:
             return influence.undefined(len(one.labels))
-        pulls: Floats = calibrate.slope_pulls(line, labels, odds) / len(labels)
+        pulls: Floats = calibrate.slope_pulls(line, labels, odds, weights) / len(labels)
         return Measure(line.slope, pulls.reshape(one.labels.shape).sum(1))
 
     return of

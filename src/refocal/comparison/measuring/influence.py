@@ -58,10 +58,8 @@ def average_precision(scores: Floats, labels: Bools, weights: Floats | None = No
     return Measure(value, _weighted(influence, weights))
 
 
-def area(scores: Floats, labels: Bools) -> Measure:
+def area(scores: Floats, labels: Bools, weights: Floats | None = None) -> Measure:
     """Return area under the ROC curve; its influences are the placements of DeLong.
-
-    Weights that all rows of a class share change neither.
 
     References:
         DeLong, DeLong, Clarke-Pearson, Biometrics 44, 1988.
@@ -70,12 +68,15 @@ def area(scores: Floats, labels: Bools) -> Measure:
     negatives = len(labels) - positives
     if positives == 0 or negatives == 0:
         return undefined(len(labels))
+    weight = np.ones(len(labels)) if weights is None else weights
     placed = np.where(
-        labels, _share_below(scores, scores[~labels]), 1.0 - _share_below(scores, scores[labels])
+        labels,
+        _share_below(scores, scores[~labels], weight[~labels]),
+        1.0 - _share_below(scores, scores[labels], weight[labels]),
     )
-    value = float(placed[labels].mean())
-    counts = np.where(labels, positives, negatives)
-    return Measure(value, (placed - value) / counts)
+    value = float(np.average(placed[labels], weights=weight[labels]))
+    totals = np.where(labels, weight[labels].sum(), weight[~labels].sum())
+    return Measure(value, _weighted((placed - value) / totals, weights))
 
 
 def mean(values: Floats, weights: Floats | None = None) -> Measure:
@@ -166,9 +167,10 @@ def undefined(rows: int) -> Measure:
     return Measure(float("nan"), np.zeros(rows))
 
 
-def _share_below(scores: Floats, others: Floats) -> Floats:
-    """Return the share of others that lie below each score, ties half."""
-    ordered = np.sort(others)
-    below = np.searchsorted(ordered, scores, side="left")
-    up_to = np.searchsorted(ordered, scores, side="right")
-    return np.asarray((below + up_to) / (2.0 * len(others)))
+def _share_below(scores: Floats, others: Floats, weights: Floats) -> Floats:
+    """Return the share of others, by weight, that lie below each score, ties half."""
+    order = np.argsort(others, kind="stable")
+    total = np.append(0.0, weights[order].cumsum())
+    below = total[np.searchsorted(others[order], scores, side="left")]
+    up_to = total[np.searchsorted(others[order], scores, side="right")]
+    return np.asarray((below + up_to) / (2.0 * total[-1]))

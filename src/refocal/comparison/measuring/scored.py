@@ -15,7 +15,7 @@ from refocal.comparison.measuring import calibrate
 from refocal.comparison.plan import Costs
 from refocal.comparison.training.losses import Loss
 from refocal.comparison.training.models import Fit
-from refocal.comparison.training.scores import log_odds, log_probabilities
+from refocal.comparison.training.scores import log_odds, log_probabilities, of_table
 from refocal.probabilities import fit_temperature
 
 READINGS = ("raw", "posterior", "temperature", "platt")
@@ -57,17 +57,30 @@ class Scored:
         return self.data.weights("test")
 
     @property
-    def shift(self) -> float:
-        """What turns log-odds among the rows that were read into those of the whole table.
+    def repeated_weights(self) -> Floats | None:
+        """The weights of rows and classes one after the other, `(n K,)`, as labels are in a row."""
+        return None if self.weights is None else np.repeat(self.weights, self.labels.shape[1])
 
-        Everything is trained and fitted among the rows that were read, and moved afterwards.
-        """
-        return self.data.table.shift
+    def _of_table(self, said: Tensor, *, softmax: bool) -> Tensor:
+        """Everything is trained and fitted among the rows that were read, and moved afterwards."""
+        return of_table(said, self.data.table.sampling, softmax=softmax)
+
+    def _scores(self, part: str) -> Floats:
+        found: Floats = self._of_table(
+            self._said(part), softmax=self.loss.link == "softmax"
+        ).numpy()
+        return found
 
     @cached_property
     def scores(self) -> Floats:
         """What the test rows are ranked by, `(n, K)`: posterior log-odds or log-probabilities."""
-        return self._said("test").numpy() + self.shift
+        return self._scores("test")
+
+    @cached_property
+    def among_read(self) -> Floats:
+        """The same among the rows that were read, where all that is trained is right."""
+        found: Floats = self._said("test").numpy()
+        return found
 
     @cached_property
     def temperature(self) -> float:
@@ -77,7 +90,7 @@ class Scored:
         targets = labels.argmax(1) if softmax else labels.astype(np.float32)
         logits = torch.from_numpy(self.fit.valid_logits)
         return fit_temperature(
-            logits, torch.from_numpy(targets), link=self.loss.link, **self.loss.settings
+            logits, torch.from_numpy(targets), link=self.loss.link, **self.loss.meaning.settings
         ).temperature
 
     def _reading(self, name: str) -> tuple[Tensor, Tensor]:
@@ -95,7 +108,8 @@ class Scored:
             said = self._said("test", closed_form=name != "raw")
             if name == "temperature":
                 said = said / self.temperature
-        return log_probabilities(self.data.kind, said + self.shift, softmax=softmax)
+        said = self._of_table(said, softmax=softmax)
+        return log_probabilities(self.data.kind, said, softmax=softmax)
 
     @cached_property
     def readings(self) -> dict[str, tuple[Tensor, Tensor]]:
@@ -118,7 +132,7 @@ class Scored:
     @cached_property
     def thresholds(self) -> dict[str, Floats]:
         """Scores `(K,)` above which a row is flagged, chosen on validation rows."""
-        scores, labels = self._said("valid").numpy() + self.shift, self.data.labels("valid")
+        scores, labels = self._scores("valid"), self.data.labels("valid")
         weights = self.data.weights("valid")
         chosen = {
             name: np.array(

@@ -37,7 +37,7 @@ from refocal.comparison.results import (
     Question,
     Sampling,
 )
-from refocal.comparison.training.losses import Loss
+from refocal.comparison.training.losses import Alpha, Loss
 from refocal.comparison.training.scores import sigmoid
 
 SECOND_LEVEL = 0.975
@@ -99,19 +99,21 @@ def _result(
         name=of_split[0].family.name,
         role=of_split[0].family.role,
         loss=usual.name,
-        alpha=_plain_alpha(usual),
+        alpha=_plain(usual.alpha),
         gamma=usual.gamma,
         link=usual.link,
         prior_bias=usual.prior_bias,
+        synthetic=_plain(usual.synthetic),
         call=usual.call,
         posterior_call=_posterior_call(usual, drawn.data.table.sampling),
         picks=[
             Pick(
                 loss=one.scored.loss.name,
-                alpha=_plain_alpha(one.scored.loss),
+                alpha=_plain(one.scored.loss.alpha),
                 gamma=one.scored.loss.gamma,
                 link=one.scored.loss.link,
                 prior_bias=one.scored.loss.prior_bias,
+                synthetic=_plain(one.scored.loss.synthetic),
                 setting=one.picked.training.setting.words(axes),
                 values=dict(one.picked.training.setting.values),
                 start=one.picked.training.setting.start,
@@ -135,7 +137,7 @@ def _result(
             )
             for name in readings
         },
-        precision_recall=_precision_recall(drawn.labels, drawn.scores, drawn.weights),
+        precision_recall=_precision_recall(drawn.labels, drawn.scores, drawn.repeated_weights),
         gradient=gradient_shares(
             usual,
             drawn.labels,
@@ -153,14 +155,18 @@ def _result(
 
 def _posterior_call(loss: Loss, sampling: Sampling | None) -> str:
     """Write how its probabilities are had, those of the whole table."""
+    means = loss.meaning.arguments
+    call = f"refocal.{loss.link}_posterior(logits, {means})"
     if sampling is None:
-        return f"refocal.{loss.link}_posterior(logits, {loss.arguments})"
-    odds = f"refocal.sigmoid_posterior(logits, {loss.arguments}, log_odds=True)"
+        return call
+    if sampling.several:
+        return sampling.rescaled(call)
+    odds = f"refocal.sigmoid_posterior(logits, {means}, log_odds=True)"
     return f"torch.sigmoid({sampling.corrected(odds)})"
 
 
-def _plain_alpha(loss: Loss) -> float | list[float] | None:
-    return list(loss.alpha) if isinstance(loss.alpha, tuple) else loss.alpha
+def _plain(alpha: Alpha) -> float | list[float] | None:
+    return list(alpha) if isinstance(alpha, tuple) else alpha
 
 
 def decisions(scored: Sequence[Scored]) -> list[Decision]:
@@ -218,15 +224,16 @@ def _as_probability(one: Scored, k: int) -> float:
 
 def confusion(scored: Sequence[Scored]) -> list[list[int]] | None:
     """Return rows of each true class by the most probable class, for classes that exclude each
-    other.
+    other; where a share of the rows was read, scaled up to the whole table.
     """
     if scored[0].data.kind != "multiclass":
         return None
     classes = scored[0].labels.shape[1]
-    counts = np.zeros((classes, classes), dtype=np.int64)
+    counts = np.zeros((classes, classes))
     for one in scored:
-        np.add.at(counts, (one.labels.argmax(1), one.scores.argmax(1)), 1)
-    table: list[list[int]] = counts.tolist()
+        each = 1.0 if one.weights is None else one.weights
+        np.add.at(counts, (one.labels.argmax(1), one.scores.argmax(1)), each)
+    table: list[list[int]] = np.rint(counts).astype(np.int64).tolist()
     return table
 
 
@@ -349,13 +356,12 @@ def _margin(splits: Sequence[Sequence[Trained]], baseline: int) -> float:
 
 def _reliability(one: Scored, reading: str) -> Curve:
     return calibrate.reliability(
-        one.labels.ravel(), one.probabilities(reading).ravel(), one.weights
+        one.labels.ravel(), one.probabilities(reading).ravel(), one.repeated_weights
     )
 
 
 def _precision_recall(labels: Bools, scores: Floats, weights: Floats | None = None) -> Curve:
     """Return precision against recall, thinned to what a drawing can show."""
-    # weights are those of a binary task, which has one column
     precision, recall, _ = precision_recall_curve(
         labels.ravel(), scores.ravel(), sample_weight=weights, drop_intermediate=True
     )

@@ -79,7 +79,7 @@ def recommend(
         sure=case.sure(),
         reasons=case.reasons(),
         more=more,
-        call=best.call + _bias(best, data),
+        call=best.call + _bias(best, data) + _synthetic(best),
         probabilities=_probabilities(best, data),
     )
 
@@ -207,10 +207,11 @@ class _Case:
                 f"{capital(one.name)} ({picks(one)}) differ from {', and from '.join(texts)}."
             )
         if self.data.sampling is not None:
-            narrower = percent(1 - 1 / first.widened, 0)
+            saved = 1 - 1 / first.widened
+            narrower = f"about {percent(saved, 0)}" if saved >= 0.005 else "hardly"
             found.append(
                 f"{self.data.rows:,} of {self.data.sampling.rows:,} rows were read. With all of"
-                f" them the interval of the answer would be about {narrower} narrower."
+                f" them the interval of the answer would be {narrower} narrower."
             )
         return found
 
@@ -266,6 +267,13 @@ def _bias(loss: LossResult, data: Data) -> str:
     )
 
 
+def _synthetic(loss: LossResult) -> str:
+    """What its training rows are filled up with."""
+    if loss.synthetic is None:
+        return ""
+    return ", with synthetic rows of the rarer classes beside the training rows (SMOTE)"
+
+
 def is_overfit(loss: LossResult, base_rate_log_loss: float) -> bool:
     """Whether a line fitted on validation data repairs what the closed form cannot.
 
@@ -287,8 +295,11 @@ def is_no_gain(loss: LossResult, base_rate_log_loss: float) -> bool:
 def _probabilities(loss: LossResult, data: Data) -> str:
     """Where the chosen loss's probabilities come from."""
     base_rate_log_loss = data.base_rate_log_loss
-    logits = "logits" if data.sampling is None else data.sampling.corrected("logits")
-    raw = f"{loss.link}({logits})"
+    raw = f"{loss.link}(logits)"
+    if data.sampling is not None and data.sampling.several:
+        raw = data.sampling.rescaled(raw)
+    elif data.sampling is not None:
+        raw = f"{loss.link}({data.sampling.corrected('logits')})"
     source = raw if loss.plain else loss.posterior_call
     if is_no_gain(loss, base_rate_log_loss):
         return (

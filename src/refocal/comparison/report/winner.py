@@ -16,6 +16,7 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 
 from refocal.boosting import CLASSIFIERS, numeric
+from refocal.comparison.data.synthetic import filled_counts
 from refocal.comparison.plan import Plan
 from refocal.comparison.report.recommend import is_no_gain, is_overfit
 from refocal.comparison.results import LossResult, Pick, Results, Source
@@ -64,9 +65,7 @@ def script(results: Results) -> str:
         trees=CLASSIFIERS.get(chosen.model),
         links=sorted({chosen.picks[0].link, usual.link}),
         columns=len(results.data.classes) > 1 and {chosen.picks[0].link, usual.link} != {"softmax"},
-        corrected=None
-        if results.data.sampling is None
-        else results.data.sampling.corrected("odds"),
+        sampling=results.data.sampling,
         rounds=effort.rounds,
         patience=effort.patience,
         logloss=chosen.model == "catboost" and usual.gamma == 0,
@@ -74,6 +73,7 @@ def script(results: Results) -> str:
         read=_read(source),
         rows=results.data.rows,
         protocol=results.protocol,
+        synthetic=any(one.synthetic is not None for one in (chosen.picks[0], usual)),
         first=_settings(results, chosen.picks[0]),
         winner=_settings(results, usual),
         platt=is_overfit(chosen, results.data.base_rate_log_loss)
@@ -119,6 +119,8 @@ def _settings(results: Results, pick: Pick) -> dict[str, Any]:
     model = results.chosen().model
     loss = _loss(pick)
     found: dict[str, Any] = {"alpha": pick.alpha, "gamma": pick.gamma, "link": pick.link}
+    if pick.synthetic is not None:
+        found |= {"synthetic": pick.synthetic, "seed": seed}
     if model == "mlp":
         return found | {
             "rate": pick.values["rate"],
@@ -146,16 +148,17 @@ def _settings(results: Results, pick: Pick) -> dict[str, Any]:
 def _loss(pick: Pick) -> Loss:
     alpha: Alpha = tuple(pick.alpha) if isinstance(pick.alpha, list) else pick.alpha
     link: Link = "softmax" if pick.link == "softmax" else "sigmoid"
-    return Loss(pick.loss, alpha, pick.gamma, link, pick.prior_bias)
+    made = tuple(pick.synthetic) if isinstance(pick.synthetic, list) else pick.synthetic
+    return Loss(pick.loss, alpha, pick.gamma, link, pick.prior_bias, made)
 
 
 def _columns(results: Results, loss: Loss) -> list[tuple[Any, Any]]:
     """Alpha and class counts of each booster: one for all classes, or one for each."""
     train = results.data.parts[0]
     if loss.link == "softmax":
-        return [(loss.alpha, np.array(train.positives))]
+        return [(loss.alpha, filled_counts(np.array(train.positives), loss.synthetic))]
     return [
-        (alpha, np.array([train.rows - count, count]))
+        (alpha, filled_counts(np.array([train.rows - count, count]), loss.synthetic))
         for alpha, count in zip(loss.alphas(len(train.positives)), train.positives, strict=True)
     ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from refocal.comparison.results import Data, Estimate
+from refocal.comparison.results import Data, Estimate, Sampling
 
 _DIGITS, _MOST_DIGITS = 3, 6
 
@@ -57,6 +57,16 @@ def percent(value: float | None, digits: int | None = None) -> str:
     if digits is None:
         return f"{100 * value:.2f} %" if value < 0.0995 else f"{round(100 * value, 1):g} %"
     return f"{100 * value:.{digits}f} %"
+
+
+def read_of(sampling: Sampling, classes: Sequence[str]) -> str:
+    """Which share of each class was read, the largest first."""
+    names = classes if sampling.several else ("the negatives", "the positives")
+    alike: dict[float, list[str]] = {}
+    for share, name in zip(sampling.read, names, strict=True):
+        alike.setdefault(share, []).append(name)
+    found = [f"{percent(share)} of {', '.join(alike[share])}" for share in sorted(alike)[::-1]]
+    return " and ".join([*([", ".join(found[:-1])] if found[1:] else []), found[-1]])
 
 
 def probability(p: float | None) -> str:

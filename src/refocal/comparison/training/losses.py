@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -31,6 +31,8 @@ class Loss:
         link: "softmax" for classes that exclude each other; with "sigmoid" each is one against
             the rest.
         prior_bias: a network's last layer starts from the base rate in place of even odds.
+        synthetic: class weights in alpha's form that synthetic training rows amount to; None
+            without such rows.
     """
 
     name: str
@@ -38,17 +40,21 @@ class Loss:
     gamma: float
     link: Link = "sigmoid"
     prior_bias: bool = False
+    synthetic: Alpha = None
 
     @property
     def settings(self) -> dict[str, Any]:
         """Alpha and gamma as the library's functions take them."""
-        return {"alpha": self.tensor_alpha(), "gamma": self.gamma}
+        return {"alpha": _tensor(self.alpha), "gamma": self.gamma}
 
-    def tensor_alpha(self) -> float | Tensor | None:
-        """Return alpha, with one for each class as a tensor."""
-        if isinstance(self.alpha, tuple):
-            return torch.tensor(self.alpha)
-        return self.alpha
+    @property
+    def meaning(self) -> Loss:
+        """The loss whose posterior is that of a model trained so: synthetic rows of a class shift
+        its log-odds as a weight would that amounts to them.
+        """
+        if self.synthetic is None:
+            return self
+        return replace(self, alpha=self.synthetic, synthetic=None)
 
     def alphas(self, count: int) -> list[float | None]:
         """Return one alpha for each of so many classes against the rest."""
@@ -77,7 +83,7 @@ class Loss:
     @property
     def plain(self) -> bool:
         """Whether its sigmoid or softmax is the probability."""
-        return self.alpha is None and self.gamma == 0
+        return self.alpha is None and self.gamma == 0 and self.synthetic is None
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,13 @@ class Family:
 
 
 def families(
-    kind: Kind, base_rates: list[float], *, network: bool, softmax: bool = True, quick: bool = False
+    kind: Kind,
+    base_rates: list[float],
+    *,
+    network: bool,
+    softmax: bool = True,
+    quick: bool = False,
+    smote: bool = False,
 ) -> list[Family]:
     """Return what competes: cross-entropy first, then focal loss, then the other remedies.
 
@@ -108,17 +120,21 @@ def families(
             rate is a remedy; trees start there, and a converged linear model forgets its start.
         softmax: whether the model can be trained with a loss for classes that exclude each other.
         quick: one loss of each family.
+        smote: whether synthetic rows compete among the other remedies.
     """
     link: Link = "softmax" if kind == "multiclass" and softmax else "sigmoid"
     balanced, milder = weightings(base_rates, link)
     plain = Loss("cross-entropy", None, 0.0, link)
     heavier = Loss("balanced cross-entropy", balanced, 0.0, link)
+    filled = []
+    if smote and (kind == "binary" or link == "softmax"):  # else rows are of no class alone
+        filled = [Loss("cross-entropy, SMOTE", None, 0.0, link, synthetic=balanced)]
     if quick:
         paper = PAPER if link == "sigmoid" else (None, 2.0)
         return [
             Family("cross-entropy", "baseline", (plain,)),
             Family("focal loss", "focal", (focal(*paper, link=link),)),
-            Family("other remedies", "remedy", (heavier,)),
+            Family("other remedies", "remedy", (heavier, *filled)),
         ]
     weights: tuple[tuple[Alpha, str | None], ...] = (
         (None, None),
@@ -136,7 +152,7 @@ def families(
     return [
         Family("cross-entropy", "baseline", (plain,)),
         Family("focal loss", "focal", every),
-        Family("other remedies", "remedy", tuple(remedies)),
+        Family("other remedies", "remedy", (*remedies, *filled)),
     ]
 
 
@@ -152,6 +168,11 @@ def weightings(base_rates: list[float], link: Link) -> tuple[Alpha, Alpha]:
     whole = tuple(1.0 - rate for rate in base_rates)
     half = tuple((1.0 - rate) ** 0.5 / ((1.0 - rate) ** 0.5 + rate**0.5) for rate in base_rates)
     return (whole[0], half[0]) if len(whole) == 1 else (whole, half)
+
+
+def _tensor(alpha: Alpha) -> float | Tensor | None:
+    """Return one alpha for each class as a tensor."""
+    return torch.tensor(alpha) if isinstance(alpha, tuple) else alpha
 
 
 def focal(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from refocal.comparison.data.prepare import Prepared
 from refocal.comparison.data.table import Floats
 from refocal.comparison.training.losses import Loss
-from refocal.comparison.training.scores import log_odds
+from refocal.comparison.training.scores import log_odds, of_table
 from refocal.comparison.training.settings import Axis, Setting
 from refocal.metrics import average_precision
 
@@ -124,11 +124,19 @@ class Model(Protocol):
         """Train once, as the work says."""
 
 
+def trained(model: Model, work: Work) -> Fit:
+    """Train a model once, among synthetic rows too where the loss asks for them."""
+    if work.loss.synthetic is not None:
+        work = replace(work, data=work.data.filled(work.loss.synthetic, work.seed))
+    return model.fit(work)
+
+
 def validation_score(loss: Loss, logits: Floats, data: Prepared) -> float:
     """Return average precision on the validation rows, averaged over the classes: what learning
     rates are chosen by.
     """
-    scores = log_odds(loss, torch.from_numpy(np.asarray(logits, dtype=np.float64))).numpy()
+    said = log_odds(loss, torch.from_numpy(np.asarray(logits, dtype=np.float64)))
+    scores = of_table(said, data.table.sampling, softmax=loss.link == "softmax").numpy()
     if not np.isfinite(scores).all():
         return 0.0  # a training that diverged
     labels, weights = data.labels("valid"), data.weights("valid")

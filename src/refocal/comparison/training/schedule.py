@@ -14,7 +14,7 @@ import torch
 from refocal.comparison.data.prepare import Prepared
 from refocal.comparison.plan import Plan
 from refocal.comparison.progress import Progress
-from refocal.comparison.training.models import Fit, Watch, Work, unwatched
+from refocal.comparison.training.models import Fit, Watch, Work, trained, unwatched
 from refocal.comparison.training.spread import Errand, is_away, spread
 from refocal.comparison.training.store import FitStore
 from refocal.comparison.training.tuning import (
@@ -147,7 +147,7 @@ def train_all(
             reached = "" if score is None else f": average precision {score:.3f}"
             counted.working(f"{name}, {model.unit} {step}{reached}")
 
-        keep(index, model.fit(work(index, watch)))
+        keep(index, trained(model, work(index, watch)))
 
     if is_away():
         for number, fit in spread(

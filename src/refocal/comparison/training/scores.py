@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from refocal.comparison.data.table import Floats, Kind
+from refocal.comparison.results import Sampling
 from refocal.comparison.training.losses import Loss
 from refocal.posterior import sigmoid_posterior, softmax_posterior
 
@@ -24,7 +25,7 @@ def log_odds(loss: Loss, logits: Tensor, *, closed_form: bool = True) -> Tensor:
     Returns:
         Sigmoid: log-odds. Softmax: log-probabilities.
     """
-    z = logits.double()
+    z, loss = logits.double(), loss.meaning
     if loss.link == "softmax":
         if not closed_form or loss.plain:
             return torch.log_softmax(z, 1)
@@ -32,6 +33,31 @@ def log_odds(loss: Loss, logits: Tensor, *, closed_form: bool = True) -> Tensor:
     if not closed_form or loss.plain:
         return z
     return sigmoid_posterior(z, **loss.settings, log_odds=True)
+
+
+def of_table(said: Tensor, sampling: Sampling | None, *, softmax: bool) -> Tensor:
+    """Return what is said of the whole table, of what is said among the rows that were read.
+
+    By Bayes' rule a class of which a share r was read has 1 / r times the odds against the others.
+    What a class against the rest says of its rivals depends on which rivals they are; that is told
+    by the other columns, scaled to a total of 1.
+
+    Args:
+        said: `(n, K)` as `log_odds` returns.
+        sampling: which share of each class was read; None for all, which changes nothing.
+        softmax: whether these are log-probabilities, and shall be.
+    """
+    if sampling is None:
+        return said
+    if not sampling.several:
+        return said + sampling.shift
+    of = said if softmax else -torch.logaddexp(-said, said.new_zeros(()))
+    of = torch.log_softmax(of - torch.tensor(sampling.read, dtype=of.dtype).log(), 1)
+    if softmax:
+        return of
+    every = range(of.shape[1])
+    rivals = [torch.logsumexp(of[:, [j for j in every if j != k]], 1) for k in every]
+    return of - torch.stack(rivals, 1)
 
 
 def log_probabilities(kind: Kind, said: Tensor, *, softmax: bool) -> tuple[Tensor, Tensor]:

@@ -24,12 +24,13 @@ import torch
 from refocal import extras
 from refocal.comparison.data.prepare import Prepared
 from refocal.comparison.data.splits import Split
+from refocal.comparison.data.synthetic import Block
 from refocal.comparison.data.table import Bools, Floats, Kind, Table
 from refocal.comparison.errors import CompareError, argument
 from refocal.comparison.progress import Progress
 from refocal.comparison.results import Sampling
 from refocal.comparison.training.losses import Loss
-from refocal.comparison.training.models import Effort, Fit, Model, Work
+from refocal.comparison.training.models import Effort, Fit, Model, Work, trained
 from refocal.comparison.training.settings import Setting
 
 PARTS = ("train", "valid", "test")
@@ -171,6 +172,7 @@ def _sent(jobs: Mapping[int, Errand]) -> Iterator[Any]:
                 here,
                 data.kind,
                 data.table.sampling,
+                data.blocks,
                 # each an argument of its own, which backends send once or map into memory
                 *parts,
                 *labels,
@@ -187,6 +189,7 @@ def _train(
     there: str,
     kind: Kind,
     sampling: Sampling | None,
+    blocks: tuple[Block, ...],
     *arrays: Any,
 ) -> _Done | _Stopped:
     """Do a job, in another process; an error of the training is returned and not raised."""
@@ -199,15 +202,19 @@ def _train(
         # for good: another training of this process must not set it back in the middle of this one
         torch.set_num_threads(1)
         loss, setting, effort, seed = how
-        data = _prepared(kind, sampling, arrays[:3], arrays[3:])
-        fit = model.fit(Work(loss, setting, data, effort, seed))
+        data = _prepared(kind, sampling, blocks, arrays[:3], arrays[3:])
+        fit = trained(model, Work(loss, setting, data, effort, seed))
     except Exception as error:
         return _Stopped(error)
     return _Done(number, fit)
 
 
 def _prepared(
-    kind: Kind, sampling: Sampling | None, parts: Sequence[Floats], labels: Sequence[Bools]
+    kind: Kind,
+    sampling: Sampling | None,
+    blocks: tuple[Block, ...],
+    parts: Sequence[Floats],
+    labels: Sequence[Bools],
 ) -> Prepared:
     """Return a split of encoded rows alone."""
     targets = np.concatenate(labels)
@@ -219,7 +226,7 @@ def _prepared(
     data = Prepared(table, Split(*rows))
     # what was mapped into memory cannot be written, and torch wants to be able to
     own = [one if one.flags.writeable else one.copy() for one in parts]
-    data.__dict__.update(zip(PARTS, map(torch.from_numpy, own), strict=True))
+    data.__dict__.update(zip(PARTS, map(torch.from_numpy, own), strict=True), blocks=blocks)
     return data
 
 

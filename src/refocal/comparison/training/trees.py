@@ -74,7 +74,7 @@ class Trees:
             for alpha, column in _columns(loss, data.labels("train").shape[1])
         ]
         valid, test, rounds = zip(*outcomes, strict=True)
-        logits = np.concatenate(valid, axis=1)
+        logits = np.concatenate(valid, axis=1)[: len(data.valid)]  # what is watched begins so
         steps = max(rounds)
         score = validation_score(loss, logits, data)
         work.watch(steps, score)
@@ -83,10 +83,11 @@ class Trees:
 
     def _boost(self, work: Work, alpha: Any, column: int | None) -> tuple[Floats, Floats, int]:
         loss, data, effort = work.loss, work.data, work.effort
-        labels, valid = (_classes(data.labels(part), column) for part in ("train", "valid"))
+        watched, said = data.watched
+        labels, valid = (_classes(one, column) for one in (data.labels("train"), said))
         scale = scale_of(loss, alpha, np.bincount(labels))
         params = params_of(self.name, work.setting, scale, work.seed)
-        features = [part.numpy() for part in (data.train, data.valid, data.test)]
+        features = [part.numpy() for part in (data.train, watched, data.test)]
         if loss.gamma == 0 and self.host.cross_entropy is not None:
             *found, steps = self.host.cross_entropy(
                 params, effort.rounds, effort.patience, alpha, features, labels, valid

@@ -69,6 +69,7 @@ class Training:
         model, loss = self.entry.model, self.entry.loss
         effort = asdict(plan.effort)
         of_trees = {name: effort[name] for name in ("rounds", "patience")}
+        drawn = loss.synthetic is not None
         return key_of(
             version=_VERSION,
             table=data.table.fingerprint(),
@@ -79,8 +80,9 @@ class Training:
             link=loss.link,
             prior_bias=loss.prior_bias,
             setting=self.setting.values,
-            seed=self.seed(plan) if model.starts else 0,
+            seed=self.seed(plan) if model.starts or drawn else 0,
             **({} if model.network else of_trees),
+            **({"synthetic": loss.synthetic} if drawn else {}),
         )
 
 
@@ -225,6 +227,7 @@ def _part(data: Prepared, rows: Integers) -> Prepared:
     split = Split(data.split.train[rows], data.split.valid, data.split.test[:1])
     part = Prepared(data.table, split)
     part.__dict__.update(train=data.train[rows], valid=data.valid, test=data.test[:1])
+    part.__dict__["blocks"] = data.blocks
     return part
 
 
