@@ -12,7 +12,7 @@ from tests.no_skips import as_failure
 
 # installed by `make test-hosts` alone, where nothing may be skipped: they need another torch
 HEAVY = (
-    "torchvision|timm|fastai|shap|ultralytics|mmengine|opacus|pytorch_tabnet|monai"
+    "torchvision|timm|fastai|shap|ultralytics|mmengine|nnunetv2|opacus|pytorch_tabnet|monai"
     "|segmentation[-_]models[-_]pytorch|kornia|tensorflow|exacta"
     "|imbalanced[-_]losses|onnx|onnxscript|onnxruntime|tensorboard|mlflow"
 )

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from refocal import arguments, sigmoid_focal_loss, softmax_focal_loss
+from refocal import kernels, sigmoid_focal_loss, softmax_focal_loss
 from refocal.kernels import eager, operator
-from refocal.reduction import reduction_for
+from refocal.variants import gaussian_focal_loss, varifocal_loss
 
 if not importlib.util.find_spec("numba"):
     pytest.skip("Numba is not installed", allow_module_level=True)
@@ -45,50 +45,83 @@ SOFTMAX = {
     "sum": {"reduction": "sum"},
     "smoothed": {"label_smoothing": 0.1},
 }
-CASES = [
-    *((sigmoid_focal_loss, keywords) for keywords in SIGMOID.values()),
-    *((softmax_focal_loss, keywords) for keywords in SOFTMAX.values()),
+VARIFOCAL = {
+    "defaults": {},
+    "matched": {"positives": draw(6, 5, seed=4) > 0.5, "normalizer": "positives"},
+    "detached": {"detach_modulator": True, "gamma": 1.5, "normalizer": 7.0},
+    "weight": {"sample_weight": draw(6), "normalizer": "weights", "alpha": draw(5)},
+    "missing": {"ignore_index": math.nan},
+    "none": {"reduction": "none", "gamma": 3 * draw(5)},
+}
+GAUSSIAN = {
+    "defaults": {},
+    "beta": {"beta": 2.5, "gamma": 1.5, "normalizer": "elements"},
+    "weights": {"pos_weight": 2.0, "neg_weight": 0.5, "sample_weight": draw(6)},
+    "missing": {"ignore_index": math.nan},
+    "none": {"reduction": "none", "gamma": 3 * draw(5)},
+}
+SETTINGS = {
+    sigmoid_focal_loss: SIGMOID,
+    softmax_focal_loss: SOFTMAX,
+    varifocal_loss: VARIFOCAL,
+    gaussian_focal_loss: GAUSSIAN,
+}
+CASES = [(function, keywords) for function in SETTINGS for keywords in SETTINGS[function].values()]
+IDS = [
+    f"{function.__name__.split('_')[0]} {name}"
+    for function in SETTINGS
+    for name in SETTINGS[function]
 ]
-IDS = [*(f"sigmoid {name}" for name in SIGMOID), *(f"softmax {name}" for name in SOFTMAX)]
+every_function = pytest.mark.parametrize("function", SETTINGS)
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 
 
-def inputs(function, dtype=torch.float32, keywords=None):
-    logits = (8 * draw(6, 5, seed=1) - 4).to(dtype).requires_grad_()
+def of_dtypes(dtypes):
+    """Every case with every dtype.
+
+    Of readings the default alone has several: each is a kernel to be compiled, and has its test in
+    tests/test_readings.py.
+    """
+    chosen = [
+        pytest.param(function, keywords, dtype, id=f"{name}-{dtype}")
+        for (function, keywords), name in zip(CASES, IDS, strict=True)
+        for dtype in dtypes
+        if dtype == torch.float32
+        or not keywords
+        or function in (sigmoid_focal_loss, softmax_focal_loss)
+    ]
+    return pytest.mark.parametrize(("function", "keywords", "dtype"), chosen)
+
+
+def inputs(function, dtype=torch.float32, keywords=None, rows=6):
+    logits = (8 * draw(rows, 5, seed=1) - 4).to(dtype).requires_grad_()
     if keywords and math.isnan(keywords.get("ignore_index", 0)):
-        targets = draw(6, 5, seed=2)
-        return logits, torch.where(draw(6, 5, seed=3) > 0.7, math.nan, targets)
+        targets = draw(rows, 5, seed=2)
+        return logits, torch.where(draw(rows, 5, seed=3) > 0.7, math.nan, targets)
     if function is sigmoid_focal_loss:
-        return logits, (draw(6, 5, seed=2) > 0.6).long()
-    targets = (draw(6, seed=2) * 5).long()
+        return logits, (draw(rows, 5, seed=2) > 0.6).long()
+    if function is not softmax_focal_loss:  # a third 0, a third 1, and what lies between
+        return logits, (3 * draw(rows, 5, seed=2) - 1).clamp(0, 1)
+    targets = (draw(rows, seed=2) * 5).long()
     targets[2] = -100
     return logits, targets
 
 
 def packed(function, keywords, dtype=torch.float32):
-    settings = {
-        "alpha": 0.25 if function is sigmoid_focal_loss else None,
-        "gamma": 2.0,
-        "sample_weight": None,
-        "ignore_index": None if function is sigmoid_focal_loss else -100,
-        "label_smoothing": 0.0,
-        "detach_modulator": False,
-        **keywords,
-    }
-    kind, normalizer = settings.pop("reduction", "mean"), settings.pop("normalizer", "elements")
-    make = (
-        arguments.sigmoid_problem if function is sigmoid_focal_loss else arguments.softmax_problem
-    )
-    problem = make("test", *inputs(function, dtype, keywords), **settings)
-    return problem, reduction_for(problem, kind, normalizer)
+    """The problem and the reduction that a call of a function asks for."""
+    asked = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "run", lambda _, *call: asked.append(call))
+        function(*inputs(function, dtype, keywords), **keywords)
+    (problem, reduction, _) = asked[0]
+    return problem, reduction
 
 
 # of opcheck about itself, since torch 2.15: it asks every input for its gradient
 @pytest.mark.filterwarnings(
     r"ignore:The \.grad attribute of a Tensor that is not a leaf:UserWarning"
 )
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(("function", "keywords"), CASES, ids=IDS)
+@of_dtypes([torch.float32, torch.bfloat16])
 def test_opcheck(function, keywords, dtype):
     arguments = operator.pack(*packed(function, keywords, dtype))
     torch.library.opcheck(operator.one_pass, (*arguments, True))
@@ -119,8 +152,7 @@ def graphs_of(function, *example, **keywords):
     return "\n".join(seen)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("function", "keywords"), CASES, ids=IDS)
+@of_dtypes(DTYPES)
 def test_compiled_code_computes_what_eager_code_does(function, keywords, dtype):
     logits, targets = inputs(function, dtype, keywords)
 
@@ -139,10 +171,12 @@ def test_compiled_code_computes_what_eager_code_does(function, keywords, dtype):
         assert_close(compiled(logits), expected)
 
 
-@pytest.mark.parametrize("function", [sigmoid_focal_loss, softmax_focal_loss])
+@every_function
 def test_who_meets_the_operator(function):
     logits, targets = inputs(function)
     assert "ops.refocal.one_pass" in graphs_of(function, logits, targets)
+    if function in (varifocal_loss, gaussian_focal_loss):  # which cannot be told by name
+        return
     assert "ops.refocal.one_pass" in graphs_of(function, logits, targets, impl="cpu")
     assert "ops.refocal" not in graphs_of(function, logits, targets, impl="eager")
 
@@ -155,7 +189,7 @@ def test_what_the_kernel_does_not_do_is_traced_as_text():
 
 
 @pytest.mark.parametrize("strict", [False, True])
-@pytest.mark.parametrize("function", [sigmoid_focal_loss, softmax_focal_loss])
+@every_function
 def test_export_does_not_depend_on_the_operator(function, strict):
     logits, targets = inputs(function)
 
@@ -170,12 +204,13 @@ def test_export_does_not_depend_on_the_operator(function, strict):
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("transform", ["grad", "jacfwd", "hessian", "vmap"])
-def test_compiled_transforms_trace_the_text(transform):
-    logits, targets = inputs(sigmoid_focal_loss)
+@every_function
+def test_compiled_transforms_trace_the_text(function, transform):
+    logits, targets = inputs(function)
     logits, targets = logits.detach()[0].double(), targets[0]
 
     def loss(logits):
-        return sigmoid_focal_loss(logits, targets, gamma=1.5)
+        return function(logits, targets, gamma=1.5)
 
     def transformed(logits):
         if transform == "vmap":
@@ -188,8 +223,9 @@ def test_compiled_transforms_trace_the_text(transform):
     assert "ops.refocal" not in graphs_of(transformed, logits)
 
 
-def test_batches_of_calls():
-    problem, reduction = packed(sigmoid_focal_loss, {"alpha": draw(5)})
+@every_function
+def test_batches_of_calls(function):
+    problem, reduction = packed(function, {"gamma": 3 * draw(5)})
     logits, *rest, _ = (*operator.pack(problem, reduction), None)
     batch = torch.stack([logits.detach(), 2 * logits.detach()])
     found = torch.vmap(lambda one: operator.one_pass(one, *rest, True))(batch)
@@ -201,7 +237,7 @@ def test_batches_of_calls():
     assert_close(scaled(factors)[1], operator.gradient_of(batch[0], *rest, factors[1]))
 
 
-@pytest.mark.parametrize("function", [sigmoid_focal_loss, softmax_focal_loss])
+@every_function
 def test_a_second_derivative_of_the_operator_is_not_silently_zero(function):
     problem, reduction = packed(function, {"gamma": 1.5}, torch.float64)
     slopes = []
@@ -214,7 +250,8 @@ def test_a_second_derivative_of_the_operator_is_not_silently_zero(function):
     assert_close(*slopes)
 
 
-def test_shapes_may_change_without_compiling_again():
+@every_function
+def test_shapes_may_change_without_compiling_again(function):
     compilations = []
 
     def backend(graph, example):
@@ -222,13 +259,12 @@ def test_shapes_may_change_without_compiling_again():
         return torch._dynamo.lookup_backend(BACKEND)(graph, example)
 
     torch._dynamo.reset()
-    compiled = torch.compile(sigmoid_focal_loss, backend=backend, fullgraph=True)
+    compiled = torch.compile(function, backend=backend, fullgraph=True)
     for rows in (4, 7, 19):
-        logits, targets = draw(rows, 5).requires_grad_(), draw(rows, 5, seed=1)
+        logits, targets = inputs(function, rows=rows)
         for tensor in (logits, targets):
             torch._dynamo.mark_dynamic(tensor, 0)
-        loss = compiled(logits, targets)
-        expected = sigmoid_focal_loss(logits, targets)
+        loss, expected = compiled(logits, targets), function(logits, targets)
         assert_close(loss, expected)
         assert_close(*(torch.autograd.grad(one, logits)[0] for one in (loss, expected)))
     assert len(compilations) == 1

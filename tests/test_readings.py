@@ -370,12 +370,95 @@ def test_a_backend_without_readings_is_given_labels(
         LOSSES[name](z, y)
 
 
+def compiled(loss: Loss, **settings: Any) -> Loss:
+    torch._dynamo.reset()
+    # traces as Inductor does, without its C++
+    return torch.compile(partial(loss, **settings), fullgraph=True, backend="aot_eager")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [(name, settings) for name, _, settings in CASES],
+    ids=[f"{name}-{what}" for name, what, _ in CASES],
+)
+def test_compiled_code_reads_them_in_the_kernel_too(
+    read: list[bool], name: str, settings: dict[str, Any]
+) -> None:
+    """Value and gradient of one graph to the bit."""
+    z, y = inputs()
+    right = value_and_gradient(partial(LOSSES[name], **settings), z, y)
+    read.clear()
+    got = value_and_gradient(compiled(LOSSES[name], **settings), z, y)
+    assert read
+    assert all(read)
+    assert_close(got, right, **EXACTLY)
+
+
+@pytest.mark.parametrize("logit", FLOATS, ids=str)
+@pytest.mark.parametrize("name", ["varifocal", "matched", "gaussian"])
+def test_compiled_code_of_every_dtype(read: list[bool], name: str, logit: torch.dtype) -> None:
+    z, y = inputs(500, logit)
+    y = y.to(logit)
+    right = value_and_gradient(LOSSES[name], z, y)
+    read.clear()
+    assert_close(value_and_gradient(compiled(LOSSES[name]), z, y), right, **EXACTLY)
+    assert read
+    assert all(read)
+
+
 @every_loss
-def test_under_compile_the_same_in_one_graph(name: str) -> None:
-    z, y = inputs(300)
-    compiled = torch.compile(LOSSES[name], fullgraph=True, backend="aot_eager")
-    right, got = (value_and_gradient(loss, z, y) for loss in (LOSSES[name], compiled))
-    assert_close(got, right)
+def test_compiled_code_takes_any_number_of_positions(read: list[bool], name: str) -> None:
+    """None and one are other programs by torch's own rule; all else is the same."""
+    loss = partial(LOSSES[name], ignore_index=math.nan)
+    programs = []
+
+    def backend(graph: Any, example: Any) -> Any:
+        programs.append(graph)
+        return torch._dynamo.lookup_backend("aot_eager")(graph, example)
+
+    torch._dynamo.reset()
+    program = torch.compile(loss, fullgraph=True, backend=backend, dynamic=True)
+    made = []
+    for count in (7, 300, 4097, 33_000):  # the last of several threads, counted in a kernel
+        z, y = inputs(count)
+        y[3] = math.nan
+        read.clear()
+        got = value_and_gradient(program, z, y)
+        assert read
+        assert all(read)
+        assert_close(got, value_and_gradient(loss, z, y))
+        made.append(len(programs))
+    # the first call may begin anew, once it has found which numbers are constant
+    assert set(made) == {made[0]}
+    z, y = inputs(0)
+    assert_close(value_and_gradient(program, z, y), value_and_gradient(loss, z, y), **EXACTLY)
+
+
+@every_loss
+def test_compiled_code_refuses_values_by_their_own_names(name: str) -> None:
+    z, y = inputs(40)
+    y[5] = 1.25
+    argument = "heatmap" if name.startswith("gaussian") else "quality"
+    function = "gaussian_focal" if name.startswith("gaussian") else "varifocal"
+    with pytest.raises(ValueError, match=rf"^{function}_loss: {argument} must be in \[0, 1\], got"):
+        compiled(LOSSES[name])(z, y)
+
+
+@every_loss
+def test_compiled_code_that_teaches_settings_is_of_operations(read: list[bool], name: str) -> None:
+    """Targets get no gradient, a gamma or a weight does."""
+    z, y = inputs(40)
+    z.requires_grad_()
+    gamma = torch.full((40,), 1.5, requires_grad=True)
+    weight = torch.linspace(0.5, 2, 40).requires_grad_()
+
+    def gradients(loss: Loss) -> tuple[Tensor, ...]:
+        value = loss(z, y, gamma=gamma, sample_weight=weight)
+        return torch.autograd.grad(value, (z, gamma, weight))
+
+    got = gradients(compiled(LOSSES[name]))
+    assert not read
+    assert_close(got, gradients(LOSSES[name]))
 
 
 @every_loss

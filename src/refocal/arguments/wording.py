@@ -10,7 +10,11 @@ from refocal.messages import refuse
 
 
 def fail_target_range(
-    function: str, value: float, link: str, others: tuple[float, float] | None
+    function: str,
+    value: float,
+    link: str,
+    others: tuple[float, float] | None,
+    argument: str = "targets",
 ) -> NoReturn:
     """What ``value`` outside [0, 1] means, by the ends of all others, None where there are none."""
     hint = "Probabilities are expected, not logits or percentages."
@@ -35,7 +39,7 @@ def fail_target_range(
                 "Several values above 1 occur: for class indices use softmax_focal_loss or one-hot "
                 f"targets, for grey levels divide by their largest. {hint}"
             )
-    raise refuse(function, "targets", "be in [0, 1]", value, hint)
+    raise refuse(function, argument, "be in [0, 1]", value, hint)
 
 
 def fail_sample_weight(function: str, value: float) -> NoReturn:

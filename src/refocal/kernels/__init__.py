@@ -90,8 +90,6 @@ def run(function: str, problem: Problem, reduction: Reduction, impl: str) -> Ten
     """The reduced loss of a problem from the gate; ``function`` is whose name the messages bear."""
     held = tensors_of((*problem, *reduction))
     if not runs_plainly(held):
-        if is_read(problem):
-            return _read(function, problem, reduction, impl)
         return _by_operations(function, problem, reduction, impl, held)
     backend = choose(function, problem, impl, held)
     if not backend.reads and is_read(problem):
@@ -132,6 +130,8 @@ def _by_operations(
     learns = torch.is_grad_enabled() and any([tensor.requires_grad for tensor in held[1:]])
     if not learns and operator.takes(problem, impl, held) and not is_transformed():
         return operator.run(problem, reduction)
+    if is_read(problem):
+        return _read(function, problem, reduction, impl)
     if isinstance(problem, SoftmaxProblem) and sharded.splits_classes(problem):
         return sharded.run(function, problem, reduction, impl)
     if impl in FASTEST and not is_traced() and (wrappers := wrappers_among(held)):

@@ -7,7 +7,7 @@ whose transforms differentiate and batch plain operations better than any rule, 
 other devices Inductor fuses the expressions with their neighbours.
 
 An operator takes tensors and numbers, so a problem travels as the list of its tensors, the list of
-its numbers, and a word that tells which of its values were which.
+its numbers, and a word that tells what it is and which of its values were which.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from refocal.kernels import eager
 from refocal.kernels.backward import Keeping, keeps, pulled_back
 from refocal.kernels.cpu import backend as cpu
 from refocal.problem import (
+    Heatmap,
     Number,
     Problem,
+    Quality,
     SigmoidProblem,
     SoftmaxProblem,
     computing_dtype,
@@ -36,6 +38,14 @@ from refocal.torch_state import PLAIN
 KEEPING = Keeping(each=True, rounded=False)
 
 TENSOR, NUMBER, NOTHING = "t", "n", "-"
+# what a word begins with: what a problem is, by the function whose name a refused value bears
+SOFTMAX, LABELS, QUALITY, HEATMAP = "m", "s", "q", "h"
+FUNCTIONS = {
+    SOFTMAX: "softmax_focal_loss",
+    LABELS: "sigmoid_focal_loss",
+    QUALITY: "varifocal_loss",
+    HEATMAP: "gaussian_focal_loss",
+}
 
 
 def takes(problem: Problem, impl: str, held: list[Tensor]) -> bool:
@@ -63,12 +73,20 @@ def run(problem: Problem, reduction: Reduction) -> Tensor:
 
 def pack(problem: Problem, reduction: Reduction) -> tuple[Any, ...]:
     """A problem and its reduction as an operator's arguments."""
-    if isinstance(problem, SigmoidProblem):
-        word = "s"
-        values: list[Number | None] = [*problem.alpha, *problem.gamma]
+    values: list[Number | None]
+    if isinstance(problem, SoftmaxProblem):
+        word, values = SOFTMAX, [problem.alpha, problem.gamma]
     else:
-        word = "m"
-        values = [problem.alpha, problem.gamma]
+        values = [*problem.alpha, *problem.gamma]
+        reading = problem.reading
+        if reading is None:
+            word = LABELS
+        elif isinstance(reading, Quality):
+            word = QUALITY
+            values += [reading.positives]
+        else:
+            word = HEATMAP
+            values += [reading.beta]
     values += [problem.weight]
     # of integer targets an integer, which a float of 53 bits might not hold, and else a float
     ignored = problem.ignore_index
@@ -129,8 +147,13 @@ def unpack(
     values: list[Any] = [next(lists[letter]) for letter in word[1:]]
     *parameters, weight, ignored, denominator = values
     problem: Problem
-    if word[0] == "s":
+    if word[0] != SOFTMAX:
         alpha, gamma = (parameters[0], parameters[1]), (parameters[2], parameters[3])
+        reading: Quality | Heatmap | None = None
+        if word[0] == QUALITY:
+            reading = Quality(parameters[4])
+        elif word[0] == HEATMAP:
+            reading = Heatmap(parameters[4])
         problem = SigmoidProblem(
             logits,
             targets,
@@ -140,6 +163,7 @@ def unpack(
             ignore_index if ignored is None else ignored,
             label_smoothing,
             detach_modulator,
+            reading,
         )
     else:
         assert ignore_index is not None  # noqa: S101 - a softmax always has one
@@ -175,12 +199,10 @@ PACKED = (
 )
 def one_pass(*arguments: Any) -> tuple[Tensor, Tensor]:
     """The reduced loss, and its gradient if that is wanted and worth keeping, else nothing."""
-    *packed, gradient = arguments
-    problem, reduction = unpack(*packed)
-    logits = problem.logits
-    name = f"{'sigmoid' if isinstance(problem, SigmoidProblem) else 'softmax'}_focal_loss"
+    logits, _, _, _, word, *_, gradient = arguments
+    problem, reduction = unpack(*arguments[:-1])
     keep = gradient and keeps(KEEPING, logits.dtype, reduction.kind)
-    loss, slopes = cpu.evaluate(name, problem, reduction, gradient=keep)
+    loss, slopes = cpu.evaluate(FUNCTIONS[word[0]], problem, reduction, gradient=keep)
     # strides as the compiler was promised below; the kernel's are those of logits and targets
     loss = loss.contiguous()
     return loss, logits.new_empty(0) if slopes is None else slopes.contiguous()
@@ -193,7 +215,7 @@ def _(*arguments: Any) -> tuple[Tensor, Tensor]:
     shape: Sequence[int] = ()
     dtype = computing_dtype(logits)
     if kind == "none":
-        shape, dtype = (logits if word[0] == "s" else _one_class(logits)).shape, logits.dtype
+        shape, dtype = (_one_class(logits) if word[0] == SOFTMAX else logits).shape, logits.dtype
     loss = logits.new_empty(shape, dtype=dtype)
     if not (gradient and keeps(KEEPING, logits.dtype, kind)):
         return loss, logits.new_empty(0)
