@@ -101,8 +101,8 @@ def address(kernel: SoftmaxKernel) -> int:
     bind(positions.losses_of, of=names_of_vectors)
     if kernel.layout == "rows":
         names_of_vectors["rear_of"] = called(rebound(rows.rear_of, names_of_vectors))
-        steps = (rows.fetch, rows.advance, rows.leave, rows.largest_in, rows.hold)
-        bind(*steps, of=names_of_vectors)
+        bind(rows.fetch, rows.advance, rows.leave, of=names_of_vectors)
+        bind(rows.largest_in, rows.hold, of=names_of_vectors)
         bind(rows.settle, of=names)
         kernel_function = rows.kernel_of_rows
     else:
