@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.preprocessing import OneHotEncoder
 from tables import csv_file, customers, made_table
 
 from refocal import comparison
@@ -179,6 +180,30 @@ def test_the_encoding_is_learned_from_training_rows_alone(tmp_path: Path) -> Non
     # Standardised on the training rows exactly, on the others only nearly.
     assert_allclose(data.train[:, 0].mean(), 0.0, atol=1e-6)
     assert abs(float(data.test[:, 0].mean())) > 1e-4
+
+
+@pytest.mark.parametrize("dtype", ["str", "object", "bool"])
+@pytest.mark.parametrize("missing", [False, True])
+def test_text_is_encoded_as_scikit_learn_encodes_it(dtype: str, missing: bool) -> None:
+    """One input for each text, one for what is rare or unseen, one for what is missing."""
+    generator = np.random.default_rng(0)
+    names = [True, False] if dtype == "bool" else ["b", "a", "Ä", "", "c c"]
+    drawn = generator.choice(np.array(names, dtype=object), 4000)
+    if dtype != "bool":
+        drawn[generator.choice(4000, 20, replace=False)] = "rare"
+        if missing:
+            drawn[generator.random(4000) < 0.1] = None
+    column = pd.Series(drawn, dtype=dtype)
+    table = dataclasses.replace(made_table(rows=4000), features=column.to_frame("text"))
+    data = Prepared(table, splits(table, repeats=1, seed=0)[0])
+    encoder = OneHotEncoder(
+        min_frequency=20, handle_unknown="infrequent_if_exist", sparse_output=False
+    )
+    plain = np.array(drawn, dtype=object)[:, None]
+    encoder.fit(plain[data.split.train])
+    for part in ("train", "valid", "test"):
+        expected = encoder.transform(plain[getattr(data.split, part)])
+        assert_array_equal(getattr(data, part), expected)
 
 
 def test_an_outlier_cannot_drown_the_other_inputs(tmp_path: Path) -> None:

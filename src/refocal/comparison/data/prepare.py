@@ -8,7 +8,9 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
@@ -207,4 +209,25 @@ def _encoder(rows: int) -> Any:
     )
     numbers = make_column_selector(dtype_include="number")
     text = make_column_selector(dtype_exclude="number")
-    return make_column_transformer((numeric, numbers), (categorical, text))
+    return make_column_transformer(
+        (numeric, numbers), (make_pipeline(_Numbers(), categorical), text)
+    )
+
+
+class _Numbers(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Text as the number of each in order of the alphabet; a missing one comes last.
+
+    The encoder counts text one by one in Python, and numbers in one go.
+    """
+
+    def fit(self, features: pd.DataFrame, _: Any = None) -> _Numbers:
+        """Learn what is there."""
+        self.known_ = [pd.Index(sorted(column.dropna().unique())) for _, column in features.items()]
+        return self
+
+    def transform(self, features: pd.DataFrame) -> Integers:
+        """Return numbers `(n, D)`; -1 for what `fit` has not seen."""
+        numbers = np.empty(features.shape, dtype=np.int64)
+        for k, (known, (_, column)) in enumerate(zip(self.known_, features.items(), strict=True)):
+            numbers[:, k] = np.where(column.isna(), len(known), known.get_indexer(column))
+        return numbers

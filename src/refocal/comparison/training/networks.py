@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,12 @@ from torch import Tensor, nn
 from refocal.comparison.data.prepare import Prepared
 from refocal.comparison.data.table import Bools, Floats
 from refocal.comparison.errors import CompareError
+from refocal.comparison.training.gradients import (
+    Differentiated,
+    Gradients,
+    WrittenOut,
+    as_columns,
+)
 from refocal.comparison.training.losses import Loss
 from refocal.comparison.training.models import Fit, Work, validation_score
 from refocal.comparison.training.settings import Axis
@@ -39,10 +45,13 @@ ModelFn: TypeAlias = Callable[[int, int], nn.Module]
 
 
 def hidden_layers(*widths: int) -> ModelFn:
-    """Return a function that makes a network with these hidden layers; without any it is linear."""
+    """Return a function that makes a network with these hidden layers; without any it is linear.
+
+    Features of several axes are taken as one row of numbers.
+    """
 
     def build(inputs: int, outputs: int) -> nn.Module:
-        layers: list[nn.Module] = []
+        layers: list[nn.Module] = [nn.Flatten()]
         for width in widths:
             layers += [nn.Linear(inputs, width), nn.ReLU()]
             inputs = width
@@ -59,7 +68,8 @@ class Network:
         name: what the report calls it.
         build: makes the module from the numbers of inputs and outputs. It gets float32 features
             `(n, ...)` and returns logits `(n, outputs)`, or `(n,)` for one output.
-        ours: whether its name says what it is, as that of one that `by_name` makes.
+        ours: whether it is made of `hidden_layers`, so that its name says what it is, as that of
+            one that `by_name` makes.
     """
 
     name: str
@@ -94,14 +104,15 @@ class Network:
         if loss.prior_bias:
             start_from_base_rates(model, loss, data.base_rates)
         targets = _targets(data.labels("train"), loss)
-        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        kind: Any = WrittenOut if self.ours else Differentiated
+        gradients: Gradients = kind(model, loss, data.train, targets, outputs)
         optimizer = torch.optim.AdamW(
-            parameters, lr=setting["rate"], weight_decay=setting["decay"], fused=True
+            gradients.parameters, lr=setting["rate"], weight_decay=setting["decay"], fused=True
         )
         generator = torch.Generator().manual_seed(seed)
         epochs = int(setting["epochs"])
         steps = epochs * math.ceil(len(targets) / batch_size(len(targets)))
-        average = _Average(parameters, first=steps - max(1, round(_AVERAGED * steps)))
+        average = _Average(gradients.parameters, first=steps - max(1, round(_AVERAGED * steps)))
         curve: list[float] = []
         step = 0
         with _own_numbers(model, data.train, seed):
@@ -111,12 +122,7 @@ class Network:
                     rate = setting["rate"] * schedule(step, steps)
                     for group in optimizer.param_groups:
                         group["lr"] = rate
-                    # Rows are picked from tensors: a DataLoader takes longer than the network.
-                    logits = _as_columns(model(data.train.index_select(0, rows)), outputs)
-                    mean = loss.mean(logits, targets.index_select(0, rows))
-                    for parameter in parameters:  # what zero_grad does, and a trace of it
-                        parameter.grad = None
-                    mean.backward()  # type: ignore[no-untyped-call]
+                    gradients.of(rows)
                     optimizer.step()
                     average.add(step)
                     step += 1
@@ -135,7 +141,8 @@ class Network:
         # Trainings run side by side, and torch has one random generator for all threads: without
         # the lock two networks that start together draw from each other's numbers.
         with _seeded(seed):
-            return self.build(shape.numel() if len(shape) == 1 else shape[0], outputs)
+            flat = self.ours or len(shape) == 1
+            return self.build(shape.numel() if flat else shape[0], outputs)
 
 
 def schedule(step: int, steps: int) -> float:
@@ -241,14 +248,10 @@ def _logits(model: nn.Module, features: Tensor, outputs: int) -> Floats:
     model.eval()
     with torch.no_grad():
         chunks = [
-            _as_columns(model(chunk), outputs) for chunk in torch.split(features, _SCORED_AT_ONCE)
+            as_columns(model(chunk), outputs) for chunk in torch.split(features, _SCORED_AT_ONCE)
         ]
     logits: Floats = torch.cat(chunks).float().numpy()
     return logits
-
-
-def _as_columns(logits: Tensor, outputs: int) -> Tensor:
-    return logits.reshape(len(logits), outputs)
 
 
 def batch_size(rows: int) -> int:
