@@ -8,9 +8,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from refocal.arguments import values
-from refocal.jax import arguments, terms
+from refocal.jax import arguments, program
 from refocal.jax.problem import Problem
-from refocal.jax.reduction import reduced
 from refocal.jax.wording import spoken
 
 Gamma: TypeAlias = ArrayLike | tuple[ArrayLike, ArrayLike]
@@ -199,4 +198,4 @@ def _loss(
     normalizer = arguments.checked_reduction(
         name, reduction, normalizer, axis_name, multiclass=multiclass
     )
-    return reduced(terms.losses(problem), problem, reduction, normalizer, axis_name)
+    return program.run(problem, reduction, normalizer, axis_name)
