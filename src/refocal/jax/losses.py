@@ -8,8 +8,10 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from refocal.arguments import values
-from refocal.jax import arguments, program
+from refocal.jax import arguments, terms
 from refocal.jax.problem import Problem
+from refocal.jax.program import as_program
+from refocal.jax.reduction import reduced
 from refocal.jax.wording import spoken
 
 Gamma: TypeAlias = ArrayLike | tuple[ArrayLike, ArrayLike]
@@ -198,4 +200,23 @@ def _loss(
     normalizer = arguments.checked_reduction(
         name, reduction, normalizer, axis_name, multiclass=multiclass
     )
-    return program.run(problem, reduction, normalizer, axis_name)
+    if not isinstance(normalizer, (str, Array)):
+        normalizer = float(normalizer)
+    values = tuple(getattr(problem, field) for field in VALUES), normalizer
+    return _reduced(values, (_without(problem), reduction, axis_name))
+
+
+# of a problem; its other fields decide what is computed
+VALUES = ("logits", "targets", "alpha", "gamma", "weight")
+
+
+def _without(problem: Any) -> Any:
+    return problem._replace(**dict.fromkeys(VALUES))
+
+
+@as_program
+def _reduced(values: Any, settings: Any) -> Array:
+    fields, normalizer = values
+    problem, reduction, axis_name = settings
+    problem = problem._replace(**dict(zip(VALUES, fields, strict=True)))
+    return reduced(terms.losses(problem), problem, reduction, normalizer, axis_name)
