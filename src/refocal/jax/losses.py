@@ -202,8 +202,9 @@ def _loss(
     )
     if not isinstance(normalizer, (str, Array)):
         normalizer = float(normalizer)
+    axes = tuple(axis_name) if isinstance(axis_name, list) else axis_name
     values = tuple(getattr(problem, field) for field in VALUES), normalizer
-    return _reduced(values, (_without(problem), reduction, axis_name))
+    return _reduced(values, (_without(problem), reduction, axes))
 
 
 # of a problem; its other fields decide what is computed
