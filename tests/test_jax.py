@@ -605,11 +605,12 @@ def test_four_devices_equal_one() -> None:
     assert ran.stdout == "equal\n", ran.stderr
 
 
-def test_an_axis_of_vmap_shares_a_batch() -> None:
+@pytest.mark.parametrize("names", ["ranks", ("ranks",), ["ranks"]], ids=repr)
+def test_an_axis_of_vmap_shares_a_batch(names: Any) -> None:
     z, y = jnp.stack([Z, -Z]), jnp.stack([Y, 1 - Y])
     losses = jax.vmap(
         lambda one, target: sigmoid_focal_loss(
-            one, target, normalizer="positives", axis_name="ranks"
+            one, target, normalizer="positives", axis_name=names
         ),
         axis_name="ranks",
     )(z, y)

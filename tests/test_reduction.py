@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -54,6 +55,18 @@ def test_a_number_and_a_tensor_divide_alike(link: str) -> None:
         value, gradient = evaluate("eager", FUNCTIONS[link], z, y, normalizer=count)
         assert_close(value, total / 7)
         assert value.dtype == gradient.dtype == DOUBLE
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, np.int8, np.int64, np.uint64])
+@pytest.mark.parametrize("link", FUNCTIONS)
+def test_a_number_of_numpy_divides_as_its_own(link: str, kind: type[np.generic]) -> None:
+    """Without a warning: beside the largest double, a single would round that to infinity."""
+    z, y = inputs(BY_ID["sigmoid" if link == SIGMOID else "softmax"], RAGGED)
+    want = FUNCTIONS[link](z, y, normalizer=7)
+    assert_close(FUNCTIONS[link](z, y, normalizer=kind(7)), want, rtol=0, atol=0)
+    for nothing in (kind(0), *((kind("inf"), kind("nan")) if kind(0.5) else ())):
+        with pytest.raises(ValueError, match="normalizer must be"):
+            FUNCTIONS[link](z, y, normalizer=nothing)
 
 
 def test_elements_counts_positions_that_are_not_ignored() -> None:

@@ -99,6 +99,8 @@ def check_reduction(
 
 
 def _counts(number: float, shared: bool) -> bool:
+    if not isinstance(number, int):
+        number = float(number)  # NumPy's single would have the largest double rounded to its dtype
     return 0 < number <= sys.float_info.max or (shared and number == 0)
 
 

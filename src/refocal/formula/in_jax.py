@@ -35,7 +35,13 @@ def fma(a: Array, b: Array, c: Array) -> Array:
 
     Exact where c is about -a * b, as in the compensated modulator (Dekker, "A floating-point
     technique for extending the available precision", 1971).
+
+    There c is the rounded product itself, and LLVM, which XLA lets fuse any product with any sum,
+    could take it unrounded here and rounded elsewhere; whether it does depends on shapes and on
+    what stands beside. It does not look through a comparison, so c passes one.
     """
+    least = jnp.finfo(c.dtype).min
+    c = jnp.where(c < least, least, c)
     a_upper, b_upper = _upper(a), _upper(b)
     a_lower, b_lower = a - a_upper, b - b_upper
     upper = a_upper * b_upper + c

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from refocal.arguments import values
 from refocal.jax import arguments, terms
 from refocal.jax.problem import Problem
+from refocal.jax.program import as_program
 from refocal.jax.reduction import reduced
 from refocal.jax.wording import spoken
 
@@ -199,4 +200,24 @@ def _loss(
     normalizer = arguments.checked_reduction(
         name, reduction, normalizer, axis_name, multiclass=multiclass
     )
+    if not isinstance(normalizer, (str, Array)):
+        normalizer = float(normalizer)
+    axes = tuple(axis_name) if isinstance(axis_name, list) else axis_name
+    values = tuple(getattr(problem, field) for field in VALUES), normalizer
+    return _reduced(values, (_without(problem), reduction, axes))
+
+
+# of a problem; its other fields decide what is computed
+VALUES = ("logits", "targets", "alpha", "gamma", "weight")
+
+
+def _without(problem: Any) -> Any:
+    return problem._replace(**dict.fromkeys(VALUES))
+
+
+@as_program
+def _reduced(values: Any, settings: Any) -> Array:
+    fields, normalizer = values
+    problem, reduction, axis_name = settings
+    problem = problem._replace(**dict(zip(VALUES, fields, strict=True)))
     return reduced(terms.losses(problem), problem, reduction, normalizer, axis_name)
