@@ -1,7 +1,7 @@
 """Is the recommendation of `refocal compare` honest? Measured on planted and on public problems.
 
-    python scripts/honesty.py --json /tmp/honesty.json --out docs/honesty.md
-    python scripts/honesty.py --keel FOLDER --json /tmp/honesty.json --out docs/honesty.md
+    python scripts/honesty.py --json scripts/honesty.json --out docs/honesty.md
+    python scripts/honesty.py --keel FOLDER --json scripts/honesty.json --out docs/honesty.md
 
 Every comparison that is finished is kept in the JSON file; the same command goes on where it was
 stopped, and writes the document from what there is. All of it takes hours: --draws, --sizes and
