@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -27,6 +27,8 @@ _RARE, _RARE_SHARE = 20, 0.002
 _CATEGORIES = 100
 # Standardised numbers beyond this are outliers that would drown every other input.
 _CLIP = 10.0
+# what turns text into inputs, among the parts of the encoder
+_TEXT = "text"
 
 
 @dataclass(frozen=True)
@@ -102,10 +104,10 @@ class Prepared:
         """The inputs of each category: the first, and the one behind the last."""
         if isinstance(self.table.features, Tensor):
             return ()
-        at = self._encoder.output_indices_["onehotencoder"]
+        at = self._encoder.output_indices_[_TEXT]
         if at.start == at.stop:
             return ()
-        text = self._encoder.named_transformers_["onehotencoder"]
+        text = self._encoder.named_transformers_[_TEXT][-1]
         sizes = [
             # what is rare has one input together
             len(every) - (len(rare) - 1 if rare is not None and len(rare) else 0)
@@ -209,8 +211,8 @@ def _encoder(rows: int) -> Any:
     )
     numbers = make_column_selector(dtype_include="number")
     text = make_column_selector(dtype_exclude="number")
-    return make_column_transformer(
-        (numeric, numbers), (make_pipeline(_Numbers(), categorical), text)
+    return ColumnTransformer(
+        [("numbers", numeric, numbers), (_TEXT, make_pipeline(_Numbers(), categorical), text)]
     )
 
 
@@ -231,3 +233,7 @@ class _Numbers(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         for k, (known, (_, column)) in enumerate(zip(self.known_, features.items(), strict=True)):
             numbers[:, k] = np.where(column.isna(), len(known), known.get_indexer(column))
         return numbers
+
+    def get_feature_names_out(self, names: Any = None) -> Any:
+        """Return the columns' names, which stay."""
+        return names
