@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from test_compare_sampling import WRITERS, clicks
+from test_compare_sampling import WRITERS, assert_like_the_whole, clicks, whole_and_part
 from test_compare_winner import call, recommending
 
 import refocal
@@ -246,32 +246,18 @@ def test_a_top_is_a_guess_by_the_share_of_each_rival() -> None:
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Results, Results]:
     path = WRITERS["csv"](parcels(16_000), tmp_path_factory.mktemp("classes"))
-    plan = Plan(quick=True, repeats=5)
-    tables = [read_table(path, target="state", rows=rows) for rows in (None, 3_000)]
-    whole, part = (refocal.comparison.run(table, by_name(["logistic"]), plan) for table in tables)
-    return path, whole, part
+    return path, *whole_and_part(path, "state", 3_000)
 
 
 def test_a_share_finds_what_the_whole_table_does(both: tuple[Path, Results, Results]) -> None:
     _, whole, part = both
-    for one, other in zip(whole.losses, part.losses, strict=True):
-        names = [f"average_precision/{name}" for name in whole.data.classes]
-        for name in ("average_precision", "roc_auc", "cost_by_posterior", "brier", "f1", *names):
-            right, found = one.figures[name], other.figures[name]
-            assert right.value is not None
-            assert found.low is not None
-            assert found.high is not None
-            assert found.low <= right.value <= found.high, (one.name, name)
-        loss = one.readings["posterior"].log_loss.value
-        assert_allclose(other.readings["posterior"].log_loss.value or 0, loss or 1, rtol=0.05)
-        assert other.confusion is not None
-        assert abs(np.sum(other.confusion) - whole.data.rows) <= 9
-    assert_allclose(part.data.base_rate_log_loss, whole.data.base_rate_log_loss, rtol=0.02)
-    assert_allclose(part.data.parts[0].rates, whole.data.parts[0].rates, rtol=0.05)
-    assert part.questions[0].widened > 1
-    assert whole.questions[0].widened == 1
+    names = [f"average_precision/{name}" for name in whole.data.classes]
+    names += ["average_precision", "roc_auc", "cost_by_posterior", "brier", "f1"]
+    assert_like_the_whole(whole, part, names, base=0.02, rates=0.05)
+    for one in part.losses:
+        assert one.confusion is not None
+        assert abs(np.sum(one.confusion) - whole.data.rows) <= 9
     assert "torch.nn.functional.normalize(softmax(logits) /" in part.recommendation.probabilities
-    assert any("rows were read. With all of them" in text for text in part.recommendation.more)
 
 
 def test_the_page_says_what_was_read(both: tuple[Path, Results, Results]) -> None:

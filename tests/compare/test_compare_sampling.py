@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -439,33 +439,45 @@ def test_the_calibration_error_by_hand() -> None:
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Results, Results]:
     path = as_csv(clicks(20_000, rate=-5.0), tmp_path_factory.mktemp("both"))
+    return path, *whole_and_part(path, "clicked", 2_500)
+
+
+def whole_and_part(path: Path, target: str, rows: int) -> tuple[Results, Results]:
+    """What a comparison finds of a table, and of so many of its rows."""
+    tables = [read_table(path, target=target, rows=count) for count in (None, rows)]
     plan = Plan(quick=True, repeats=5)
-    tables = [read_table(path, target="clicked", rows=rows) for rows in (None, 2_500)]
     whole, part = (refocal.comparison.run(table, by_name(["logistic"]), plan) for table in tables)
-    return path, whole, part
+    return whole, part
 
 
-def test_a_share_finds_what_the_whole_table_does(both: tuple[Path, Results, Results]) -> None:
-    _, whole, part = both
+def assert_like_the_whole(
+    whole: Results, part: Results, figures: Sequence[str], *, base: float, rates: float
+) -> None:
+    """Figures lie within their intervals; of log losses and rates there are relative bounds."""
     for one, other in zip(whole.losses, part.losses, strict=True):
-        for name in ("average_precision", "roc_auc", "cost", "brier"):
+        for name in figures:
             right, found = one.figures[name], other.figures[name]
             assert right.value is not None
             assert found.low is not None
             assert found.high is not None
-            assert found.low <= right.value <= found.high, name
+            assert found.low <= right.value <= found.high, (one.name, name)
         loss = one.readings["posterior"].log_loss.value
         assert_allclose(other.readings["posterior"].log_loss.value or 0, loss or 1, rtol=0.05)
-    assert_allclose(part.data.base_rate_log_loss, whole.data.base_rate_log_loss, rtol=0.01)
-    assert_allclose(part.data.parts[0].rates, whole.data.parts[0].rates, rtol=0.02)
+    assert_allclose(part.data.base_rate_log_loss, whole.data.base_rate_log_loss, rtol=base)
+    assert_allclose(part.data.parts[0].rates, whole.data.parts[0].rates, rtol=rates)
+    assert part.questions[0].widened > 1
+    assert whole.questions[0].widened == 1
+    assert any("rows were read. With all of them" in text for text in part.recommendation.more)
+
+
+def test_a_share_finds_what_the_whole_table_does(both: tuple[Path, Results, Results]) -> None:
+    _, whole, part = both
+    names = ("average_precision", "roc_auc", "cost", "brier")
+    assert_like_the_whole(whole, part, names, base=0.01, rates=0.02)
     counts = part.losses[0].decisions[0]
     total = counts.found + counts.missed + counts.false_alarms + counts.passed
     assert abs(total - whole.data.rows) <= 4
-    question = part.questions[0]
-    assert question.widened > 1
-    assert whole.questions[0].widened == 1
     assert "refocal.correct_sampling(" in part.recommendation.probabilities
-    assert any("rows were read. With all of them" in text for text in part.recommendation.more)
 
 
 def test_the_page_says_what_was_read(both: tuple[Path, Results, Results]) -> None:

@@ -13,11 +13,11 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from tables import made_table
-from test_compare_winner import KINDS, call, people, recommending
+from test_compare_winner import call, compared, people, recommending, with_people
 
 from refocal import comparison
 from refocal.__main__ import main
-from refocal.comparison import CompareError, Plan, Results, by_name, read_table
+from refocal.comparison import CompareError, Plan, Results, by_name
 from refocal.comparison.data import synthetic
 from refocal.comparison.data.prepare import Prepared
 from refocal.comparison.data.splits import splits
@@ -230,20 +230,11 @@ def read_people_table() -> Any:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("smote")
-    people().to_csv(path / "people.csv", index=False)
-    others = [name for names in KINDS.values() for name in names]
-    people(40, seed=1).drop(columns=others).to_csv(path / "new.csv", index=False)
-    return path
+    return with_people(tmp_path_factory.mktemp("smote"))
 
 
-def compared(folder: Path, kind: str, model: str, **how: Any) -> Results:
-    target = KINDS[kind]
-    others = [one for names in KINDS.values() for one in names if one not in target]
-    table = read_table(
-        folder / "people.csv", target=target, drop=others, rows=how.pop("rows", None)
-    )
-    return comparison.run(table, by_name([model]), Plan(smote=True, epochs=3, **how))
+def plan(**how: Any) -> Plan:
+    return Plan(smote=True, epochs=3, **how)
 
 
 def only_smote(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,7 +272,7 @@ def test_the_script_trains_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     only_smote(monkeypatch)
-    results = compared(folder, kind, model, quick=True, repeats=2, rows=rows)
+    results = compared(folder, kind, model, plan(quick=True, repeats=2), rows)
     found = recommending(results, "other remedies")
     assert found.chosen().loss == "cross-entropy, SMOTE"
     if platt:
@@ -300,7 +291,7 @@ def test_the_script_trains_it(
 
 
 def test_it_has_the_budget_of_the_others(folder: Path) -> None:
-    results = compared(folder, "binary", "logistic", repeats=2)
+    results = compared(folder, "binary", "logistic", plan(repeats=2))
     plain, focal, remedies = results.losses
     for one, other, third in zip(plain.picks, focal.picks, remedies.picks, strict=True):
         # what a widened grid adds comes beside
@@ -322,7 +313,7 @@ def test_it_has_the_budget_of_the_others(folder: Path) -> None:
 )
 def test_where_rows_are_of_no_class_alone(kind: str, model: str, why: str, folder: Path) -> None:
     with pytest.raises(CompareError, match=why):
-        compared(folder, kind, model, quick=True)
+        compared(folder, kind, model, plan(quick=True))
 
 
 def test_the_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

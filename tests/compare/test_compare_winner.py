@@ -48,19 +48,25 @@ def people(rows: int = 900, seed: int = 0) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("winner")
+    return with_people(tmp_path_factory.mktemp("winner"))
+
+
+def with_people(path: Path) -> Path:
+    """A folder with a table that has a target of every kind, and with new rows."""
     people().to_csv(path / "people.csv", index=False)
     others = [name for names in KINDS.values() for name in names]
     people(40, seed=1).drop(columns=others).to_csv(path / "new.csv", index=False)
     return path
 
 
-def compared(folder: Path, kind: str, model: str) -> Results:
+def compared(
+    folder: Path, kind: str, model: str, plan: Plan = PLAN, rows: int | None = None
+) -> Results:
     target = KINDS[kind]
     others = [one for names in KINDS.values() for one in names if one not in target]
-    table = read_table(folder / "people.csv", target=target, drop=others)
+    table = read_table(folder / "people.csv", target=target, drop=others, rows=rows)
     assert table.kind == kind
-    return comparison.run(table, by_name([model]), PLAN)
+    return comparison.run(table, by_name([model]), plan)
 
 
 def recommending(results: Results, family: str) -> Results:
