@@ -66,9 +66,8 @@ class Scored:
         return of_table(said, self.data.table.sampling, softmax=softmax)
 
     def _scores(self, part: str) -> Floats:
-        found: Floats = self._of_table(
-            self._said(part), softmax=self.loss.link == "softmax"
-        ).numpy()
+        said = self._of_table(self._said(part), softmax=self.loss.link == "softmax")
+        found: Floats = said.numpy()
         return found
 
     @cached_property

@@ -65,8 +65,8 @@ def read_of(sampling: Sampling, classes: Sequence[str]) -> str:
     alike: dict[float, list[str]] = {}
     for share, name in zip(sampling.read, names, strict=True):
         alike.setdefault(share, []).append(name)
-    found = [f"{percent(share)} of {', '.join(alike[share])}" for share in sorted(alike)[::-1]]
-    return " and ".join([*([", ".join(found[:-1])] if found[1:] else []), found[-1]])
+    *most, least = [f"{percent(one)} of {', '.join(alike[one])}" for one in sorted(alike)[::-1]]
+    return f"{', '.join(most)} and {least}" if most else least
 
 
 def probability(p: float | None) -> str:

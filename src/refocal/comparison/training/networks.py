@@ -141,8 +141,7 @@ class Network:
         # Trainings run side by side, and torch has one random generator for all threads: without
         # the lock two networks that start together draw from each other's numbers.
         with _seeded(seed):
-            flat = self.ours or len(shape) == 1
-            return self.build(shape.numel() if flat else shape[0], outputs)
+            return self.build(shape.numel() if self.ours else shape[0], outputs)
 
 
 def schedule(step: int, steps: int) -> float:

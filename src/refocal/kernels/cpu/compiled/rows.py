@@ -180,9 +180,9 @@ def settle(row: Any, classes: Any, label: Any, top: Any) -> Any:
     whole = classes // VECTOR * VECTOR
     logits = view(row, width, real)
     # the last classes lie at the end of the last vector
-    place_of = label if label < whole else label + width - classes
-    own = logits[place_of]
-    logits[place_of] = -INFINITY
+    at = label if label < whole else label + width - classes
+    own = logits[at]
+    logits[at] = -INFINITY
     if own >= top:
         top = largest_in(row, width)
     if top == INFINITY:
@@ -248,8 +248,8 @@ def kernel_of_rows(base: Any, block: Any) -> Any:
             top = fetch(ahead, classes, coming)
         else:
             known[OWN + i], known[TOP + i] = owns[i % AHEAD], tops[i % AHEAD]
-            base_of = finite(tops[i % AHEAD])
-            rest, top = advance(now, base_of, ahead, coming, share, gradient, classes)
+            held = finite(known[TOP + i])
+            rest, top = advance(now, held, ahead, coming, share, gradient, classes)
             known[REST + i] = rest
             if leaving >= 0:
                 slopes = view(gradient, classes, Logit)
