@@ -269,6 +269,9 @@ from refocal.comparison.training.store import FitStore
 where, name = {"put": (FitStore, "put")}.get(sys.argv[1], (comparison, sys.argv[1]))
 whole = getattr(where, name)
 
+# who was started in the background of a script has them ignored, and hands that on
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 def interrupted(*arguments, **keywords):
     result = whole(*arguments, **keywords)
     for _ in range(3 if name == "put" else 1):
