@@ -82,6 +82,7 @@ def fill(
 def _loop(double: bool, modulator_name: str, hessian: str, detached: bool) -> Any:
     from numba import njit
 
+    from refocal.kernels.cpu.compiled import binding
     from refocal.kernels.cpu.compiled import math as numba_math
 
     real = np.float64 if double else np.float32
@@ -94,8 +95,8 @@ def _loop(double: bool, modulator_name: str, hessian: str, detached: bool) -> An
     }
     names["second_derivative"] = names[stand_in(hessian, detached)]
     if detached:
-        names["slope_of"] = numba_math.inlined(numba_math.rebound(detached_slope, names))
-    return njit(nogil=True, error_model="numpy")(numba_math.rebound(fill, names))
+        names["slope_of"] = binding.part(binding.inlined, detached_slope, names)
+    return njit(nogil=True, error_model="numpy")(binding.rebound(fill, names))
 
 
 def supports(rows: int, gammas: Pair, hessian: str) -> bool:

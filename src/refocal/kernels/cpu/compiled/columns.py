@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     )
     from refocal.kernels.cpu.compiled.common import accumulated, group_of
     from refocal.kernels.cpu.compiled.pool import reject
-    from refocal.kernels.cpu.compiled.positions import describe, losses_of
+    from refocal.kernels.cpu.compiled.positions import describe, total_losses
     from refocal.kernels.cpu.compiled.vectors import all_of, put
 
 LOGIT_SIZE = REAL_SIZE = SOURCE_SIZE = 0
@@ -193,7 +193,7 @@ def kernel_of_tile(base: Any, block: Any) -> Any:
         read_tile(integers, first, count, table(tile, classes, width, real))
     rivals_of(source, step, tile, row, classes, index, known)
     exponentials_of(tile, row, classes, count, known, ahead, writes, step)
-    total = losses_of(integers, first, 0, count, index, known)
+    total = total_losses(integers, first, 0, count, index, known)
     if GRADIENT:
         slopes_of(tile, row, classes, target, step, index, known)
         if not ADJACENT:

@@ -10,8 +10,9 @@ from numba import types
 
 from refocal.kernels.cpu import frame
 from refocal.kernels.cpu.compiled import pool
+from refocal.kernels.cpu.compiled.binding import inlined, part, rebound
 from refocal.kernels.cpu.compiled.dtypes import STORAGE
-from refocal.kernels.cpu.compiled.math import from_bits, inlined, rebound, widest_vectors
+from refocal.kernels.cpu.compiled.math import from_bits, widest_vectors
 from refocal.kernels.cpu.compiled.memory import view
 from refocal.kernels.cpu.compiled.sigmoid import is_ignored_integer, is_ignored_number
 
@@ -53,5 +54,5 @@ def address(targets: str) -> int:
         "nt": types,
     }
     of_kind = is_ignored_number if storage.floating else is_ignored_integer
-    names["is_value"] = inlined(rebound(of_kind, names))
+    names["is_value"] = part(inlined, of_kind, names)
     return pool.kernel_address(rebound(found_in_block, names), f"count-{targets}")

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numba import types as nt
 
+from refocal.kernels.cpu.compiled.binding import inlined
 from refocal.kernels.cpu.compiled.math import (
     bits_of,
     from_bits,
     half_to_single,
-    inlined,
     single_to_half,
     where,
 )

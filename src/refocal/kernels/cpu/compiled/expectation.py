@@ -16,9 +16,10 @@ import numpy as np
 
 from refocal.kernels.cpu import frame
 from refocal.kernels.cpu.compiled import pool
+from refocal.kernels.cpu.compiled.binding import compiled, part, rebound
 from refocal.kernels.cpu.compiled.common import real_type, softmax_names
 from refocal.kernels.cpu.compiled.dtypes import STORAGE, target_limits
-from refocal.kernels.cpu.compiled.math import compiled, rebound, where, widest_vectors
+from refocal.kernels.cpu.compiled.math import where, widest_vectors
 from refocal.kernels.cpu.compiled.memory import view
 from refocal.kernels.cpu.compiled.tiles import reader, writer
 
@@ -351,7 +352,7 @@ def address(kernel: ExpectationKernel) -> int:
     }
 
     def bind(name: str, function: Any) -> None:
-        names[name] = compiled(rebound(function, names))
+        names[name] = part(compiled, function, names)
 
     if targets.floating:
         names["read_targets"] = reader(layout, TARGETS, targets, number)

@@ -16,21 +16,19 @@ the scalar remainder of every loop:
 
 from __future__ import annotations
 
-import os
 import types
-import uuid
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit
 from numba import types as nt
 from numba.extending import intrinsic
 
 from refocal import formula
 from refocal.kernels.cpu.compiled import vectors
+from refocal.kernels.cpu.compiled.binding import called, inlined, part
 
 # ---------------------------------------------------------------------------------------------
 # instructions that Python has no word for
@@ -346,53 +344,6 @@ def _horner(fma: Any, real: type, coefficients: tuple[float, ...]) -> Callable[[
     return polynomial
 
 
-# no entry from Python, which takes as long to compile as a small function itself; and division as
-# in C, without a branch for ZeroDivisionError
-INTERNAL = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "error_model": "numpy"}
-
-
-def inlined(function: Callable[..., Any]) -> Any:
-    """Compiled into its caller."""
-    return njit(inline="always", **INTERNAL)(function)
-
-
-def called(function: Callable[..., Any]) -> Any:
-    """Compiled once for all its callers, and inlined into them by LLVM.
-
-    For what several loops share: inlining Numba's IR would infer its types anew for each of them.
-    """
-    return njit(forceinline=True, **INTERNAL)(alone(function))
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """A part of a kernel that LLVM may leave a function."""
-    return njit(**INTERNAL)(alone(function))
-
-
-PROCESS = uuid.uuid4().hex
-
-
-def alone(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Under a name that no other process gives.
-
-    The symbol of a compiled part is its name and a number that counts within the process. Kernels
-    that two processes have put into the disk cache may hold different parts of one symbol, and a
-    third process that loads both would link the second kernel to the first one's part: a detached
-    kernel was seen to return attached gradients. (The process number, because a fork copies
-    PROCESS.)
-    """
-    function.__qualname__ = f"{function.__name__}-{PROCESS}-{os.getpid()}"
-    return function
-
-
-def rebound(function: Callable[..., Any], names: dict[str, Any]) -> Any:
-    """The same code over other globals."""
-    copy = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__)
-    copy.__module__ = function.__module__
-    copy.__qualname__ = function.__qualname__
-    return copy
-
-
 @cache
 def operations(real: type, vector: bool = False) -> dict[str, Any]:
     """What a formula over this dtype is bound to, and everything else the kernels need.
@@ -412,7 +363,7 @@ def operations(real: type, vector: bool = False) -> dict[str, Any]:
     names["exp_polynomial"] = _horner(names["fma"], real, EXP_COEFFICIENTS[real])
     names["log1p_polynomial"] = _horner(names["fma"], real, LOG1P_COEFFICIENTS[real])
     for function in (exp, exp_or_zero, log1p, log, power, ordered, unordered):
-        names[function.__name__] = called(rebound(function, names))
+        names[function.__name__] = part(called, function, names)
     names["exp_of_term"] = names["exp_or_zero"]
     return names
 
@@ -427,7 +378,7 @@ def bound_formula(real: type, modulator: str, vector: bool = False) -> types.Sim
     return formula.bind(operations(real, vector), modulator, wrap=inlined)
 
 
-# of the book, beside the loss itself
+# of the book, beside the loss itself: no modulator is in them
 OF_MARGINS = (
     "finite",
     "term",
@@ -441,6 +392,11 @@ OF_MARGINS = (
 
 
 @cache
+def expression_of(real: type, modulator: str, name: str, vector: bool) -> Any:
+    """One expression of the book, compiled once for all that call it."""
+    return called(getattr(bound_formula(real, modulator, vector), name).py_func)
+
+
 def formula_of(
     real: type, modulator: str, detached: bool, log1p_given: bool = False, vector: bool = False
 ) -> dict[str, Any]:
@@ -450,9 +406,8 @@ def formula_of(
     """
     suffix = "_from" if log1p_given else ""
     both = "value_and_detached_slope" if detached else "value_and_slope"
-    names = {"value": "value" + suffix, "value_and_slope": both + suffix}
-    book = bound_formula(real, modulator, vector)
+    losses = {"value": "value" + suffix, "value_and_slope": both + suffix}
     return {
-        name: called(getattr(book, expression).py_func)
-        for name, expression in {**names, **{part: part for part in OF_MARGINS}}.items()
+        **{name: expression_of(real, "zero", name, vector) for name in OF_MARGINS},
+        **{name: expression_of(real, modulator, of, vector) for name, of in losses.items()},
     }

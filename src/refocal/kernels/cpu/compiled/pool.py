@@ -32,7 +32,7 @@ from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
 
 from refocal.kernels.cpu import frame
-from refocal.kernels.cpu.compiled.math import rebound
+from refocal.kernels.cpu.compiled.binding import rebound
 from refocal.kernels.cpu.compiled.memory import view
 
 KERNEL = nt.float64(nt.voidptr, nt.int64)

@@ -133,10 +133,9 @@ def is_plain(integers: Any) -> Any:
 # Below, names of the book and of numbers mean vectors of them.
 
 
-def losses_of(integers: Any, first: Any, low: Any, high: Any, index: Any, known: Any) -> Any:
+def losses_of(integers: Any, low: Any, high: Any, index: Any, known: Any) -> None:
     """From each position's logit, largest rival and sum of rivals: its loss, and what leads from
-    the exponentials to the gradient. Of the positions from low to high of a group; the sum of
-    their losses.
+    the exponentials to the gradient. Of the positions from low to high of a group.
 
     In whole vectors: what comes of positions from high on is overwritten later or never read, and
     must not come into the sum.
@@ -178,8 +177,20 @@ def losses_of(integers: Any, first: Any, low: Any, high: Any, index: Any, known:
         else:
             loss = value(s, x, logarithm, gamma)
         put(here + LOSS * REAL_SIZE, weighed(coefficient, loss))
+
+
+# Numbers again.
+
+
+def total_losses(integers: Any, first: Any, low: Any, high: Any, index: Any, known: Any) -> Any:
+    """Computes the losses of the positions from low to high of a group, stores each where that is
+    asked for, and returns their sum.
+
+    By itself, as only this looks at how a logit is stored: `losses_of` is compiled for all.
+    """
+    losses_of(integers, low, high, index, known)
     if integers[EACH] != 0:
         losses = view(integers[EACH] + first * LOGIT_SIZE, high, Logit)
         for i in range(low, high):
             losses[i] = store(known[LOSS + i])
-    return total_of(facts + (LOSS + low) * REAL_SIZE, high - low)
+    return total_of(place(known) + (LOSS + low) * REAL_SIZE, high - low)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     )
     from refocal.kernels.cpu.compiled.common import accumulated
     from refocal.kernels.cpu.compiled.pool import reject
-    from refocal.kernels.cpu.compiled.positions import describe, losses_of
+    from refocal.kernels.cpu.compiled.positions import describe, total_losses
     from refocal.kernels.cpu.compiled.vectors import (
         all_of,
         lane_numbers,
@@ -258,7 +258,7 @@ def kernel_of_rows(base: Any, block: Any) -> Any:
             owns[i % AHEAD], tops[i % AHEAD] = settle(coming, classes, index[following], top)
         if (i + 1) % batch == 0 or i + 1 == count:
             low = i // batch * batch
-            losses += np.float64(losses_of(integers, first, low, i + 1, index, known))
+            losses += np.float64(total_losses(integers, first, low, i + 1, index, known))
     if GRADIENT:
         for i in range(max(count - batch, 0), count):
             past = ring + i % rows * stride

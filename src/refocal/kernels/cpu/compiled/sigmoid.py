@@ -18,16 +18,14 @@ from numba import types as nt
 
 from refocal.kernels.cpu import frame
 from refocal.kernels.cpu.compiled import pool
+from refocal.kernels.cpu.compiled.binding import compiled, inlined, part, rebound
 from refocal.kernels.cpu.compiled.common import kernel_names, real_type
 from refocal.kernels.cpu.compiled.dtypes import STORAGE, target_limits
 from refocal.kernels.cpu.compiled.math import (
     add_in_any_order,
-    compiled,
     formula_of,
     from_bits,
-    inlined,
     operations,
-    rebound,
     widest_vectors,
 )
 from refocal.kernels.cpu.compiled.memory import (
@@ -638,7 +636,7 @@ def address(kernel: SigmoidKernel) -> int:
         names["faded"] = names["faded_four"]
 
     def bind(name: str, function: Any, wrap: Any = inlined) -> None:
-        names[name] = wrap(rebound(function, names))
+        names[name] = part(wrap, function, names)
 
     bind("plain", plain)
     names["weigh"] = names["weighed"]
@@ -672,7 +670,7 @@ def address(kernel: SigmoidKernel) -> int:
 def parameter_reader(number: type, general: bool) -> Any:
     """Returns what gives a block its parameters, compiled once for all kernels."""
     names = {**globals(), **operations(number), "REAL_SIZE": np.dtype(number).itemsize}
-    names["number_at"] = inlined(rebound(pool.number_at, names))
-    names["gather"] = compiled(rebound(gather, names))
+    names["number_at"] = part(inlined, pool.number_at, names)
+    names["gather"] = part(compiled, gather, names)
     reader = gathered_parameters if general else no_parameters
-    return compiled(rebound(reader, names))
+    return part(compiled, reader, names)

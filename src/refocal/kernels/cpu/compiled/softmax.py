@@ -22,16 +22,10 @@ import numpy as np
 
 from refocal.kernels.cpu import frame
 from refocal.kernels.cpu.compiled import columns, pool, positions, rows, vectors
+from refocal.kernels.cpu.compiled.binding import called, compiled, inlined, part, rebound
 from refocal.kernels.cpu.compiled.common import accumulated, real_type, softmax_names
 from refocal.kernels.cpu.compiled.dtypes import STORAGE
-from refocal.kernels.cpu.compiled.math import (
-    called,
-    compiled,
-    formula_of,
-    inlined,
-    operations,
-    rebound,
-)
+from refocal.kernels.cpu.compiled.math import formula_of, operations
 from refocal.kernels.cpu.compiled.tiles import reader, writer
 
 
@@ -76,7 +70,7 @@ def over_vectors(kernel: SoftmaxKernel, names: dict[str, Any]) -> dict[str, Any]
         "largest_of": vectors.largest_of,
         "sum_of": vectors.sum_of,
     }
-    bound["accumulated"] = called(rebound(accumulated, bound))
+    bound["accumulated"] = part(called, accumulated, bound)
     return bound
 
 
@@ -89,18 +83,17 @@ def address(kernel: SoftmaxKernel) -> int:
         **(vars(rows) if kernel.layout == "rows" else vars(columns)),
         **softmax_names(kernel, log1p_given=True),
     }
-    names["is_plain"] = inlined(rebound(positions.is_plain, names))
+    names["is_plain"] = part(inlined, positions.is_plain, names)
     names_of_vectors = over_vectors(kernel, names)
 
     def bind(*functions: Any, of: dict[str, Any]) -> None:
         for function in functions:
-            names[function.__name__] = compiled(rebound(function, of))
+            names[function.__name__] = part(compiled, function, of)
 
-    bind(positions.describe, positions.total_of, of=names)
-    names_of_vectors["total_of"] = names["total_of"]
     bind(positions.losses_of, of=names_of_vectors)
+    bind(positions.describe, positions.total_of, positions.total_losses, of=names)
     if kernel.layout == "rows":
-        names_of_vectors["rear_of"] = called(rebound(rows.rear_of, names_of_vectors))
+        names_of_vectors["rear_of"] = part(called, rows.rear_of, names_of_vectors)
         bind(rows.fetch, rows.advance, rows.leave, of=names_of_vectors)
         bind(rows.largest_in, rows.hold, of=names_of_vectors)
         bind(rows.settle, of=names)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refocal.kernels.cpu import frame
+from refocal.kernels.cpu.compiled.binding import compiled, part
 from refocal.kernels.cpu.compiled.dtypes import Storage
-from refocal.kernels.cpu.compiled.math import compiled, operations, rebound, widest_vectors
+from refocal.kernels.cpu.compiled.math import operations, widest_vectors
 from refocal.kernels.cpu.compiled.memory import place, view
 from refocal.kernels.cpu.compiled.transpose import transpose
 
@@ -155,7 +156,7 @@ def _bound(function: Any, slot: int, storage: Storage, number: type) -> Any:
         "store": storage.store,
         "transpose_all": _transposer(number),
     }
-    return compiled(rebound(function, names))
+    return part(compiled, function, names)
 
 
 @cache
@@ -163,4 +164,4 @@ def _transposer(number: type) -> Any:
     """Transposes any matrix, compiled once for all that read or write tiles."""
     size = np.dtype(number).itemsize
     names = {**globals(), **operations(number), "REAL_SIZE": size, "LANES": 64 // size}
-    return compiled(rebound(transpose_all, names))
+    return part(compiled, transpose_all, names)
