@@ -3,10 +3,14 @@
 import os
 import subprocess
 import sys
+from itertools import product
 
+import numpy as np
 import pytest
 
 pytest.importorskip("numba")
+
+from refocal.kernels.cpu.compiled.binding import compiled, inlined, part
 
 # Gradients of both backends for "0" (attached) and "1" (detached modulator), in the order given.
 SCRIPT = """
@@ -31,6 +35,58 @@ def test_kernels_of_two_processes_do_not_share_their_parts(tmp_path):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     for order in ("0", "1", "01", "10"):
         subprocess.run([sys.executable, "-c", SCRIPT, order], env=environment, check=True)
+
+
+FORK = """
+import os, sys
+import refocal.kernels.cpu.compiled.softmax
+script, in_child, in_parent = sys.argv[1:]
+child = os.fork()
+sys.argv[1:] = [in_parent if child else in_child]
+exec(script)
+if child:
+    sys.exit(os.waitpid(child, 0)[1])
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_nor_do_those_of_a_process_and_its_fork(tmp_path):
+    """What both compile afterwards has other parts, under numbers that both count on from."""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    forked = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORK, SCRIPT, "0", "1"]
+    subprocess.run(forked, env=environment, check=True)
+    for order in ("01", "10"):
+        subprocess.run([sys.executable, "-c", SCRIPT, order], env=environment, check=True)
+
+
+def text(x):
+    def within():
+        return looked_at  # noqa: F821
+
+    return within() + x + called_by_itself(x)  # noqa: F821
+
+
+VALUES = [0, False, 0.0, -0.0, np.float32(0), np.float64(0), float("nan"), 1, True, 1.0]
+
+
+def test_a_part_is_the_same_one_over_the_names_that_it_looks_at():
+    def over(**names):
+        return part(compiled, text, {"called_by_itself": abs, **names})
+
+    for one, other in product(range(len(VALUES)), repeat=2):
+        same = over(looked_at=VALUES[one]) is over(looked_at=VALUES[other], unused=one)
+        assert same == (one == other), (VALUES[one], VALUES[other])
+    assert over(looked_at=1) is not over(looked_at=1, called_by_itself=round)
+    assert over(looked_at=1) is not part(inlined, text, {"called_by_itself": abs, "looked_at": 1})
+
+
+def test_a_part_keeps_the_names_as_they_were():
+    names = {"looked_at": 1, "called_by_itself": abs}
+    first = part(compiled, text, names)
+    names["looked_at"] = 2
+    assert first.py_func(3) == 1 + 3 + 3
+    assert part(compiled, text, names).py_func(3) == 2 + 3 + 3
 
 
 CALL = """
