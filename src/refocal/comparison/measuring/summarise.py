@@ -274,7 +274,9 @@ def questions(
     if design.splits == 1 and not limits:
         limits.append("one split says nothing of what another seed would find")
     if design.positives < ENOUGH_POSITIVES:
-        limits.append(f"{design.positives} test positives in all are too few")
+        several = splits[0][0].scored.labels.shape[1] > 1
+        of = " of the rarest class" if several else ""
+        limits.append(f"{design.positives} test positives{of} in all are too few")
     for index, one in enumerate(splits[0]):
         if one.family.role == "baseline":
             continue

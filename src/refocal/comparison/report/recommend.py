@@ -124,7 +124,7 @@ class _Case:
             return f"keep {plain}: {focal} {self._finds()} less well {figures}."
         if first.verdict == "equivalent":
             return f"keep {plain}: {focal} makes no difference worth having here {figures}."
-        return f"undecided whether {focal} helps, so keep {plain}: {_what_would(first)}."
+        return f"undecided whether {focal} helps, so keep {plain}: {self._what_would(first)}."
 
     def sure(self) -> str:
         """How sure that is, in one sentence."""
@@ -224,25 +224,27 @@ class _Case:
             return "finds the rare cases"
         return "tells the classes apart" if self.data.kind == "multiclass" else "finds the labels"
 
+    def _what_would(self, question: Question) -> str:
+        """What would decide."""
+        if question.limits:
+            return "; ".join(question.limits)
+        positives = "test positives"
+        if len(self.data.classes) > 1:
+            positives += " of the rarest class"
+        if question.needed == 0:
+            return (
+                f"this table has {question.positives:,} {positives}, and a hundred times as many"
+                " would not decide"
+            )
+        if question.needed is None:
+            return "this table cannot tell"
+        return (
+            f"about {question.needed:,} {positives} would decide, and this table has"
+            f" {question.positives:,}"
+        )
+
     def _undefined(self) -> str:
         return f"as {metric_name(self.data)} is undefined on some of the splits"
-
-
-def _what_would(question: Question) -> str:
-    """What would decide."""
-    if question.limits:
-        return "; ".join(question.limits)
-    if question.needed == 0:
-        return (
-            f"this table has {question.positives:,} test positives, and a hundred times as many"
-            " would not decide"
-        )
-    if question.needed is None:
-        return "this table cannot tell"
-    return (
-        f"about {question.needed:,} test positives would decide, and this table has"
-        f" {question.positives:,}"
-    )
 
 
 def picks(loss: LossResult) -> str:
