@@ -15,6 +15,8 @@ from refocal.comparison.results import (
     Recommendation,
 )
 
+_LIKELY = 0.32  # the p-value of one standard deviation
+
 
 def decide(losses: list[LossResult], asked: list[Question]) -> LossResult:
     """The family to use for one model: what a firm verdict says, and cross-entropy without one.
@@ -282,8 +284,26 @@ def is_overfit(loss: LossResult, base_rate_log_loss: float) -> bool:
     By more than chance explains, and by more than a fiftieth of what there is to gain.
     """
     gain = loss.figures["platt_gain"]
-    if gain.low is None or gain.low <= 0:
+    return gain.low is not None and gain.low > 0 and _is_worth_a_line(loss, base_rate_log_loss)
+
+
+def takes_line(loss: LossResult, base_rate_log_loss: float) -> bool:
+    """Whether probabilities are to be read by a line fitted on rows held out.
+
+    That is a choice and not a claim: the line's gain need not be sure, as where some splits picked
+    a setting that ranks well and shrinks the logits, and others did not. Beyond one standard
+    deviation it is expected to do better on new rows than none.
+    """
+    if is_no_gain(loss, base_rate_log_loss):
         return False
+    gain = loss.figures["platt_gain"]
+    likely = gain.value is not None and gain.value > 0 and gain.p is not None and gain.p < _LIKELY
+    return is_overfit(loss, base_rate_log_loss) or (
+        likely and _is_worth_a_line(loss, base_rate_log_loss)
+    )
+
+
+def _is_worth_a_line(loss: LossResult, base_rate_log_loss: float) -> bool:
     return not calibrate.is_as_good(
         _value(loss, "posterior"), _value(loss, "platt"), base_rate=base_rate_log_loss
     )
@@ -313,6 +333,12 @@ def _probabilities(loss: LossResult, data: Data) -> str:
             f"Fit Platt scaling on held-out data: log loss {_log_loss(loss, 'platt')} against"
             f" {_log_loss(loss, 'posterior')} for {source}, which is the probability only near the"
             " optimum of the loss; this model is overfit or trained too little."
+        )
+    if takes_line(loss, base_rate_log_loss):
+        return (
+            f"Fit Platt scaling on held-out data: log loss {_log_loss(loss, 'platt')} against"
+            f" {_log_loss(loss, 'posterior')} for {source}. The splits differ too much to call that"
+            " more than chance, but a line costs little."
         )
     if loss.plain:
         return f"{raw} is the probability: log loss {_log_loss(loss, 'raw')}."
