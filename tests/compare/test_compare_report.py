@@ -51,7 +51,7 @@ def test_report_files(results: Results, files: dict[str, str]) -> None:
     ids = re.findall(r'\bid="([^"]*)"', page)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'href="#([^"]*)"', page)) <= set(ids)
-    assert json.loads(files["results.json"])["schema"] == "refocal.compare/7"
+    assert json.loads(files["results.json"])["schema"] == "refocal.compare/8"
     rows = pd.read_csv(io.StringIO(files["results.csv"]))
     assert list(rows["family"]) == [loss.name for loss in results.losses]
     assert list(rows["loss"]) == [loss.loss for loss in results.losses]

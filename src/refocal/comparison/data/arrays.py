@@ -138,7 +138,9 @@ def _unmasked(values: Any) -> npt.NDArray[Any]:
     if not isinstance(values, np.ma.MaskedArray):
         return np.asarray(values)
     numbers = values.dtype.kind in "fiub"
-    return values.astype(np.float64 if numbers else object).filled(np.nan if numbers else None)
+    plain: npt.NDArray[Any] = np.ma.getdata(values).astype(np.float64 if numbers else object)
+    plain[np.ma.getmaskarray(values)] = np.nan if numbers else None
+    return plain
 
 
 # --- features ------------------------------------------------------------------------------------

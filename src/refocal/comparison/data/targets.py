@@ -238,7 +238,8 @@ def _plainly(column: pd.Series[Any]) -> pd.Series[Any]:
     elif pd.api.types.is_datetime64_any_dtype(column):
         known = column.dropna()
         if len(known) and (known == known.dt.normalize()).all():
-            return column.dt.date.astype(object)
+            days: pd.Series[Any] = column.dt.date.astype(object)
+            return days
     return column.astype(object)
 
 

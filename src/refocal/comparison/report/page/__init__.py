@@ -10,7 +10,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from refocal.comparison.report import rows, wording
-from refocal.comparison.report.recommend import about_focal, is_overfit, picks
+from refocal.comparison.report.recommend import about_focal, is_overfit, picks, takes_line
 from refocal.comparison.report.winner import why_not
 from refocal.comparison.results import Results
 
@@ -50,6 +50,7 @@ def html(results: Results, drawn: dict[str, str]) -> str:
             for loss in results.losses
             if is_overfit(loss, results.data.base_rate_log_loss)
         ],
+        line=takes_line(results.chosen(), results.data.base_rate_log_loss),
         picks=picks,
         no_winner=why_not(results),
         w=wording,
