@@ -237,6 +237,22 @@ def test_probabilities_in_the_place_of_logits_are_suspected(columns: int) -> Non
     assert comparison.diagnose(torch.logit(p), y.double()).suspicion is None
 
 
+def test_logits_and_targets_of_any_kind_are_diagnosed_alike() -> None:
+    odds = np.random.default_rng(0).normal(size=500)
+    labels = np.random.default_rng(1).random(500) < sigmoid(odds)
+    wanted = comparison.diagnose(torch.from_numpy(odds), torch.from_numpy(labels).double())
+    for logits, targets in [
+        (odds, labels),
+        (odds.tolist(), labels.astype(int).tolist()),
+        (pd.Series(odds), pd.Series(labels)),
+        (torch.from_numpy(odds)[:, None], torch.from_numpy(labels)),
+        (odds[:, None], torch.from_numpy(labels).to(torch.uint8)),
+    ]:
+        assert comparison.diagnose(logits, targets) == wanted
+    with pytest.raises(CompareError, match="logits must be numbers, got list"):
+        comparison.diagnose(["a"] * 500, labels)
+
+
 def test_worthless_logits() -> None:
     y = torch.arange(200) % 10 == 0
     found = comparison.diagnose(torch.randn(200) * 3, y.double())
