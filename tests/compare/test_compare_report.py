@@ -26,7 +26,7 @@ from refocal.comparison.drawing import COLOURS, axes, to_svg
 from refocal.comparison.progress import Progress, duration
 from refocal.comparison.report import wording
 from refocal.comparison.report.files import report_files
-from refocal.comparison.report.page import html
+from refocal.comparison.report.page import _unbroken, html
 from refocal.comparison.report.plots import plots
 from refocal.comparison.results import Estimate
 
@@ -289,6 +289,15 @@ def test_the_answer_comes_first(results: Results, files: dict[str, str]) -> None
     for text in (answer.sure, *answer.reasons, answer.headline):
         assert text.endswith(".")
         assert ". " not in text.removesuffix(".")
+
+
+def test_no_line_breaks_an_option_in_two() -> None:
+    said = _unbroken("a --b <i>, so read about --rows 3000; x -- y, --at-precision.")
+    assert said == (
+        'a <span class="whole">--b</span> &lt;i&gt;, so read about'
+        ' <span class="whole">--rows 3000</span>; x -- y,'
+        ' <span class="whole">--at-precision</span>.'
+    )
 
 
 def test_every_figure_says_which_split_it_shows(files: dict[str, str]) -> None:
