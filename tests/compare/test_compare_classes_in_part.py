@@ -277,7 +277,6 @@ def test_the_script_reads_the_same_rows(
     parcels(3_000, seed=1).drop(columns="state").to_csv(new, index=False)
     if platt:
         monkeypatch.setattr("refocal.comparison.report.winner.takes_line", lambda *_: True)
-        monkeypatch.setattr("refocal.comparison.report.winner.is_no_gain", lambda *_: False)
     for family in [loss.name for loss in part.losses]:
         text = script(recommending(part, family))
         code, printed = call(text, text_path, "--check")

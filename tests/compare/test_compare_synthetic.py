@@ -277,7 +277,6 @@ def test_the_script_trains_it(
     assert found.chosen().loss == "cross-entropy, SMOTE"
     if platt:
         monkeypatch.setattr(winner, "takes_line", lambda *_: True)
-        monkeypatch.setattr(winner, "is_no_gain", lambda *_: False)
     text = script(found)
     code, printed = call(text, folder / "w.py", "--check")
     assert code == 0, printed
