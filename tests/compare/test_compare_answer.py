@@ -13,7 +13,7 @@ from tables import made_table
 
 from refocal import comparison
 from refocal.comparison import Plan, Results, by_name
-from refocal.comparison.report.recommend import recommend
+from refocal.comparison.report.recommend import recommend, takes_line
 from refocal.comparison.results import (
     Curve,
     Data,
@@ -271,6 +271,23 @@ def test_a_gain_that_chance_explains_asks_for_no_platt_scaling() -> None:
     focal = loss_result("focal loss", 0.25, 2.0, 0.05, posterior=0.15, platt=0.10, noise=0.06)
     found = answer(question("better", 0.03, 0.07), losses=(PLAIN, focal))
     assert "is the probability: log loss 0.1500" in found.probabilities
+
+
+@pytest.mark.parametrize(
+    ("p", "platt", "line"),
+    [(0.2, 0.10, True), (0.4, 0.10, False), (0.2, 0.1499, False), (0.2, 0.16, False)],
+)
+def test_a_gain_beyond_one_deviation_is_taken_and_not_called_sure(
+    p: float, platt: float, line: bool
+) -> None:
+    focal = loss_result("focal loss", 0.25, 2.0, 0.05, posterior=0.15, platt=platt, noise=0.06)
+    gain = dataclasses.replace(focal.figures["platt_gain"], p=p)
+    focal = dataclasses.replace(focal, figures=focal.figures | {"platt_gain": gain})
+    assert takes_line(focal, 0.3) == line
+    found = answer(question("better", 0.03, 0.07), losses=(PLAIN, focal)).probabilities
+    assert ("Fit Platt scaling" in found) == line
+    assert ("too much to call that more than chance" in found) == line
+    assert "overfit" not in found
 
 
 def test_a_prior_bias_is_part_of_the_recipe() -> None:

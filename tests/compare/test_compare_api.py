@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from scipy import sparse
 from sklearn.metrics import log_loss
 from tables import csv_file, customers, made_table
 from torch import Tensor, nn
@@ -106,7 +109,17 @@ def test_labels_of_their_own_and_groups() -> None:
     [
         ("mlp", "x.csv", {}, "which column to predict"),
         ("mlp", 3, {}, "data must be a Table, a path"),
+        ("mlp", {"x": [1.0], "y": [0]}, {"target": "y"}, "data must be a Table, a path"),
+        ("mlp", np.zeros((9, 2)), {}, "data must be a Table, a path"),
+        ("mlp", None, {"target": "y"}, "data must be a Table, a path"),
+        ("mlp", customers(20), {"target": []}, "which column to predict"),
+        ("mlp", customers(20), {"target": 3}, "has no column '3' for target="),
+        ("mlp", customers(20), {"target": "churn", "classes": ["x"]}, "classes= belongs to arrays"),
         ("mlp", (torch.zeros(3, 2), torch.zeros(4)), {}, "3 rows and targets 4"),
+        ("mlp", (torch.zeros(0, 2), torch.zeros(0)), {}, r"features are empty: \(0, 2\)"),
+        ("mlp", (torch.zeros(4, 0), torch.zeros(4)), {}, r"features are empty: \(4, 0\)"),
+        ("mlp", (sparse.eye(4), np.zeros(4)), {}, r"features are sparse .*toarray"),
+        ("mlp", (torch.zeros(3, 2), torch.full((3,), np.nan)), {}, "has no value in any row"),
         ("mlp", (torch.zeros(3, 2), torch.tensor([0.5, 0, 1])), {}, r"targets must be \(n,\)"),
         ("mlp", (torch.zeros(3, 2), torch.tensor([[0, 2]] * 3)), {}, "must be 0 and 1"),
         ("mlp", (torch.zeros(3, 2), torch.tensor([0, 0, 1])), {"classes": "ab"}, "must be 1 names"),
@@ -222,6 +235,22 @@ def test_probabilities_in_the_place_of_logits_are_suspected(columns: int) -> Non
     assert str(suspected).startswith("Are these probabilities?")
     assert json.dumps(suspected.to_dict())
     assert comparison.diagnose(torch.logit(p), y.double()).suspicion is None
+
+
+def test_logits_and_targets_of_any_kind_are_diagnosed_alike() -> None:
+    odds = np.random.default_rng(0).normal(size=500)
+    labels = np.random.default_rng(1).random(500) < sigmoid(odds)
+    wanted = comparison.diagnose(torch.from_numpy(odds), torch.from_numpy(labels).double())
+    for logits, targets in [
+        (odds, labels),
+        (odds.tolist(), labels.astype(int).tolist()),
+        (pd.Series(odds), pd.Series(labels)),
+        (torch.from_numpy(odds)[:, None], torch.from_numpy(labels)),
+        (odds[:, None], torch.from_numpy(labels).to(torch.uint8)),
+    ]:
+        assert comparison.diagnose(logits, targets) == wanted
+    with pytest.raises(CompareError, match="logits must be numbers, got list"):
+        comparison.diagnose(["a"] * 500, labels)
 
 
 def test_worthless_logits() -> None:
@@ -363,6 +392,66 @@ def test_targets_of_any_kind(targets: Any) -> None:
     assert other.targets[:, 0].tolist() == (Y == 0).tolist()
 
 
+BIG = 10**18
+
+
+@pytest.mark.parametrize(
+    ("values", "classes", "kind"),
+    [
+        ((1, 2), ("2",), "binary"),  # as R codes a factor
+        ((0, 2), ("2",), "binary"),
+        ((BIG, BIG + 1), (str(BIG + 1),), "binary"),  # one and the same as float64
+        ((10, 20, 40), ("10", "20", "40"), "multiclass"),
+        ((0, 1, 2), ("0", "1", "2"), "multiclass"),
+        ((1, 2, 3), ("1", "2", "3"), "multiclass"),
+    ],
+    ids=str,
+)
+def test_whole_numbers_are_indices_only_where_they_count_from_0(
+    values: tuple[int, ...], classes: tuple[str, ...], kind: str
+) -> None:
+    index = Y.numpy() if len(values) == 2 else np.arange(300) % 3
+    coded = np.array(values)[index]
+    for data, options in [
+        ((X, coded), {}),
+        ((X, torch.from_numpy(coded)), {}),
+        (pd.DataFrame({"x": X[:, 0], "y": coded}), {"target": "y"}),
+    ]:
+        table = table_of(data, **options)
+        assert (table.kind, table.classes) == (kind, classes)
+        expected = index[:, None] == (range(3) if kind == "multiclass" else 1)
+        assert (table.targets == expected).all()
+    if values == (1, 2, 3):  # with names for classes that no row has, they are indices
+        table = table_of((X, coded), classes=["none", "one", "two", "three"])
+        assert table.targets.sum(0).tolist() == [0, 100, 100, 100]
+
+
+DAYS = np.where(Y.numpy() == 1, np.datetime64("2024-01-01"), np.datetime64("2024-02-01"))
+
+
+@pytest.mark.parametrize(
+    ("targets", "rare"),
+    [
+        (DAYS, "2024-01-01"),
+        (DAYS.astype(object), "2024-01-01"),
+        (DAYS.astype("datetime64[ns]") + np.timedelta64(1, "h"), "2024-01-01 01:00:00"),
+        (np.where(WORDS == "churned", b"yes", b"no").astype(object), "yes"),
+        (np.where(WORDS == "churned", "caf\u00e9", "the").astype(object), "cafe\u0301"),
+        (WORDS == "churned", "True"),
+        (pd.Categorical(WORDS), "churned"),
+        (pd.cut(Y.numpy() - 0.5, [-1, 0, 1]), "(0, 1]"),
+        (pd.PeriodIndex(np.where(Y == 1, "2024-01", "2024-02"), freq="M"), "2024-01"),
+    ],
+    ids=lambda one: getattr(one, "dtype", one).__str__(),
+)
+def test_the_positive_value_is_named_as_it_is_shown(targets: Any, rare: str) -> None:
+    frame = pd.DataFrame({"x": X[:, 0], "y": targets})
+    for positive in (None, rare):
+        table = table_of(frame, target="y", positive=positive)
+        assert unicodedata.normalize("NFC", rare) == table.classes[0]
+        assert table.targets[:, 0].tolist() == (Y == 1).tolist()
+
+
 @pytest.mark.parametrize("missing", [np.nan, None])
 @pytest.mark.parametrize("kind", ["text", "numbers", "labels"])
 def test_rows_without_a_target_are_left_out(kind: str, missing: Any) -> None:
@@ -399,6 +488,60 @@ def test_features_as_a_frame_beside_targets() -> None:
     text = table_of((np.array([["a", 1.5], ["b", 2.5]] * 150, dtype=object), WORDS))
     assert isinstance(text.features, pd.DataFrame)
     assert text.features["feature 1"].dtype == float
+
+
+def test_frames_of_other_libraries_are_frames() -> None:
+    frame = customers(300)
+    wanted = table_of(frame, target="churn")
+    arrow = pa.Table.from_pandas(frame)
+    for other in (arrow, arrow.combine_chunks().to_batches()[0]):
+        assert table_of(other, target="churn").fingerprint() == wanted.fingerprint()
+    pair = table_of((arrow.drop_columns("churn"), arrow["churn"]))
+    assert isinstance(pair.features, pd.DataFrame)
+    assert list(pair.features) == list(wanted.features)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "who"),
+    [("x", "y", "who"), (0, 1, 2), (1.5, 2.5, True), (("a", "x"), ("b", "y"), ("c", "who"))],
+    ids=str,
+)
+def test_columns_are_named_by_their_labels_whatever_these_are(x: Any, y: Any, who: Any) -> None:
+    frame = pd.DataFrame({"x": X[:, 0], "z": X[:, 1], "y": Y, "who": np.arange(300) // 3})
+    labels = [x, "z" if not isinstance(x, tuple) else ("a", "z"), y, who]
+    frame.columns = pd.MultiIndex.from_tuples(labels) if isinstance(x, tuple) else pd.Index(labels)
+    for target in (y, [y], str(y)):
+        for drop in (x, [x]):
+            table = table_of(frame, target=target, groups=who, drop=drop)
+            assert list(table.features) == [str(labels[1])]  # type: ignore[call-overload]
+            assert table.groups is not None
+    assert list(table_of(frame, target=y).features) == list(  # type: ignore[call-overload]
+        map(str, [x, labels[1], who])
+    )
+
+
+def test_named_levels_of_an_index_are_columns() -> None:
+    frame = pd.DataFrame({"x": X[:, 0], "y": Y}).sample(frac=1, random_state=0)  # numbers its rows
+    assert list(table_of(frame, target="y").features) == ["x"]  # type: ignore[call-overload]
+    frame.index = pd.MultiIndex.from_arrays(
+        [np.arange(300) // 3, frame["x"].to_numpy() ** 2, np.arange(300)],
+        names=["who", "square", None],
+    )
+    table = table_of(frame, target="y")
+    assert list(table.features) == ["who", "square", "x"]  # type: ignore[call-overload]
+    grouped = table_of(frame, target="y", groups="who", drop=["square"], rows=200)
+    assert list(grouped.features) == ["x"]  # type: ignore[call-overload]
+    assert grouped.groups is not None
+
+
+def test_what_a_mask_hides_is_missing() -> None:
+    hidden = np.arange(300) % 5 == 0
+    for targets in (Y.numpy(), WORDS, Y.numpy().astype(bool)):
+        table = table_of((X, np.ma.array(targets, mask=hidden)))
+        assert (table.rows, table.rows_without_target) == (240, 60)
+    table = table_of((np.ma.array(X.numpy(), mask=np.stack([hidden] * 3, 1)), Y))
+    assert isinstance(table.features, pd.DataFrame)
+    assert table.features.isna().sum().tolist() == [60] * 3
 
 
 def test_a_frame_with_arrays_for_groups_and_time_drop_and_positive(tmp_path: Path) -> None:

@@ -276,8 +276,7 @@ def test_the_script_reads_the_same_rows(
     new, text_path = path.parent / "new.csv", path.parent / "w.py"
     parcels(3_000, seed=1).drop(columns="state").to_csv(new, index=False)
     if platt:
-        monkeypatch.setattr("refocal.comparison.report.winner.is_overfit", lambda *_: True)
-        monkeypatch.setattr("refocal.comparison.report.winner.is_no_gain", lambda *_: False)
+        monkeypatch.setattr("refocal.comparison.report.winner.takes_line", lambda *_: True)
     for family in [loss.name for loss in part.losses]:
         text = script(recommending(part, family))
         code, printed = call(text, text_path, "--check")

@@ -161,6 +161,10 @@ def test_a_part_without_positives_is_refused() -> None:
     positives_first = np.arange(table.rows) + np.where(table.targets[:, 0], 0.0, table.rows)
     with pytest.raises(CompareError, match=r"the validation part .* has no positive example"):
         prepared(dataclasses.replace(table, time=positives_first))
+    rows = np.arange(table.rows)
+    for values, times in (("1 different value", 0 * rows), ("2 different values", rows > 300)):
+        with pytest.raises(CompareError, match=f"has no row, as time_order= has {values}"):
+            prepared(dataclasses.replace(table, time=times.astype(float)))
     groups = np.where(table.targets[:, 0], 0, np.arange(table.rows))  # all positives in one group
     # which part that group is in depends on scikit-learn's version
     refused = r"the (training|validation|test) part .* has no positive example"

@@ -251,9 +251,11 @@ def test_a_threshold_as_a_probability_does_what_its_counts_say(data: Prepared) -
         one = scored(data, loss, ["a"])
         (found,) = decisions([one])
         y = one.labels[:, 0]
-        flagged = one.probabilities("posterior")[:, 0] > found.probability
-        assert [found.found, found.missed] == [(flagged & y).sum(), (~flagged & y).sum()]
-        assert [found.false_alarms, found.passed] == [(flagged & ~y).sum(), (~flagged & ~y).sum()]
+        for reading, at in (("posterior", found.probability), ("platt", found.by_line)):
+            flagged = one.probabilities(reading)[:, 0] > at
+            assert [found.found, found.missed] == [(flagged & y).sum(), (~flagged & y).sum()]
+            alarms, passed = (flagged & ~y).sum(), (~flagged & ~y).sum()
+            assert [found.false_alarms, found.passed] == [alarms, passed]
         assert_allclose(found.cost, figure(one, "cost"))
         assert_allclose(found.cost_of_none, 5 * y.mean())
         assert_allclose(found.cost_of_all, (~y).mean())
@@ -262,6 +264,10 @@ def test_a_threshold_as_a_probability_does_what_its_counts_say(data: Prepared) -
         assert twice.probability == found.probability
     cheap = dataclasses.replace(scored(data, PLAIN, ["c"]), costs=Costs(miss=1e-6))
     assert decisions([cheap])[0].probability is None
+    assert decisions([cheap])[0].by_line is None
+    dear = dataclasses.replace(scored(data, PLAIN, ["c"]), costs=Costs(miss=1e6))
+    dear.thresholds["cost"] = dear.scores.min(0) - 1.0
+    assert decisions([dear])[0].by_line < dear.probabilities("platt").min()
 
 
 @pytest.mark.parametrize("link", ["softmax", "sigmoid"])
@@ -272,7 +278,7 @@ def test_macro_f1_and_the_confusion_matrix(link: Any) -> None:
     truth, said = one.labels.argmax(1), one.scores.argmax(1)
     assert confusion([one]) == confusion_matrix(truth, said).tolist()
     assert_allclose(figure(one, "macro_f1"), f1_score(truth, said, average="macro"))
-    assert len(decisions([one])) == 3
+    assert [each.by_line for each in decisions([one])] == [None] * 3  # scaled to 1 together
 
 
 @pytest.mark.parametrize("link", ["softmax", "sigmoid"])

@@ -26,8 +26,8 @@ from refocal.comparison.folder import write_files
 from refocal.comparison.training.networks import Network
 
 OURS = {
-    "results.json": '{"schema": "refocal.compare/7"}',
-    "run.json": '{"schema": "refocal.compare/7", "finished": "2026"}',
+    "results.json": '{"schema": "refocal.compare/8"}',
+    "run.json": '{"schema": "refocal.compare/8", "finished": "2026"}',
     "plots/loss.svg": "<svg/>",
 }
 
@@ -133,7 +133,7 @@ def test_folders_are_numbered(tmp_path: Path) -> None:
 
 
 def test_a_stopped_run_is_not_thrown_away(tmp_path: Path) -> None:
-    make(tmp_path, {"run.json": '{"schema": "refocal.compare/7", "finished": null}'})
+    make(tmp_path, {"run.json": '{"schema": "refocal.compare/8", "finished": null}'})
     make(tmp_path, {"fits/0.npz": "", "fits/.x.part": "cut off"})
     with pytest.raises(CompareError, match=r"was stopped\. Continue it with resume=True"):
         workplace(tmp_path).__enter__()
@@ -247,5 +247,5 @@ def test_a_report_is_built_again_from_its_results(
     assert main(["report", str(out)]) == 2
     assert main(["report", str(tmp_path / "nowhere")]) == 2
     err = capsys.readouterr().err.splitlines()
-    assert "schema 'refocal.compare/1' is not 'refocal.compare/7'" in err[0]
+    assert "schema 'refocal.compare/1' is not 'refocal.compare/8'" in err[0]
     assert err[1] == f"refocal report: there is no {tmp_path / 'nowhere' / 'results.json'}."

@@ -19,6 +19,7 @@ from refocal.comparison.data import memory
 from refocal.comparison.data.columns import clean
 from refocal.comparison.data.findings import check
 from refocal.comparison.data.splits import splits
+from refocal.comparison.data.table import one_hot
 
 # --- files ---------------------------------------------------------------------------------------
 
@@ -236,3 +237,19 @@ def test_rare_classes_and_moving_base_rates_are_told() -> None:
         table, targets=drifts[:, None], time=np.arange(6000.0), _cache={}
     )
     assert "in training and" in codes(drifting)["prior-shift"]
+
+
+def test_many_classes_share_a_finding() -> None:
+    index = np.random.default_rng(0).permutation(np.r_[np.zeros(5000), np.repeat(range(1, 9), 60)])
+    classes = tuple(f"c{k}" for k in range(9))
+    table = dataclasses.replace(
+        made_table("multiclass", rows=5480),
+        targets=one_hot(index.astype(np.int64), 9),
+        classes=classes,
+        time=np.arange(5480.0),
+    )
+    found = check(table, splits(table, repeats=1, seed=0)[0])
+    told = {one.code: one.message for one in found}
+    assert len(told) == len(found)
+    assert "few examples of some classes ('c1': " in told["few-positives"]
+    assert " and 3 more)" in told["few-positives"]

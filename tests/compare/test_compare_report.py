@@ -26,7 +26,7 @@ from refocal.comparison.drawing import COLOURS, axes, to_svg
 from refocal.comparison.progress import Progress, duration
 from refocal.comparison.report import wording
 from refocal.comparison.report.files import report_files
-from refocal.comparison.report.page import html
+from refocal.comparison.report.page import _unbroken, html
 from refocal.comparison.report.plots import plots
 from refocal.comparison.results import Estimate
 
@@ -51,7 +51,7 @@ def test_report_files(results: Results, files: dict[str, str]) -> None:
     ids = re.findall(r'\bid="([^"]*)"', page)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'href="#([^"]*)"', page)) <= set(ids)
-    assert json.loads(files["results.json"])["schema"] == "refocal.compare/7"
+    assert json.loads(files["results.json"])["schema"] == "refocal.compare/8"
     rows = pd.read_csv(io.StringIO(files["results.csv"]))
     assert list(rows["family"]) == [loss.name for loss in results.losses]
     assert list(rows["loss"]) == [loss.loss for loss in results.losses]
@@ -289,6 +289,15 @@ def test_the_answer_comes_first(results: Results, files: dict[str, str]) -> None
     for text in (answer.sure, *answer.reasons, answer.headline):
         assert text.endswith(".")
         assert ". " not in text.removesuffix(".")
+
+
+def test_no_line_breaks_an_option_in_two() -> None:
+    said = _unbroken("a --b <i>, so read about --rows 3000; x -- y, --at-precision.")
+    assert said == (
+        'a <span class="whole">--b</span> &lt;i&gt;, so read about'
+        ' <span class="whole">--rows 3000</span>; x -- y,'
+        ' <span class="whole">--at-precision</span>.'
+    )
 
 
 def test_every_figure_says_which_split_it_shows(files: dict[str, str]) -> None:

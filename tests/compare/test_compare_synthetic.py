@@ -276,8 +276,7 @@ def test_the_script_trains_it(
     found = recommending(results, "other remedies")
     assert found.chosen().loss == "cross-entropy, SMOTE"
     if platt:
-        monkeypatch.setattr(winner, "is_overfit", lambda *_: True)
-        monkeypatch.setattr(winner, "is_no_gain", lambda *_: False)
+        monkeypatch.setattr(winner, "takes_line", lambda *_: True)
     text = script(found)
     code, printed = call(text, folder / "w.py", "--check")
     assert code == 0, printed

@@ -298,6 +298,18 @@ def test_a_single_split_a_quick_look_and_few_positives_are_never_firm() -> None:
         assert {question.verdict for question in results.questions} == {"undecided"}
 
 
+@pytest.mark.parametrize("kind", ["binary", "multiclass"])
+def test_the_smallest_tables_end_undecided(kind: str) -> None:
+    y = np.repeat(range(2 if kind == "binary" else 3), (15, 10) if kind == "binary" else 10)
+    x = y[:, None] + np.random.default_rng(0).normal(size=(len(y), 2))
+    results = comparison.compare("logistic", (x, y))
+    assert results.recommendation.verdict == "undecided"
+    assert all("too few" in " ".join(one.limits) for one in results.questions)
+    # five validation rows are too few for a temperature
+    readings = results.losses[0].readings
+    assert readings["temperature"].log_loss == readings["posterior"].log_loss or kind != "binary"
+
+
 # --- how long ------------------------------------------------------------------------------------
 
 

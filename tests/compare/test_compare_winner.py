@@ -146,8 +146,7 @@ def test_probabilities_by_a_line_where_the_report_says_so(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = compared(folder, "multiclass", "lightgbm")
-    monkeypatch.setattr(winner, "is_overfit", lambda *_: True)
-    monkeypatch.setattr(winner, "is_no_gain", lambda *_: False)
+    monkeypatch.setattr(winner, "takes_line", lambda *_: True)
     text = script(recommending(results, "focal loss"))
     assert '"platt": True' in text
     code, printed = call(text, folder / "w.py", folder / "new.csv")

@@ -152,6 +152,24 @@ def test_few_positives_bound_the_width_and_the_degrees() -> None:
     assert_allclose([found.low, found.high], [0.01 - 3 / 200, 0.01 + 3 / 200])
 
 
+@pytest.mark.parametrize("splits", [1, 5])
+@pytest.mark.parametrize("positives", [8, 15, 400])
+def test_a_p_value_says_what_the_intervals_say(splits: int, positives: int) -> None:
+    random = np.random.default_rng(0)
+    design = Design(splits=splits, disjoint=splits, test_to_train=1 / 3, positives=positives)
+    excluded = 0
+    for size in np.linspace(0, 0.5, 60):
+        values = size + 0.05 * random.normal(size=splits)
+        variances = np.full(splits, 0.002)
+        for level in (0.5, 0.9, 0.95, 0.975):
+            found = difference(values, variances, design, level=level)
+            assert found.low is not None and found.high is not None and found.p is not None  # noqa: PT018
+            excludes = found.low > 0 or found.high < 0
+            assert excludes == (found.p < 1 - level)
+            excluded += excludes
+    assert 20 < excluded < 235
+
+
 def test_rows_tested_again_average_no_further() -> None:
     rows_ = np.full(10, 1e-3)
     values = np.full(10, 0.01)

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import pandas as pd
 from torch import nn
 
-from refocal.comparison.data.arrays import array_table
+from refocal.comparison.data.arrays import array_table, as_frame, as_pair
 from refocal.comparison.data.sources import frame_table, read_table
 from refocal.comparison.data.table import Table
 from refocal.comparison.errors import CompareError, argument
@@ -52,11 +52,11 @@ def compare(
             from the numbers of inputs (features, or channels) and outputs to a `torch.nn.Module`,
             which takes float32 features `(n, ...)` and returns logits `(n, outputs)`; or a list of
             these. A function's `__name__` is what the report calls it.
-        data: a `Table`; a path or a data frame, with `target`; a pair (features, targets) of arrays
-            or tensors of n rows; or a map-style torch dataset of such pairs. Rows without a target
-            are left out; missing features are imputed.
-            Targets `(n,)`: 0 and 1, class indices, or values of any kind, text too; `(n, K)` of 0
-            and 1: labels of their own.
+        data: a `Table`; a path or a data frame (pandas, Polars, Arrow), with `target`; a pair
+            (features, targets) of arrays, tensors or frames of n rows; or a map-style torch dataset
+            of such pairs. Rows without a target are left out; missing features are imputed.
+            Targets `(n,)`: 0 and 1, class indices from 0, or values of any kind, text too; `(n, K)`
+            of 0 and 1: labels of their own.
         target: column of a path or data frame to predict; several as a list or by commas.
         positive: the value of the target that counts as positive, against all the others; None for
             the rarer of two.
@@ -150,7 +150,9 @@ def _table(
                     " already: give it to read_table or frame_table."
                 )
         return data
+    data = as_frame(data)
     if not isinstance(data, str | Path | pd.DataFrame):
+        data = as_pair(data)
         if drop or target is not None or rows is not None:
             which = "drop" if drop else "target" if target is not None else "rows"
             raise CompareError(f"{argument(which)} belongs to a path or a data frame.")
@@ -162,6 +164,8 @@ def _table(
             groups=groups,
             time_order=time_order,
         )
+    if classes is not None:
+        raise CompareError(f"{argument('classes')} belongs to arrays: a column names its own.")
     if target is None:
         raise CompareError(f"which column to predict? Pass {argument('target')}.")
     columns: dict[str, Any] = {

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from refocal.budget import GradientBudget, Suggestion, gradient_budget, suggest
@@ -131,13 +132,17 @@ class Diagnosis:
 
 
 def diagnose(
-    logits: Tensor, targets: Tensor, *, alpha: float | None = None, gamma: float | None = None
+    logits: ArrayLike | Tensor,
+    targets: ArrayLike | Tensor,
+    *,
+    alpha: float | None = None,
+    gamma: float | None = None,
 ) -> Diagnosis:
     """Return gradient budget, calibration and candidates from logits and targets.
 
     Args:
-        logits: of a model on data it has not seen: `(n,)` or `(n, 1)` for two classes, `(n, C)`
-            for classes that exclude each other.
+        logits: of a model on data it has not seen, a tensor or an array: `(n,)` or `(n, 1)` for two
+            classes, `(n, C)` for classes that exclude each other.
         targets: `(n,)`: 0 or 1, or class indices.
         alpha: of the focal loss the model was trained with; a number, sigmoid only.
         gamma: of that loss; None for a model trained with cross-entropy.
@@ -203,16 +208,17 @@ def _reading(said: Tensor, labels: Bools, softmax: bool) -> Reading:
 
 
 def _checked(
-    logits: Tensor, targets: Tensor, alpha: float | None, gamma: float | None
+    logits: ArrayLike | Tensor,
+    targets: ArrayLike | Tensor,
+    alpha: float | None,
+    gamma: float | None,
 ) -> tuple[Tensor, Bools, bool]:
-    z = logits.detach().double()
-    if z.dim() == 1:
-        z = z[:, None]
-    y = targets.detach()
+    given, y = _doubles(logits, "logits"), _doubles(targets, "targets")
+    z = given[:, None] if given.dim() == 1 else given
     if z.dim() != 2 or y.dim() != 1 or len(y) != len(z):
         raise CompareError(
             "logits must be (n,) or (n, C) and targets (n,), got"
-            f" {tuple(logits.shape)} and {tuple(targets.shape)}."
+            f" {tuple(given.shape)} and {tuple(y.shape)}."
         )
     if not bool(z.isfinite().all()):
         raise CompareError("logits must be finite.")
@@ -235,6 +241,16 @@ def _checked(
     if counts.min() < _FEWEST or (len(z) - counts).min() < _FEWEST:
         raise CompareError(f"every class must have at least {_FEWEST} rows, got {counts.tolist()}.")
     return z, labels, softmax
+
+
+def _doubles(values: ArrayLike | Tensor, name: str) -> Tensor:
+    """Return a tensor of any device, or an array of any kind of number, as float64 on the CPU."""
+    if isinstance(values, Tensor):
+        return values.detach().cpu().double()
+    try:
+        return torch.from_numpy(np.array(values, dtype=np.float64))
+    except (TypeError, ValueError) as error:
+        raise CompareError(f"{name} must be numbers, got {type(values).__name__}.") from error
 
 
 def diagnosis_json(diagnosis: Diagnosis) -> str:

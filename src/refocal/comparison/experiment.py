@@ -230,7 +230,7 @@ def _limits(findings: Sequence[Finding], plan: Plan) -> list[str]:
         quick = argument("quick", True)
         limits.append(f"a quick look trains too little, so run it without {quick}")
     if any(finding.leak for finding in findings):
-        limits.append("a column gives the target away; leave it out first")
+        limits.append("a column gives the target away, so leave it out first")
     return limits
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import UnionType
 from typing import Any
 
-SCHEMA = "refocal.compare/7"
+SCHEMA = "refocal.compare/8"
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,8 @@ class Decision:
         name: of the class.
         probability: above which a row is flagged, by the closed form: the median of the splits,
             each of which chose its own on validation rows at least cost; None to flag nothing.
+        by_line: the same threshold as a probability by Platt scaling; None to flag nothing, and
+            where classes exclude each other, whose probabilities are scaled to 1 together.
         found: positives that were flagged.
         missed: positives that were not.
         false_alarms: negatives that were flagged.
@@ -124,6 +126,7 @@ class Decision:
 
     name: str
     probability: float | None
+    by_line: float | None
     found: int
     missed: int
     false_alarms: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,10 +47,12 @@ def array_table(
     Raises:
         CompareError: these are no features and targets of a classification task.
     """
-    features, labels = _pair(data)
+    features, labels = _arrays(as_pair(data))
     if len(features) != len(labels):
         raise CompareError(f"features have {len(features)} rows and targets {len(labels)}.")
-    found = _targets(labels, positive)
+    if 0 in features.shape:
+        raise CompareError(f"features are empty: {tuple(features.shape)}.")
+    found = _targets(labels, positive, None if classes is None else len(classes))
     if classes is not None:
         found = _named(found, classes)
     kept, notes = _features(features, found.known)
@@ -73,24 +75,42 @@ def array_table(
     )
 
 
-def _pair(data: Any) -> tuple[Any, npt.NDArray[Any]]:
-    if not (isinstance(data, tuple | list) and len(data) == 2):
-        try:
-            rows = [data[k] for k in range(len(data))]
-            data = ([x for x, _ in rows], [y for _, y in rows])
-        except (TypeError, ValueError, KeyError) as error:
-            raise CompareError(
-                "data must be a Table, a path, a data frame, a pair (features, targets) or a torch"
-                f" dataset of such pairs, got {type(data).__name__}."
-            ) from error
-    features, labels = data
+def as_frame(data: Any) -> Any:
+    """Return frames of other libraries (Polars, Arrow) as those of pandas, all else as it is."""
+    convert = getattr(data, "to_pandas", None)
+    return data if convert is None else convert()
+
+
+def as_pair(data: Any) -> tuple[Any, Any]:
+    """Return features and targets of a pair or a data set.
+
+    Raises:
+        CompareError: it is neither.
+    """
+    if isinstance(data, tuple | list) and len(data) == 2:
+        return data[0], data[1]
+    try:
+        if isinstance(data, Tensor | np.ndarray | Mapping):
+            raise TypeError  # their items are rows, or columns
+        rows = [data[k] for k in range(len(data))]
+        return [x for x, _ in rows], [y for _, y in rows]
+    except (TypeError, ValueError, KeyError) as error:
+        raise CompareError(
+            "data must be a Table, a path, a data frame, a pair (features, targets) or a torch"
+            f" dataset of such pairs, got {type(data).__name__}."
+        ) from error
+
+
+def _arrays(pair: tuple[Any, Any]) -> tuple[Any, npt.NDArray[Any]]:
+    features, labels = pair
+    features = as_frame(features)
     if isinstance(features, pd.Series):
         features = features.to_frame()
     if not isinstance(features, pd.DataFrame):
         features = _stacked(features)
     if isinstance(labels, Tensor) or (isinstance(labels, list | tuple) and _are_tensors(labels)):
         labels = _stacked(labels)
-    labels = labels.numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    labels = labels.numpy() if isinstance(labels, Tensor) else _unmasked(labels)
     return features, labels
 
 
@@ -104,8 +124,23 @@ def _stacked(values: Any) -> Tensor | npt.NDArray[Any]:
         return values.detach().cpu()
     if isinstance(values, list | tuple) and _are_tensors(values):
         return torch.stack([value.detach().cpu() for value in values])
-    array = np.asarray(values)
+    if hasattr(values, "toarray"):
+        raise CompareError(
+            f"features are sparse ({type(values).__name__}). Pass features.toarray(), or fewer of"
+            " them."
+        )
+    array = _unmasked(values)
     return array if array.dtype.kind not in "fiub" else torch.from_numpy(array)
+
+
+def _unmasked(values: Any) -> npt.NDArray[Any]:
+    """Return an array, in which what is masked is missing."""
+    if not isinstance(values, np.ma.MaskedArray):
+        return np.asarray(values)
+    numbers = values.dtype.kind in "fiub"
+    plain: npt.NDArray[Any] = np.ma.getdata(values).astype(np.float64 if numbers else object)
+    plain[np.ma.getmaskarray(values)] = np.nan if numbers else None
+    return plain
 
 
 # --- features ------------------------------------------------------------------------------------
@@ -147,7 +182,14 @@ def _features(features: Any, known: Bools) -> tuple[pd.DataFrame | Tensor, tuple
 # --- targets -------------------------------------------------------------------------------------
 
 
-def _targets(labels: npt.NDArray[Any], positive: Any) -> Targets:
+def _targets(labels: npt.NDArray[Any], positive: Any, named: int | None) -> Targets:
+    """Return class indices from 0, labels of their own, or values of any kind as classes.
+
+    Args:
+        labels: `(n,)` or `(n, K)`.
+        positive: the value that counts as positive.
+        named: so many classes have names; None where none was given.
+    """
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim not in (1, 2) or (labels.ndim == 2 and labels.dtype.kind not in "fiub"):
@@ -156,14 +198,22 @@ def _targets(labels: npt.NDArray[Any], positive: Any) -> Targets:
         missing_cells = np.isnan(labels.astype(np.float64)).reshape(len(labels), -1)
         known = np.logical_not(missing_cells.any(axis=1))
         used = labels[known]
-        if len(used) == 0 or (used != np.round(used)).any():
+        if len(used) and (used != np.round(used)).any():
             raise _no_targets(labels)
-        if labels.ndim == 2 or used.min() >= 0:
+        if labels.ndim == 2 or _is_index(used, named):
             kind, matrix = _indices(labels, used)
             names = ["1"] if kind == "binary" else list(map(str, range(matrix.shape[1])))
             missing = int((~known).sum())
             return Targets(kind, matrix, tuple(names), known, missing, ())
     return targets(pd.DataFrame({"targets": labels}), positive)
+
+
+def _is_index(used: npt.NDArray[Any], named: int | None) -> bool:
+    """Say whether numbers count classes from 0: no class is left out, or each has a name."""
+    if len(used) == 0 or used.min() < 0:
+        return False
+    classes = int(used.max()) + 1
+    return classes <= 2 or classes == named or classes == len(np.unique(used))
 
 
 def _indices(labels: npt.NDArray[Any], used: npt.NDArray[Any]) -> tuple[Kind, Bools]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 import pandas as pd
@@ -29,15 +30,22 @@ _PLAIN = str.maketrans(
 
 
 def tidy(text: str) -> str:
-    """Remove spaces at the ends, and make one plain space of every run of them inside."""
+    """Remove spaces at the ends, and make one plain space of every run of them inside. A letter and
+    its accent are one character, as most keyboards have it and a Mac's file names do not.
+    """
     if not text.isascii():
-        text = text.translate(_UNSEEN)
+        text = unicodedata.normalize("NFC", text.translate(_UNSEEN))
     return " ".join(text.split())
 
 
 def plain(text: str) -> str:
     """Tidy a text and write hyphens and apostrophes plainly, as numbers and dates are read."""
     return tidy(text if text.isascii() and "`" not in text else text.translate(_PLAIN))
+
+
+def worded(cell: Any) -> str:
+    """Return a cell as text, bytes as the text that they are in UTF-8."""
+    return cell.decode("utf-8", "replace") if isinstance(cell, bytes) else str(cell)
 
 
 def is_missing_word(text: str) -> bool:

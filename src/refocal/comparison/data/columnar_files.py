@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from refocal import extras
+from refocal.comparison.data.layout import with_index
 from refocal.comparison.data.opening import unreadable
 from refocal.comparison.data.table import Integers
 
@@ -38,7 +39,7 @@ def read_columnar(path: Path, kind: str) -> pd.DataFrame:
             pieces = ParquetPieces(path)
             return pieces.take(np.arange(pieces.rows))
         frame = pd.read_parquet(path) if kind == "Parquet" else _read_arrow(path)
-    return _with_index(frame)
+    return with_index(frame)
 
 
 def _read_arrow(path: Path) -> pd.DataFrame:
@@ -50,15 +51,6 @@ def _read_arrow(path: Path) -> pd.DataFrame:
         with open(path, "rb") as file, ipc.open_stream(file) as stream:
             frame = stream.read_pandas()
     return frame
-
-
-def _with_index(frame: pd.DataFrame) -> pd.DataFrame:
-    if isinstance(frame.index, pd.RangeIndex):
-        return frame
-    names = [name or f"index {k}" for k, name in enumerate(frame.index.names)]
-    kept = frame.index.to_frame(index=False).set_axis(names, axis=1)
-    kept = kept[[name for name in names if name not in frame.columns]]
-    return pd.concat([kept, frame.reset_index(drop=True)], axis=1)
 
 
 @contextmanager
@@ -155,7 +147,7 @@ class ParquetPieces:
                 parts.append(batch if whole else batch.take(pyarrow.array(inside - start)))
                 start = end
             table = pyarrow.Table.from_batches(parts, self.schema)
-            return _with_index(table.to_pandas())
+            return with_index(table.to_pandas())
 
     def _batches(self, names: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
         """Yield the rows in the order of the files."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from refocal.comparison.data.calendars import counted_dates
-from refocal.comparison.data.cells import MISSING_WORDS, is_text, listed, plain, tidy
+from refocal.comparison.data.cells import MISSING_WORDS, is_text, listed, plain, tidy, worded
 from refocal.comparison.data.dates import as_dates, as_hours
 from refocal.comparison.data.numerals import Mark, as_numbers, number_share
 from refocal.comparison.errors import CompareError, argument
@@ -94,7 +94,7 @@ def clean(frame: pd.DataFrame, *, typed: bool = True, decimal: Mark | None = Non
             columns[part] = values
     if not columns:
         names = [*told.text, *told.unusable]
-        what = "free text" if not told.unusable else "free text or lists"
+        what = "free text" if not told.unusable else "free text, lists or complex numbers"
         raise CompareError(
             f"no column besides the target can be used: {listed(names)} {_is(names)} {what}."
             " Replace it by numbers first (its length, an embedding)."
@@ -242,7 +242,7 @@ def is_nested(column: pd.Series[Any]) -> bool:
 
 def _categories(name: str, column: pd.Series[Any], told: _Told) -> npt.NDArray[Any]:
     """Return text without the spaces around it, and one word for all that says there is nothing."""
-    codes, values = pd.factorize(column.map(str, na_action="ignore"))
+    codes, values = pd.factorize(column.map(worded, na_action="ignore"))
     tidied = [tidy(str(value)) for value in values]
     if len(set(tidied)) < len(tidied):
         told.spellings.append(name)
@@ -350,7 +350,7 @@ def _lists(told: _Told) -> Iterable[Finding]:
         )
     for code, what, names in (
         ("free-text", "free text", told.text),
-        ("unusable-column", "lists or records", told.unusable),
+        ("unusable-column", "lists, records or complex numbers", told.unusable),
     ):
         if names:
             yield Finding(

@@ -109,11 +109,13 @@ def _width(records: Sequence[list[str]]) -> int:
 
 
 def _worth(separator: str, records: list[list[str]]) -> tuple[int, bool, float, int]:
-    """Say how well a separator explains the records; the decimal commas of a row make no header."""
+    """Say how well a separator explains the records; the decimal commas of a row below the first
+    make no header.
+    """
     width = _width(records)
     share = sum(len(record) == width for record in records) / len(records)
     start = _header(records, width) if width > 1 else None
-    headed = 0 if start is None else 1 if any(map(_is_number, records[start])) else 2
+    headed = 0 if start is None else 1 if start and any(map(_is_number, records[start])) else 2
     return headed, separator != " ", round(share, 1), width
 
 

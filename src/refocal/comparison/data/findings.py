@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from refocal.comparison.results import Finding, LossResult
 _RARE = 0.01
 _FEW = 50
 _MANY_VALUES = 1_000
+_NAMED = 5  # classes, of more
 _SHIFT = 1.5
 _LEFT_OUT = 0.2  # of a split's rows, from which on a reader must know it
 
@@ -40,27 +41,27 @@ def check(table: Table, split: Split, precisions: Sequence[float] | None = None)
 
 
 def _targets(table: Table, split: Split) -> Iterator[Finding]:
-    for name, rate, few in zip(
-        table.classes,
-        table.rates(np.arange(table.rows)),
-        table.targets[split.test].sum(0),
-        strict=True,
-    ):
-        of = "positives" if table.kind == "binary" else f"examples of {name!r}"
-        if rate < _RARE:
-            yield Finding(
-                "imbalance",
-                "note",
-                f"{of.capitalize()}: one row in {1 / rate:,.0f}.",
-                "Read average precision rather than ROC AUC, and never accuracy.",
-            )
-        if few < _FEW:
-            yield Finding(
-                "few-positives",
-                "warning",
-                f"The test part has {few} {of}: intervals will be wide.",
-                f"Use {argument('repeats', 10)} or more, or collect more of them.",
-            )
+    rates = dict(zip(table.classes, table.rates(np.arange(table.rows)), strict=True))
+    tested = dict(zip(table.classes, table.targets[split.test].sum(0).tolist(), strict=True))
+    rare = {name: f"one row in {1 / rate:,.0f}" for name, rate in rates.items() if rate < _RARE}
+    few = {name: count for name, count in tested.items() if count < _FEW}
+    if rare:
+        yield Finding(
+            "imbalance",
+            "note",
+            f"{_of_classes(table, rare)}.",
+            "Read average precision rather than ROC AUC, and never accuracy.",
+        )
+    if few:
+        found = f"{next(iter(few.values()))} positives"
+        if table.kind != "binary":
+            found = f"few examples of some classes ({_of_classes(table, few)})"
+        yield Finding(
+            "few-positives",
+            "warning",
+            f"The test part has {found}: intervals will be wide.",
+            f"Use {argument('repeats', 10)} or more, or collect more of them.",
+        )
     if table.rows_without_target:
         yield Finding(
             "no-target",
@@ -70,20 +71,34 @@ def _targets(table: Table, split: Split) -> Iterator[Finding]:
         )
 
 
+def _of_classes(table: Table, said: Mapping[str, object]) -> str:
+    """What is said of each class, of many of the first ones."""
+    if table.kind == "binary":
+        return f"Positives: {next(iter(said.values()))}"
+    shown = ", ".join(f"{name!r}: {one}" for name, one in list(said.items())[:_NAMED])
+    more = len(said) - _NAMED
+    return shown + (f" and {more:,} more" if more > 0 else "")
+
+
 def _shift(table: Table, split: Split) -> Iterator[Finding]:
     if splitting(table) == "stratified":
         return
+    shifted = {}
     for k, name in enumerate(table.classes):
         rates = [float(table.rates(rows)[k]) for rows in (split.train, split.test)]
         low, high = sorted(rates)
         if high > _SHIFT * low:
-            of = "The base rate" if table.kind == "binary" else f"The share of {name!r}"
-            yield Finding(
-                "prior-shift",
-                "warning",
-                f"{of} is {rates[0]:.2%} in training and {rates[1]:.2%} in test.",
-                "Correct the probabilities for the rate you expect: refocal.shift_prior.",
-            )
+            shifted[name] = f"{rates[0]:.2%} in training and {rates[1]:.2%} in test"
+    if shifted:
+        of = f"The base rate is {next(iter(shifted.values()))}"
+        if table.kind != "binary":
+            of = f"The shares of some classes differ ({_of_classes(table, shifted)})"
+        yield Finding(
+            "prior-shift",
+            "warning",
+            f"{of}.",
+            "Correct the probabilities for the rate you expect: refocal.shift_prior.",
+        )
 
 
 def _over_borders(table: Table, split: Split) -> Iterator[Finding]:

@@ -34,6 +34,26 @@ def unique_names(names: Sequence[Any]) -> list[str]:
     return list(found)
 
 
+def with_index(frame: pd.DataFrame, *, named: bool = False) -> pd.DataFrame:
+    """Return a frame whose index is columns like the others, before them.
+
+    Args:
+        frame: with an index of any kind.
+        named: only levels with a name, which were columns once; what has none often numbers the
+            rows of another table.
+    """
+    if isinstance(frame.index, pd.RangeIndex) and frame.index.name is None:
+        return frame
+    names = [f"index {k}" if name is None else name for k, name in enumerate(frame.index.names)]
+    levels = frame.index.to_frame(index=False).set_axis(names, axis=1)
+    kept = [
+        k
+        for k, name in enumerate(frame.index.names)
+        if names[k] not in frame.columns and not (named and name is None)
+    ]
+    return pd.concat([levels.iloc[:, kept], frame.reset_index(drop=True)], axis=1)
+
+
 def renamed(names: Sequence[Any]) -> Iterator[Finding]:
     """Yield what a reader must know about names that came more than once."""
     tidied = [tidy(str(name)) for name in names]

@@ -20,6 +20,7 @@ from refocal.comparison.data.files import (
     read_file,
 )
 from refocal.comparison.data.identifiers import repeated_ids, row_numbers, say_left_out
+from refocal.comparison.data.layout import with_index
 from refocal.comparison.data.memory import Memory, TooLarge
 from refocal.comparison.data.new_rows import with_new_rows
 from refocal.comparison.data.pieces import (
@@ -128,13 +129,28 @@ def frame_table(
     drop: Sequence[str] = (),
     rows: int | None = None,
 ) -> Table:
-    """Return a data frame as a classification task; see `read_table`."""
+    """Return a data frame as a classification task; see `read_table`.
+
+    Columns may be named by their labels, whatever these are; named levels of the index are columns.
+    """
+    target, groups, time_order, drop = (
+        _spelled(frame, one) for one in (target, groups, time_order, drop)
+    )
     asked = _Asked(target, positive, groups, time_order, [drop] if isinstance(drop, str) else drop)
-    contents = as_contents(frame)
+    contents = as_contents(with_index(frame, named=True))
     if rows is None:
         return _table(contents, name, asked)
     check_rows(rows)
     return _part(FramePieces(contents), name, asked, rows)
+
+
+def _spelled(frame: pd.DataFrame, given: Any) -> Any:
+    """Return a label of a frame as text, and what is none of its labels as it is."""
+    try:
+        label = given is not None and given in set(frame.columns)
+    except TypeError:  # several of them, or values for the rows
+        label = False
+    return str(given) if label or isinstance(given, int) else given
 
 
 @dataclass(frozen=True)
@@ -294,11 +310,12 @@ def _check_flat(values: pd.Series[Any], path: Path) -> None:
 
 
 def _target_names(contents: Contents, target: str | Sequence[str]) -> list[str]:
-    if not isinstance(target, str):
-        return list(target)
-    if tidy(target) in contents.frame.columns:
-        return [target]
-    return [one.strip() for one in target.split(",")]
+    if isinstance(target, str):
+        one = tidy(target) in contents.frame.columns
+        target = [target] if one else [part.strip() for part in target.split(",")]
+    if len(target) == 0:
+        raise CompareError(f"which column to predict? Pass {argument('target')}.")
+    return list(dict.fromkeys(target))
 
 
 def column(contents: Contents, path: Path, name: str, option: str) -> pd.Series[Any]:

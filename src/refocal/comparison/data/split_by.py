@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from refocal.comparison.data.cells import is_missing_word, is_text, tidy
+from refocal.comparison.data.cells import is_missing_word, is_text, tidy, worded
 from refocal.comparison.data.columns import without_zone
 from refocal.comparison.data.dates import as_dates
 from refocal.comparison.data.numerals import Mark, as_numbers
@@ -24,7 +24,7 @@ def as_groups(values: pd.Series[Any], known: npt.NDArray[np.bool_]) -> Integers:
     """
     tidied = values[known]
     if is_text(tidied):  # "A " is the group of "A", and "?" none
-        text = tidied.map(lambda one: tidy(str(one)), na_action="ignore").astype(object)
+        text = tidied.map(lambda one: tidy(worded(one)), na_action="ignore").astype(object)
         tidied = text.mask(text.map(is_missing_word, na_action="ignore").eq(True))
     say = argument("groups", values.name)
     if tidied.isna().any():

@@ -150,6 +150,13 @@ def _check_classes(table: Table) -> None:
 
 def _check_parts(table: Table, split: Split) -> None:
     for part, rows in split.parts().items():
+        if len(rows) == 0 and table.time is not None:
+            times = len(np.unique(table.time))
+            raise CompareError(
+                f"the {part} part of {table.name} has no row, as {argument('time_order')} has"
+                f" {times:,} different {'value' if times == 1 else 'values'}. Use finer times, or"
+                f" fewer {argument('repeats')}."
+            )
         positives = table.targets[rows].sum(0)
         for name, count in zip(table.classes, positives, strict=True):
             if count in (0, len(rows)):

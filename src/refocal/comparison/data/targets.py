@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from refocal.comparison.data.cells import MISSING_WORDS, listed, plain, tidy
+from refocal.comparison.data.cells import MISSING_WORDS, listed, plain, tidy, worded
 from refocal.comparison.data.table import Bools, Kind, one_hot
 from refocal.comparison.errors import CompareError, argument
 from refocal.comparison.results import Finding
@@ -204,13 +204,13 @@ def _labels(column: pd.Series[Any], positive: str | None) -> _Labels:
     name = str(column.name)
     codes, uniques = pd.factorize(_plainly(column))
     counts = np.bincount(codes[codes >= 0], minlength=len(uniques))
-    texts = [tidy(str(one)) for one in uniques]
+    texts = [tidy(worded(one)) for one in uniques]
     keys = [_key(one) for one in texts]
     spellings: dict[str, Counter[str]] = {}
     written: dict[str, set[str]] = {}
     for text, key, raw, count in zip(texts, keys, uniques, counts, strict=True):
         spellings.setdefault(key, Counter())[text] += int(count)
-        written.setdefault(key, set()).add(str(raw))
+        written.setdefault(key, set()).add(worded(raw))
     given = None if positive is None else _wanted(spellings, positive, name)
     missing, findings = _missing(spellings, given, name)
     names = {
@@ -228,21 +228,32 @@ def _labels(column: pd.Series[Any], positive: str | None) -> _Labels:
 
 
 def _plainly(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Whole numbers that missing values turned into fractions are whole again: 1.0 is 1."""
+    """Values as they are written: whole numbers that missing values turned into fractions are
+    whole again (1.0 is 1), and days have no hour.
+    """
     if pd.api.types.is_float_dtype(column):
         known = column.dropna()
         if len(known) and (known % 1 == 0).all() and (known.abs() < 2**53).all():
             return column.astype("Int64").astype(object)
+    elif pd.api.types.is_datetime64_any_dtype(column):
+        known = column.dropna()
+        if len(known) and (known == known.dt.normalize()).all():
+            days: pd.Series[Any] = column.dt.date.astype(object)
+            return days
     return column.astype(object)
 
 
 def _key(text: str) -> str:
-    """Return what the spellings of one value have in common."""
+    """Return what the spellings of one value have in common; of numbers every digit counts."""
+    try:
+        return str(int(text))
+    except ValueError:
+        pass
     try:
         number = float(text)
     except ValueError:
         return text.casefold()
-    return repr(number + 0.0)
+    return str(int(number)) if number.is_integer() else repr(number)
 
 
 def _wanted(spellings: dict[str, Counter[str]], positive: str, name: str) -> str:

@@ -111,6 +111,8 @@ def difference(
 ) -> Estimate:
     """Return the interval of a paired difference of two shares, as `average_precision`'s.
 
+    The p-value is below 1 less a level exactly where the interval of that level excludes 0.
+
     Args:
         values: `(R,)` differences.
         row_variances: `(R,)` of the differences.
@@ -121,10 +123,12 @@ def difference(
     if np.isnan(values).any():
         return Estimate(None, None, None, None)
     found = spread(values, row_variances, design)
-    half = max(found.half(level), FEWEST_ROWS / max(design.positives, 1))
+    least = FEWEST_ROWS / max(design.positives, 1)
+    half = max(found.half(level), least)
     lowest, highest = (-1.0, 1.0) if base is None or np.isnan(base) else (-base, 1.0 - base)
     low, high = max(found.mean - half, lowest), min(found.mean + half, highest)
-    return Estimate(found.mean, min(low, found.mean), max(high, found.mean), found.p_value())
+    p = found.p_value() if abs(found.mean) > least else 1.0
+    return Estimate(found.mean, min(low, found.mean), max(high, found.mean), p)
 
 
 def estimate(values: Floats, row_variances: Floats, design: Design, scale: Scale) -> Estimate:

@@ -22,6 +22,7 @@ READINGS = ("raw", "posterior", "temperature", "platt")
 ISOTONIC = "isotonic"
 # Steps through fewer positives than these would follow chance.
 ENOUGH_FOR_STEPS = 200
+_ENOUGH_FOR_TEMPERATURE = 10  # labels: `fit_temperature` refuses fewer
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,12 @@ class Scored:
 
     @cached_property
     def temperature(self) -> float:
-        """Fitted to the posterior on validation rows."""
+        """Fitted to the posterior on validation rows; 1 where these are too few for it."""
         softmax = self.loss.link == "softmax"
         labels = self.data.labels("valid")
         targets = labels.argmax(1) if softmax else labels.astype(np.float32)
+        if targets.size < _ENOUGH_FOR_TEMPERATURE:
+            return 1.0
         logits = torch.from_numpy(self.fit.valid_logits)
         return fit_temperature(
             logits, torch.from_numpy(targets), link=self.loss.link, **self.loss.meaning.settings

@@ -183,6 +183,7 @@ def decisions(scored: Sequence[Scored]) -> list[Decision]:
         labels = np.concatenate([one.labels[:, k] for one in scored])
         flagged = np.concatenate([one.flagged["cost"][:, k] for one in scored])
         at = float(np.median([_as_probability(one, k) for one in scored]))
+        line = float(np.median([_by_line(one, k) for one in scored]))
         weights = np.concatenate(
             [np.ones(len(one.labels)) if one.weights is None else one.weights for one in scored]
         )
@@ -200,6 +201,7 @@ def decisions(scored: Sequence[Scored]) -> list[Decision]:
             Decision(
                 name=name,
                 probability=None if at >= 1.0 else at,
+                by_line=None if first.data.kind == "multiclass" or line >= 1.0 else line,
                 found=round(found_here),
                 missed=round(missed),
                 false_alarms=round(alarms),
@@ -220,6 +222,17 @@ def _as_probability(one: Scored, k: int) -> float:
     if one.loss.link == "softmax":  # a log-probability
         return float(np.exp(min(at, 0.0)))
     return float(sigmoid(np.asarray(at)))
+
+
+def _by_line(one: Scored, k: int) -> float:
+    """Return the same by Platt scaling, whose probabilities rise with the scores."""
+    at = one.thresholds["cost"][k]
+    if np.isinf(at):
+        return 1.0
+    scores, said = one.scores[:, k], one.probabilities("platt")[:, k]
+    order = np.argsort(scores)
+    below = np.nextafter(said.min(), 0.0)  # what lies below every row flags them all
+    return float(np.interp(at, scores[order], said[order], left=below))
 
 
 def confusion(scored: Sequence[Scored]) -> list[list[int]] | None:
@@ -274,7 +287,9 @@ def questions(
     if design.splits == 1 and not limits:
         limits.append("one split says nothing of what another seed would find")
     if design.positives < ENOUGH_POSITIVES:
-        limits.append(f"{design.positives} test positives in all are too few")
+        several = splits[0][0].scored.labels.shape[1] > 1
+        of = " of the rarest class" if several else ""
+        limits.append(f"{design.positives} test positives{of} in all are too few")
     for index, one in enumerate(splits[0]):
         if one.family.role == "baseline":
             continue

@@ -228,7 +228,7 @@ def _reliability(plot: Axes, shown: list[LossResult], name: str, reading: str) -
     plot.axline((0, 0), (1, 1), color=INK, linewidth=0.8, alpha=0.6)
     # The square root opens the end where rare events live and, unlike a logarithm, has a place for
     # a rate of 0.
-    ticks = np.array([0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0])
+    ticks = np.array([0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0])
     top = min(1.0, 1.05 * max(max(max(curve.x), max(curve.y)) for curve in curves))
     for axis, limit in ((plot.set_xscale, plot.set_xlim), (plot.set_yscale, plot.set_ylim)):
         axis("function", functions=(_root, np.square))

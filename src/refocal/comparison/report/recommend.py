@@ -15,6 +15,8 @@ from refocal.comparison.results import (
     Recommendation,
 )
 
+_LIKELY = 0.32  # the p-value of one standard deviation
+
 
 def decide(losses: list[LossResult], asked: list[Question]) -> LossResult:
     """The family to use for one model: what a firm verdict says, and cross-entropy without one.
@@ -124,7 +126,7 @@ class _Case:
             return f"keep {plain}: {focal} {self._finds()} less well {figures}."
         if first.verdict == "equivalent":
             return f"keep {plain}: {focal} makes no difference worth having here {figures}."
-        return f"undecided whether {focal} helps, so keep {plain}: {_what_would(first)}."
+        return f"undecided whether {focal} helps, so keep {plain}: {self._what_would(first)}."
 
     def sure(self) -> str:
         """How sure that is, in one sentence."""
@@ -224,25 +226,27 @@ class _Case:
             return "finds the rare cases"
         return "tells the classes apart" if self.data.kind == "multiclass" else "finds the labels"
 
+    def _what_would(self, question: Question) -> str:
+        """What would decide."""
+        if question.limits:
+            return "; ".join(question.limits)
+        positives = "test positives"
+        if len(self.data.classes) > 1:
+            positives += " of the rarest class"
+        if question.needed == 0:
+            return (
+                f"this table has {question.positives:,} {positives}, and a hundred times as many"
+                " would not decide"
+            )
+        if question.needed is None:
+            return "this table cannot tell"
+        return (
+            f"about {question.needed:,} {positives} would decide, and this table has"
+            f" {question.positives:,}"
+        )
+
     def _undefined(self) -> str:
         return f"as {metric_name(self.data)} is undefined on some of the splits"
-
-
-def _what_would(question: Question) -> str:
-    """What would decide."""
-    if question.limits:
-        return "; ".join(question.limits)
-    if question.needed == 0:
-        return (
-            f"this table has {question.positives:,} test positives, and a hundred times as many"
-            " would not decide"
-        )
-    if question.needed is None:
-        return "this table cannot tell"
-    return (
-        f"about {question.needed:,} test positives would decide, and this table has"
-        f" {question.positives:,}"
-    )
 
 
 def picks(loss: LossResult) -> str:
@@ -280,8 +284,26 @@ def is_overfit(loss: LossResult, base_rate_log_loss: float) -> bool:
     By more than chance explains, and by more than a fiftieth of what there is to gain.
     """
     gain = loss.figures["platt_gain"]
-    if gain.low is None or gain.low <= 0:
+    return gain.low is not None and gain.low > 0 and _is_worth_a_line(loss, base_rate_log_loss)
+
+
+def takes_line(loss: LossResult, base_rate_log_loss: float) -> bool:
+    """Whether probabilities are to be read by a line fitted on rows held out.
+
+    That is a choice and not a claim: the line's gain need not be sure, as where some splits picked
+    a setting that ranks well and shrinks the logits, and others did not. Beyond one standard
+    deviation it is expected to do better on new rows than none.
+    """
+    if is_no_gain(loss, base_rate_log_loss):
         return False
+    gain = loss.figures["platt_gain"]
+    likely = gain.value is not None and gain.value > 0 and gain.p is not None and gain.p < _LIKELY
+    return is_overfit(loss, base_rate_log_loss) or (
+        likely and _is_worth_a_line(loss, base_rate_log_loss)
+    )
+
+
+def _is_worth_a_line(loss: LossResult, base_rate_log_loss: float) -> bool:
     return not calibrate.is_as_good(
         _value(loss, "posterior"), _value(loss, "platt"), base_rate=base_rate_log_loss
     )
@@ -311,6 +333,12 @@ def _probabilities(loss: LossResult, data: Data) -> str:
             f"Fit Platt scaling on held-out data: log loss {_log_loss(loss, 'platt')} against"
             f" {_log_loss(loss, 'posterior')} for {source}, which is the probability only near the"
             " optimum of the loss; this model is overfit or trained too little."
+        )
+    if takes_line(loss, base_rate_log_loss):
+        return (
+            f"Fit Platt scaling on held-out data: log loss {_log_loss(loss, 'platt')} against"
+            f" {_log_loss(loss, 'posterior')} for {source}. The splits differ too much to call that"
+            " more than chance, but a line costs little."
         )
     if loss.plain:
         return f"{raw} is the probability: log loss {_log_loss(loss, 'raw')}."

@@ -155,7 +155,14 @@ def thresholds(results: Results) -> Groups:
     return _table(
         results,
         [
-            (noted("Flag above", "a probability of"), cell(flag_above)),
+            (
+                noted("Flag above", "a probability of, by the closed form"),
+                cell(lambda one: flag_above(one.probability)),
+            ),
+            (
+                noted("Flag above", "a probability of, by Platt scaling"),
+                cell(lambda one: flag_above(one.by_line)),
+            ),
             (noted("Found", "positives that are flagged"), cell(lambda one: f"{one.found:,}")),
             (noted("Missed", "positives that are not"), cell(lambda one: f"{one.missed:,}")),
             (
@@ -176,9 +183,9 @@ def thresholds(results: Results) -> Groups:
     )
 
 
-def flag_above(one: Decision) -> str:
+def flag_above(probability: float | None) -> str:
     """A threshold as a probability."""
-    return "nothing" if one.probability is None else wording.percent(one.probability)
+    return "nothing" if probability is None else wording.percent(probability)
 
 
 def probabilities(results: Results) -> Groups:
@@ -248,15 +255,15 @@ def verdicts(results: Results) -> list[Row]:
     return found
 
 
-def thresholds_by_class(loss: LossResult) -> list[Row]:
-    """The threshold of least cost of each class, and what it does."""
+def thresholds_by_class(loss: LossResult, *, line: bool) -> list[Row]:
+    """The threshold of least cost of each class, by Platt scaling or not, and what it does."""
     return [
         (
             noted(one.name),
             [
                 noted(text)
                 for text in (
-                    flag_above(one),
+                    flag_above(one.by_line if line else one.probability),
                     *(f"{count:,}" for count in (one.found, one.missed, one.false_alarms)),
                     *(wording.fixed(x, 4) for x in (one.cost, one.cost_of_none, one.cost_of_all)),
                 )

@@ -18,7 +18,7 @@ from jinja2 import Environment, StrictUndefined
 from refocal.boosting import CLASSIFIERS, numeric
 from refocal.comparison.data.synthetic import filled_counts
 from refocal.comparison.plan import Plan
-from refocal.comparison.report.recommend import is_no_gain, is_overfit
+from refocal.comparison.report.recommend import takes_line
 from refocal.comparison.results import LossResult, Pick, Results, Source
 from refocal.comparison.training.losses import Alpha, Link, Loss
 from refocal.comparison.training.named import NAMES
@@ -76,8 +76,7 @@ def script(results: Results) -> str:
         synthetic=any(one.synthetic is not None for one in (chosen.picks[0], usual)),
         first=_settings(results, chosen.picks[0]),
         winner=_settings(results, usual),
-        platt=is_overfit(chosen, results.data.base_rate_log_loss)
-        and not is_no_gain(chosen, results.data.base_rate_log_loss),
+        platt=takes_line(chosen, results.data.base_rate_log_loss),
         reported=chosen.picks[0].average_precision,
     )
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from refocal.comparison.report import rows, wording
-from refocal.comparison.report.recommend import about_focal, is_overfit, picks
+from refocal.comparison.report.recommend import about_focal, is_overfit, picks, takes_line
 from refocal.comparison.report.winner import why_not
 from refocal.comparison.results import Results
 
 # Up to so many classes a matrix of them is read; beyond, what each is mostly taken for.
 _MATRIX = 6
+_OPTION = re.compile(r"(?<!\S)--[a-z][a-z-]*( \d+)?")
 
 
 def html(results: Results, drawn: dict[str, str]) -> str:
@@ -32,6 +34,7 @@ def html(results: Results, drawn: dict[str, str]) -> str:
         lstrip_blocks=True,
         loader=FunctionLoader(_source),
     )
+    environment.filters["unbroken"] = _unbroken
     answer = results.recommendation
     return environment.get_template("report.html.j2").render(
         r=results,
@@ -50,6 +53,7 @@ def html(results: Results, drawn: dict[str, str]) -> str:
             for loss in results.losses
             if is_overfit(loss, results.data.base_rate_log_loss)
         ],
+        line=takes_line(results.chosen(), results.data.base_rate_log_loss),
         picks=picks,
         no_winner=why_not(results),
         w=wording,
@@ -58,6 +62,11 @@ def html(results: Results, drawn: dict[str, str]) -> str:
 
 def _source(name: str) -> str:
     return (files(__package__) / name).read_text("utf-8")
+
+
+def _unbroken(text: str) -> Markup:
+    """A text whose options of the command no line breaks in two: hyphens are where lines break."""
+    return Markup(_OPTION.sub(r'<span class="whole">\g<0></span>', str(escape(text))))
 
 
 def _embedded(data: Any) -> Markup:
