@@ -242,11 +242,70 @@ def test_a_winner_far_ahead_of_many_keeps_its_loss() -> None:
     np.testing.assert_allclose(loss, exact.sum(), rtol=2e-6)
 
 
-@pytest.mark.parametrize("dtype", ["bool", "uint8", "int8", "int16", "int32", "uint32", "float16"])
-def test_every_dtype_of_targets(dtype: str) -> None:
-    close(sigmoid_focal_loss(Z, Y.astype(dtype)), sigmoid_focal_loss(Z, Y), rtol=1e-6)
-    if dtype not in ("bool", "float16"):
-        close(softmax_focal_loss(Z, C.astype(dtype)), softmax_focal_loss(Z, C), rtol=0)
+TARGETS = [
+    "bool",
+    "int4",
+    "uint4",
+    "uint8",
+    "int8",
+    "int16",
+    "uint16",
+    "int32",
+    "uint32",
+    "float16",
+]
+
+
+@pytest.mark.parametrize("dtype", TARGETS)
+@pytest.mark.parametrize("promotion", ["standard", "strict"])
+def test_every_dtype_of_targets(dtype: str, promotion: str) -> None:
+    """Also where JAX is told to promote no dtype, and no rank, by itself."""
+    y, c = Y.astype(dtype), C.astype(dtype)
+    weight, each = jnp.array([0.5, 2.0]), jnp.array([0.2, 0.5, 1.0])
+    for keywords in (
+        {},
+        {"ignore_index": 0, "normalizer": "weights", "sample_weight": weight},
+        {"label_smoothing": 0.1, "alpha": each, "gamma": each},
+        {"gamma": 1.5, "normalizer": jnp.array(3)},
+        {"detach_modulator": True, "reduction": "none"},
+    ):
+
+        def total(z: Any, function: Any, targets: Any, keywords: Any = keywords) -> Any:
+            return jnp.sum(function(z, targets, **keywords))
+
+        both = jax.value_and_grad(total)
+        hard = dtype not in ("bool", "float16")
+        want = both(Z, sigmoid_focal_loss, Y), both(Z, softmax_focal_loss, C) if hard else None
+        raising = "raise" if promotion == "strict" else "allow"
+        with jax.numpy_dtype_promotion(promotion), jax.numpy_rank_promotion(raising):
+            close(both(Z, sigmoid_focal_loss, y), want[0], rtol=1e-6)
+            if hard:
+                close(both(Z, softmax_focal_loss, c), want[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint32", "uint64"])
+def test_wide_class_indices(dtype: str) -> None:
+    """JAX promotes 64 unsigned bits beside signed ones to a float."""
+    want = softmax_focal_loss(Z, C)
+    with jax.enable_x64(True):
+        close(softmax_focal_loss(Z, jnp.asarray(np.asarray(C), dtype)), want, rtol=0)
+
+
+def test_sizes_may_be_left_open() -> None:
+    """An exported program runs with any number of rows and of classes."""
+    export = pytest.importorskip("jax.export")
+    rows, classes = export.symbolic_shape("rows, classes")
+    logits = jax.ShapeDtypeStruct((rows, classes), jnp.float32)
+    index = jax.ShapeDtypeStruct((rows,), jnp.int32)
+    for function, given, targets in (
+        (softmax_focal_loss, (logits, index), (C,)),
+        (softmax_focal_loss, (logits, logits), (jax.nn.softmax(Z),)),
+        (sigmoid_focal_loss, (logits, logits), (jax.nn.sigmoid(Z),)),
+        (softmax_posterior, (logits,), ()),
+        (sigmoid_posterior, (logits,), ()),
+    ):
+        program = export.export(jax.jit(function))(*given)
+        close(program.call(Z, *targets), function(Z, *targets), rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"])
@@ -561,7 +620,9 @@ DEVICES = """
 import jax, jax.numpy as jnp, numpy as np
 from functools import partial
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
-from refocal.jax import sigmoid_focal_loss, softmax_focal_loss
+from refocal.jax import (
+    sigmoid_focal_loss, sigmoid_posterior, softmax_focal_loss, softmax_posterior
+)
 
 assert jax.device_count() == 4
 mesh = Mesh(np.array(jax.devices()), ("data",))
@@ -589,6 +650,38 @@ for function, targets, keywords in (
     placed = jax.device_put(z, NamedSharding(mesh, P("data")))
     np.testing.assert_allclose(jax.jit(jax.grad(whole))(placed), slopes, rtol=2e-5, atol=1e-9)
     np.testing.assert_allclose(whole(placed), want, rtol=2e-6)
+
+# where the mesh is explicit, as `jax.make_mesh` has it now, batch or classes split
+explicit = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
+z, soft = z[:, :4], jax.nn.softmax(z[:, 1:])
+y, c = soft > 0.3, jnp.where(c == 4, 0, c)
+each = jnp.arange(1.0, 5) / 5
+calls = (sigmoid_focal_loss, y), (softmax_focal_loss, c), (softmax_focal_loss, soft)
+for function, targets in calls:
+    for keywords in (
+        {}, dict(alpha=each), dict(gamma=each), dict(label_smoothing=0.1),
+        dict(normalizer="weights"),
+        dict(sample_weight=jnp.arange(32.0), normalizer="sample_weight"), dict(reduction="none"),
+    ):
+        def both(z, targets):
+            def total(z):
+                return jnp.sum(function(z, targets, **keywords))
+
+            return jax.value_and_grad(total)(z)
+
+        want = both(z, targets)
+        for spec in (P("data"), P(None, "data")):
+            with jax.set_mesh(explicit):
+                rows = spec if targets.ndim == 2 else P(*spec[:1])
+                got = jax.jit(both)(jax.device_put(z, spec), jax.device_put(targets, rows))
+            for one, other in zip(got, want):
+                np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-7)
+for posterior in (sigmoid_posterior, softmax_posterior):
+    want = posterior(z, alpha=each - 0.1)
+    for spec in (P("data"), P(None, "data")):
+        with jax.set_mesh(explicit):
+            got = posterior(jax.device_put(z, spec), alpha=each - 0.1)
+        np.testing.assert_allclose(got, want, rtol=1e-5)
 print("equal")
 """
 

@@ -20,7 +20,14 @@ from torch import Tensor  # noqa: E402
 
 import in_jax  # noqa: E402
 from cases import SIGMOID, SOFTMAX, Shape, assert_within, expected  # noqa: E402
-from refocal.jax import sigmoid_focal_loss, softmax_focal_loss, terms  # noqa: E402
+from refocal.jax import (  # noqa: E402
+    posterior,
+    sigmoid_focal_loss,
+    sigmoid_posterior,
+    softmax_focal_loss,
+    softmax_posterior,
+    terms,
+)
 
 # rows of three and four are unrolled, and fused otherwise than those of five
 SIZES = ((), (1,), (11,), (64, 3), (64, 4), (7, 5), (2, 3, 4, 5), (1000, 7))
@@ -181,3 +188,33 @@ def test_without_jit_the_same_numbers() -> None:
     want = sigmoid_focal_loss(Z, Y, gamma=1.5)
     with jax.disable_jit():
         np.testing.assert_allclose(sigmoid_focal_loss(Z, Y, gamma=1.5), want, rtol=1e-6)
+
+
+def test_posteriors_are_one_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers that change compile nothing, and what has an expression of its own keeps it."""
+    traced: list[Any] = []
+    margins, odds = posterior.softmax_margins, posterior.BOOK.log_odds
+    monkeypatch.setattr(
+        posterior, "softmax_margins", lambda *given: traced.append(given) or margins(*given)
+    )
+    monkeypatch.setattr(
+        posterior.BOOK, "log_odds", lambda *given: traced.append(given) or odds(*given)
+    )
+    for gamma, alpha, temperature in ((1.5, 0.25, 1.5), (2.5, 0.3, 3.0), (0.7, 0.9, 0.5)):
+        each = jnp.full(Z.shape[1], alpha)
+        got = (
+            sigmoid_posterior(Z, gamma=gamma, alpha=alpha, temperature=temperature),
+            softmax_posterior(Z, gamma=gamma, alpha=each, temperature=temperature),
+        )
+        assert len(traced) == 2, traced
+        with jax.disable_jit():
+            want = (
+                sigmoid_posterior(Z, gamma=gamma, alpha=alpha, temperature=temperature),
+                softmax_posterior(Z, gamma=gamma, alpha=each, temperature=temperature),
+            )
+        del traced[2:]
+        for one, other in zip(got, want, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5)
+    softmax_posterior(Z, gamma=2)
+    assert traced[-1][0].shape == Z.shape
+    assert len(traced) == 3

@@ -61,6 +61,7 @@ def bind(
     """
     names: dict[str, Any] = {
         **CONSTANTS,
+        "Real": Real,  # of annotations: TensorFlow's AutoGraph evaluates them
         "exp_of_term": operations["exp"],
         **operations,
         "__builtins__": __builtins__,

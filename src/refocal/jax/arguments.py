@@ -18,6 +18,7 @@ from jax.experimental import checkify
 
 from refocal.arguments import settings, values, wording
 from refocal.arguments.adapter import Facts, register
+from refocal.jax.classes import as_indices
 from refocal.jax.problem import (
     Number,
     SigmoidProblem,
@@ -482,8 +483,7 @@ def softmax_problem(
         ignored = None
         check_targets(function, targets, None, "softmax", traced=traced)
     else:
-        # signed and wide enough for every index: -100 beside uint8 is not the class 156
-        targets = targets.astype(jnp.promote_types(targets.dtype, jnp.int32))
+        targets = as_indices(targets)
         held = ignored_target(function, ignored, targets.dtype)
         ignored = None if held is None else int(held)
         check_indices(function, targets, ignored, classes, traced=traced)

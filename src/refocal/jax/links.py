@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -15,17 +15,14 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from refocal.formula.in_jax import for_dtype
-
-
-def class_mask(index: Array, logits: Array, axis: int) -> Array:
-    """True at one class of every position; ``index`` has size 1 along ``axis``."""
-    return lax.broadcasted_iota(index.dtype, logits.shape, axis) == index
+from refocal.jax.classes import class_mask, own_logit
+from refocal.jax.problem import Number
 
 
 def softmax_margin(
     logits: Array, index: Array, axis: int, left_out: Array | bool = False
 ) -> tuple[Array, Array]:
-    """``s`` and ``x`` of one class per position, size 1 along ``axis``.
+    """``s`` and ``x`` of one class per position, of the shape of ``index``.
 
     A class index out of range, which cannot be refused while JAX traces, gives NaN. The margin of a
     position that is ``left_out`` is infinite, whatever its logits are, and has no derivative.
@@ -43,7 +40,8 @@ def _margin(axis: int) -> Callable[[Array, Array, Array], tuple[Array, Array]]:
 
     Four passes: the largest logit, the rivals' terms, their sum, the gradient. The largest of all
     and not of the rivals: without the own one, what a compiler's fastest maximum reads would have
-    to be written first.
+    to be written first. What there is one of per position has no class axis: XLA does not write
+    loops over a last axis of size 1 in vectors.
     """
 
     @jax.custom_jvp
@@ -53,32 +51,34 @@ def _margin(axis: int) -> Callable[[Array, Array, Array], tuple[Array, Array]]:
 
     def parts(logits: Array, index: Array, left_out: Array) -> tuple[Array, Array, Array, Array]:
         book = for_dtype(logits.dtype)
-        classes = logits.shape[axis]
-        # not gathered where out of range, or counted from the end
-        inside = (index >= 0) & (index < classes)
-        own = jnp.take_along_axis(logits, jnp.where(inside, index, 0), axis)
-        own = jnp.where(left_out, 0.0, jnp.where(inside, own, jnp.nan))
-        top = lax.stop_gradient(jnp.max(logits, axis, keepdims=True))
+        own = jnp.where(left_out, 0.0, own_logit(logits, index, axis))
+        top = lax.stop_gradient(jnp.max(logits, axis))
         # Below an own logit that is the largest, so that terms which are subnormal beside it, and
         # taken for 0, are together less than one subnormal number.
-        lower = jnp.where(lax.stop_gradient(own) == top, math.log(4 * classes), 0.0)
+        lower = jnp.where(lax.stop_gradient(own) == top, _log(4 * logits.shape[axis]), 0.0)
         base = jnp.where(left_out, 0.0, book.finite(top) - lower)
-        mask = class_mask(index, logits, axis)
-        no_rival = _no_rival(index, left_out, logits, axis)
-        terms = book.told_term(jnp.where(no_rival, -jnp.inf, logits), base)
-        rest = jnp.sum(terms, axis, keepdims=True)
+        of_each = partial(jnp.expand_dims, axis=axis)
+        no_rival = _no_rival(of_each(index), of_each(left_out), logits, axis)
+        terms = book.told_term(jnp.where(no_rival, -jnp.inf, logits), of_each(base))
+        rest = jnp.sum(terms, axis)
         infinite = jnp.where(book.has_infinite(rest), jnp.inf, base)
         s, x, rest = book.against(own, base, rest, infinite, own - jnp.inf)
-        return s, x, jnp.where(mask, -rest, terms), -rest
+        mask = class_mask(of_each(index), logits, axis)
+        return s, x, jnp.where(mask, of_each(-rest), terms), -rest
 
     @margin.defjvp
     def rule(primals: Any, tangents: Any) -> Any:
         s, x, terms, scale = parts(*primals)
         # One division per position, and last: what a compiler computes once, and not per class.
-        ds = jnp.sum(terms * tangents[0], axis, keepdims=True) / scale
+        ds = jnp.sum(terms * tangents[0], axis) / scale
         return (s, x), (ds, ds * jnp.where(s >= 0, -x, x))
 
     return margin
+
+
+def _log(count: Any) -> Number:
+    """The logarithm of a size, also of one that an exported program leaves open."""
+    return math.log(count) if isinstance(count, int) else jnp.log(jnp.asarray(count, jnp.float32))
 
 
 def _no_rival(index: Array, left_out: Array, logits: Array, axis: int) -> Array:

@@ -19,6 +19,7 @@ from refocal.jax import arguments
 from refocal.jax.links import softmax_margins
 from refocal.jax.losses import Gamma
 from refocal.jax.problem import Number, computing_dtype
+from refocal.jax.program import as_program
 from refocal.jax.wording import spoken
 from refocal.messages import refuse
 
@@ -81,6 +82,13 @@ def sigmoid_posterior(
     wanted = values.flag(name, "log_odds", log_odds)
     detached = values.flag(name, "detach_modulator", detach_modulator)
     shift = 0.0 if alpha is None else _log(weights[1]) - _log(weights[0])
+    return _sigmoid((logits, gammas, shift, divisor), (smoothing, wanted, detached))
+
+
+@as_program
+def _sigmoid(values: Any, settings: Any) -> Array:
+    logits, gammas, shift, divisor = values
+    smoothing, wanted, detached = settings
     odds = (BOOK.detached_log_odds if detached else BOOK.log_odds)(
         logits.astype(computing_dtype(logits)), *gammas
     )
@@ -153,6 +161,15 @@ def softmax_posterior(
     smoothing = _smoothing(name, label_smoothing)
     wanted = values.flag(name, "log_probabilities", log_probabilities)
     detached = values.flag(name, "detach_modulator", detach_modulator)
+    settings = number, smoothing, wanted, detached
+    return _softmax((logits, weights, exponent, divisor), settings)
+
+
+@as_program
+def _softmax(values: Any, settings: Any) -> Array:
+    logits, weights, exponent, divisor = values
+    number, smoothing, wanted, detached = settings
+    dtype = computing_dtype(logits)
     book = for_dtype(dtype)
     s, x = softmax_margins(logits.astype(dtype), number)
     score = (book.detached_score if detached else book.score)(s, x, exponent)
@@ -163,7 +180,7 @@ def softmax_posterior(
     largest = float(jnp.finfo(dtype).max) / (1 if wanted else 4)
     score = jnp.clip(score, -largest, largest)
     if smoothing:
-        left = jnp.maximum(jax.nn.softmax(score, number) - smoothing / classes, 0)
+        left = jnp.maximum(jax.nn.softmax(score, number) - smoothing / logits.shape[number], 0)
         masked = left == 0
         score = jnp.log(jnp.where(masked, 1.0, left))
     if smoothing or isinstance(divisor, Array) or divisor != 1:

@@ -1,7 +1,8 @@
 """What follows the checks of a call as one compiled program, also outside of `jax.jit`.
 
-Operation by operation a loss of a few numbers takes 16 to 100 ms with its gradient, nearly all of
-it Python. Under a jit of the user's nothing is nested: the program is written into theirs.
+Operation by operation a loss of a few numbers takes 16 to 100 ms with its gradient, a posterior 1
+to 4 ms, nearly all of it Python. Under a jit of the user's nothing is nested: the program is
+written into theirs.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ def as_program(function: Callable[[Any, Any], Array]) -> Callable[[Any, Any], Ar
                 given.append(leaf)
             places.append(known[id(leaf)])
         fixed = tuple(None if _is_given(leaf) else leaf for leaf in leaves)
-        loss: Array = program(given, Frame(settings, structure, tuple(places), fixed))
-        return loss
+        result: Array = program(given, Frame(settings, structure, tuple(places), fixed))
+        return result
 
     return run
 

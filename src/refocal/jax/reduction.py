@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from refocal.jax.classes import picked
 from refocal.jax.problem import (
     Number,
     Problem,
@@ -94,8 +95,3 @@ def _weight_of_targets(problem: Problem, targets: Array, dtype: Any) -> Array:
     if problem.alpha is None:
         return jnp.ones_like(y)
     return picked(problem.alpha, targets)
-
-
-def picked(parameter: Array, index: Array) -> Array:
-    """The value of every position's class; of a class that there is none of, some value."""
-    return jnp.take(parameter.reshape(-1), index, mode="clip")

@@ -8,7 +8,8 @@ from jax import Array, lax
 from refocal.formula.binding import modulator_for
 from refocal.formula.in_jax import BOOK
 from refocal.jax import focal
-from refocal.jax.links import class_mask, softmax_margin, softmax_margins
+from refocal.jax.classes import class_mask, picked
+from refocal.jax.links import softmax_margin, softmax_margins
 from refocal.jax.problem import (
     Number,
     Problem,
@@ -19,7 +20,6 @@ from refocal.jax.problem import (
     is_kept,
     shares,
 )
-from refocal.jax.reduction import picked
 
 
 def losses(problem: Problem) -> Array:
@@ -80,7 +80,7 @@ def _sigmoid(problem: SigmoidProblem) -> Array:
     detached = problem.detach_modulator
     if not is_floating(y) and problem.label_smoothing == 0:
         # hard by their dtype: one margin
-        positive = y != 0
+        positive = y.astype(bool)
         s = jnp.where(positive, z, -z)
         alpha, gamma = (
             pair[0] if pair[0] is pair[1] or _same(pair) else jnp.where(positive, *_arrays(pair, z))
@@ -108,20 +108,17 @@ def _arrays(pair: tuple[Number, Number], like: Array) -> tuple[Array, Array]:
 
 
 def _left_out(problem: SoftmaxProblem, kept: Array | None) -> Array | bool:
-    """The positions that are ignored, or weigh 0 and have a NaN or an infinite largest logit.
-
-    Of size 1 along the class axis.
-    """
+    """The positions that are ignored, or weigh 0 and have a NaN or an infinite largest logit."""
     axis, weight = problem.axis, problem.weight
-    left_out = False if kept is None else ~jnp.expand_dims(kept, axis)
+    left_out = False if kept is None else ~kept
     if weight is None:
         return left_out
     z = lax.stop_gradient(problem.logits).astype(computing_dtype(problem.logits))
-    top = jnp.max(z, axis, keepdims=True)
+    top = jnp.max(z, axis)
     # XLA's maximum on a CPU passes over NaN; scaled, so that no finite logits sum to one
-    total = jnp.sum(z * 2.0**-40, axis, keepdims=True)
+    total = jnp.sum(z * 2.0**-40, axis)
     broken = ~jnp.isfinite(top) | jnp.isnan(total)
-    return left_out | (jnp.expand_dims(weight == 0, axis) & broken)
+    return left_out | ((weight == 0) & broken)
 
 
 def _index(problem: SoftmaxProblem) -> Array:
@@ -132,9 +129,7 @@ def _index(problem: SoftmaxProblem) -> Array:
     index = problem.targets
     if kept is not None:
         index = jnp.where(kept, index, jnp.zeros_like(index))
-    left_out = _left_out(problem, kept)
-    s, x = softmax_margin(z, jnp.expand_dims(index, axis), axis, left_out)
-    s, x = jnp.squeeze(s, axis), jnp.squeeze(x, axis)
+    s, x = softmax_margin(z, index, axis, _left_out(problem, kept))
     coefficient: Number = 1.0 if kept is None else kept.astype(dtype)
     if problem.alpha is not None:
         coefficient = _times(coefficient, picked(problem.alpha, index))
@@ -162,7 +157,9 @@ def _probabilities(problem: SoftmaxProblem) -> Array:
         kept = is_kept(problem.targets, problem.ignore_index)
         if kept is not None:  # smoothing comes after ignoring: an ignored row stays all zero
             y = jnp.where(jnp.expand_dims(kept, axis), y, 0.0)
-    z = jnp.where(_left_out(problem, kept), 0.0, z)
+    left_out = _left_out(problem, kept)
+    if left_out is not False:
+        z = jnp.where(jnp.expand_dims(left_out, axis), 0.0, z)
     coefficient = _times(y, problem.alpha)
     if problem.weight is not None:
         coefficient = _times(coefficient, jnp.expand_dims(problem.weight, axis))
