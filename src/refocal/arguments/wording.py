@@ -109,7 +109,8 @@ def fail_sigmoid_shape(function: str, logits: Facts, targets: Facts) -> NoReturn
             one_hot += ".movedim(-1, 1)"
         hint = (
             f"For class indices use {OF_EXCLUSIVE_CLASSES.get(function, 'softmax_focal_loss')}, "
-            f"where classes exclude each other, or {one_hot}.to(logits.dtype) for one decision per class."
+            f"where classes exclude each other, or {one_hot}.to(logits.dtype) for one decision per "
+            "class."
         )
     elif len(logits.shape) >= 1 and logits.shape[-1] == 1 and targets.shape == logits.shape[:-1]:
         hint = f"Use {argument}[..., None]: the logits have an axis of one column."
