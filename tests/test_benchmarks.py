@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -129,10 +130,7 @@ def test_the_csv_has_the_columns_that_are_written(path):
 def test_what_is_timed_compiled_is_one_loss(case, monkeypatch):
     """By the operator and by what Inductor is given; traced as it traces, without its C++."""
     torch._dynamo.reset()  # cases before this one are not to count among its programs
-    compile_with = torch.compile
-    monkeypatch.setattr(
-        torch, "compile", lambda f, **kw: compile_with(f, backend="aot_eager", **kw)
-    )
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
     small = case._replace(shape=(600,) if len(case.shape) == 1 else (60, 10))
     operator, inductor = (compiled.compiled(small, name)() for name in ("operator", "inductor"))
     # detectors clamp the probability of a heatmap

@@ -91,10 +91,8 @@ def denominator(problem: Problem, normalizer: str | float | Tensor) -> Number:
         if not y.dtype.is_floating_point:
             return y.sum()
         # as exact as what it divides: singles beside doubles would cost half of the digits
-        dtype = torch.promote_types(
-            y.dtype, torch.promote_types(problem.logits.dtype, torch.float32)
-        )
-        return _labels(y, dtype).sum()
+        wide = torch.promote_types(problem.logits.dtype, torch.float32)
+        return _labels(y, torch.promote_types(y.dtype, wide)).sum()
     weights = class_weight_of_targets(problem, kept)
     if problem.weight is not None:
         weights = weights * problem.weight
