@@ -153,8 +153,9 @@ def class_regions(
     positions = shape(logits)[:1] + shape(logits)[2:]
     if targets.dtype == torch.bool or shape(targets) != positions:
         way_out = ""
+        kind: type[Any] = ValueError
         if targets.dtype == torch.bool:
-            way_out = "Use .long()."
+            way_out, kind = "Use .long().", TypeError
         elif targets.shape == logits.shape:
             way_out = ONE_HOT
         elif shape(targets) == (positions[0], 1, *positions[1:]):
@@ -165,7 +166,7 @@ def class_regions(
             f"be class indices of shape {positions}",
             f"{targets.dtype} of shape {shape(targets)}",
             way_out,
-            TypeError if targets.dtype == torch.bool else ValueError,
+            kind,
         )
     return softmax_problem(
         function, logits, targets, sample_weight=None, ignore_index=ignore_index, **PLAIN
