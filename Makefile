@@ -157,4 +157,6 @@ $(HOSTS)/.installed: pyproject.toml constraints-hosts.txt
 	$(HOSTS)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(HOSTS)/bin/python -m pip install --quiet --constraint constraints-hosts.txt \
 	  --editable '.[torch,compare]' --group test --group hosts --group heavy-hosts
+	# its asymmetric loss divides by rows since then; nnU-Net's networks ask for an older one
+	$(HOSTS)/bin/python -m pip install --quiet --no-deps 'timm>=1.0.23'
 	touch $@

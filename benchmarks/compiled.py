@@ -7,6 +7,7 @@ python -m benchmarks.compiled --save
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import torch
 
 import refocal
 from benchmarks import measure, table
-from benchmarks.cases import Case, inputs
+from benchmarks.cases import DENSE, PROVIDERS, Case, Loss, inputs
 
 RESULTS = Path(__file__).parent / "results" / "compiled.csv"
 CASES = (
@@ -22,15 +23,25 @@ CASES = (
     Case("sigmoid", (4_000_000,), gamma=1.5),
     Case("softmax", (65_536, 10)),
     Case("softmax", (8_192, 1_000)),
+    *(Case(link, (4_000_000,)) for link in DENSE),
 )
 FUNCTIONS = {"sigmoid": refocal.sigmoid_focal_loss, "softmax": refocal.softmax_focal_loss}
 
 
-def compiled(case: Case, impl: str):
+def loss_of(case: Case, provider: str) -> Loss:
+    """The kernel as an operator, or what Inductor is to make code of."""
+    if case.link in DENSE:  # which know no impl: beside what detectors write
+        return PROVIDERS[case.link]["refocal" if provider == "operator" else "recipe"](case.gamma)
+    # "eager" is traced as plain operations
+    impl = "cpu" if provider == "operator" else "eager"
+    return partial(FUNCTIONS[case.link], gamma=case.gamma, impl=impl)
+
+
+def compiled(case: Case, provider: str) -> Callable[[], object]:
     """Forward and backward of the loss of twice the logits: something to fuse with."""
     logits, targets = inputs(case)
     logits.requires_grad_()
-    function = partial(FUNCTIONS[case.link], gamma=case.gamma, impl=impl)
+    function = loss_of(case, provider)
     loss = torch.compile(lambda z: function(2 * z, targets), fullgraph=True, dynamic=False)
 
     def run() -> object:
@@ -50,8 +61,7 @@ def main() -> None:
     rows = []
     for case in CASES:
         torch._dynamo.reset()
-        # "eager" is traced as plain operations
-        runs = {"operator": compiled(case, "cpu"), "inductor": compiled(case, "eager")}
+        runs = {provider: compiled(case, provider) for provider in ("operator", "inductor")}
         for name, stats in measure.measure(runs, options.seconds).items():
             row = {
                 "torch": torch.__version__,

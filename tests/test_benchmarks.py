@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import math
+from functools import partial
 
 import pytest
 import torch
-from benchmarks import cases, in_jax, measure, table
+from benchmarks import cases, compiled, in_jax, measure, table
 
 
 def test_the_table_of_the_readme_comes_from_the_csv():
@@ -121,3 +122,17 @@ def test_the_csv_has_the_columns_that_are_written(path):
 
     with path.open(newline="") as file:
         assert csv.DictReader(file).fieldnames == FIELDS
+
+
+@pytest.mark.parametrize(
+    "case", compiled.CASES, ids=lambda case: f"{case.link} {case.gamma} {case.shape}"
+)
+def test_what_is_timed_compiled_is_one_loss(case, monkeypatch):
+    """By the operator and by what Inductor is given; traced as it traces, without its C++."""
+    torch._dynamo.reset()  # cases before this one are not to count among its programs
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    small = case._replace(shape=(600,) if len(case.shape) == 1 else (60, 10))
+    operator, inductor = (compiled.compiled(small, name)() for name in ("operator", "inductor"))
+    # detectors clamp the probability of a heatmap at 1e-4, beyond which they learn nothing
+    near = (2 * cases.inputs(small)[0]).abs() < (9 if case.link == "gaussian" else math.inf)
+    torch.testing.assert_close(operator[near], inductor[near], rtol=1e-3, atol=1e-6)

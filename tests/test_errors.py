@@ -908,6 +908,8 @@ SUSPECTS: dict[str, Callable[[Tensor], Tensor]] = {
     "softmax": lambda z: softmax_focal_loss(z, torch.zeros(len(z), dtype=torch.long)),
     "module": lambda z: SigmoidFocalLoss()(z, torch.ones_like(z)),
     "variant": lambda z: refocal.variants.varifocal_loss(z, torch.ones_like(z)),
+    "distances": lambda z: refocal.variants.distribution_focal_loss(z, torch.zeros(len(z))),
+    "regions": lambda z: refocal.variants.dice_loss(z[None], torch.ones_like(z)[None]),
 }
 
 
@@ -915,8 +917,12 @@ SUSPECTS: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("name", SUSPECTS)
 def test_probabilities_in_the_place_of_logits_are_suspected(name: str) -> None:
     p = torch.rand(400, 3)
-    with pytest.warns(UserWarning, match=r"_loss: logits must be .*, got 1,200 numbers between"):
+    with pytest.warns(
+        UserWarning, match=r"_loss: logits must be .*, got 1,200 numbers between"
+    ) as caught:
         SUSPECTS[name](p)
+    # the line that is to be changed, none of the library's or of torch's modules
+    assert Path(caught[0].filename).parent == Path(__file__).parent
     quiet = (p - 0.01, p + 0.01, 2 * p, p[:300], torch.zeros(400, 3), torch.ones(400, 3))
     for logits in quiet:  # the suite makes errors of warnings
         SUSPECTS[name](logits)

@@ -190,7 +190,7 @@ def rt_detr_varifocal(z, quality, matched, boxes):
 
 
 def ultralytics_varifocal_loss():
-    """ultralytics 8.4, utils/loss.py: mean over classes, then summed."""
+    """ultralytics 8.4, utils/loss.py: mean over axis 1, then summed."""
 
     def call(z, quality, label):
         weight = 0.75 * torch.sigmoid(z) ** 2 * (1 - label) + quality * label

@@ -154,3 +154,17 @@ def test_a_large_sum_keeps_its_digits() -> None:
     y = torch.ones_like(z)
     exact = sigmoid_focal_loss(z.double(), y, reduction="sum")
     assert_close(sigmoid_focal_loss(z, y, reduction="sum").double(), exact, rtol=3e-7, atol=0)
+
+
+@pytest.mark.parametrize("normalizer", ["positives", "weights", "sample_weight", "elements"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
+def test_denominators_of_double_logits_are_double(dtype: torch.dtype, normalizer: str) -> None:
+    """Whatever the targets and weights are kept in."""
+    generator = torch.Generator().manual_seed(0)
+    y = torch.rand(1000, generator=generator).to(dtype)
+    weight = torch.rand(1000, generator=generator).to(dtype)
+    z = torch.randn(1000, dtype=torch.float64, generator=generator)
+    settings = {"sample_weight": weight, "normalizer": normalizer}
+    whole = {"sample_weight": weight.double(), "normalizer": normalizer}
+    got = sigmoid_focal_loss(z, y, **settings)
+    torch.testing.assert_close(got, sigmoid_focal_loss(z, y.double(), **whole), rtol=1e-13, atol=0)

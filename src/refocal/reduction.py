@@ -90,7 +90,9 @@ def denominator(problem: Problem, normalizer: str | float | Tensor) -> Number:
         y = problem.targets if kept is None else torch.where(kept, problem.targets, 0)
         if not y.dtype.is_floating_point:
             return y.sum()
-        return _labels(y, torch.promote_types(y.dtype, torch.float32)).sum()
+        # as exact as what it divides: singles beside doubles would cost half of the digits
+        wide = torch.promote_types(problem.logits.dtype, torch.float32)
+        return _labels(y, torch.promote_types(y.dtype, wide)).sum()
     weights = class_weight_of_targets(problem, kept)
     if problem.weight is not None:
         weights = weights * problem.weight

@@ -67,6 +67,7 @@ _ROOMS = {
     "readable": "inspection",
     "real": "values",
     "shown": "values",
+    "single_gamma": "values",
     "sigmoid_problem": "problems",
     "smoothing": "values",
     "softmax_posterior_gamma": "posteriors",

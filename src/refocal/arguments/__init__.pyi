@@ -49,6 +49,7 @@ from refocal.arguments.values import per_class as per_class
 from refocal.arguments.values import quoted as quoted
 from refocal.arguments.values import real as real
 from refocal.arguments.values import shown as shown
+from refocal.arguments.values import single_gamma as single_gamma
 from refocal.arguments.values import smoothing as smoothing
 from refocal.arguments.values import strictly_between_0_and_1 as strictly_between_0_and_1
 from refocal.arguments.variants import binary_regions as binary_regions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Any
 
@@ -64,8 +65,16 @@ def suspect_probabilities(function: str, logits: Tensor) -> None:
             f"{logits.numel():,} numbers between 0 and 1. If they are probabilities, leave out the "
             "network's last step, or pass torch.logit(p), for a softmax p.log(), which lose what "
             "was rounded to 0 or 1.",
-            stacklevel=5,
+            stacklevel=_line_of_the_caller(),
         )
+
+
+def _line_of_the_caller() -> int:
+    """The stack level, seen from who asks, of the line that called the library or its module."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(("refocal.", "torch.")):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def extremes(tensor: Tensor) -> tuple[Any, Any]:

@@ -39,10 +39,8 @@ from refocal.arguments.wording import (
 )
 from refocal.messages import refuse
 from refocal.problem import (
-    Heatmap,
     Number,
     Problem,
-    Quality,
     SigmoidProblem,
     SoftmaxProblem,
     class_axis_of,
@@ -54,8 +52,6 @@ from refocal.torch_state import unwatched, values_of
 
 # settings of these types need no look at the tensors
 PLAIN = (float, int, bool, type(None))
-# what users call targets that are no labels
-CALLED: dict[type, str] = {Quality: "quality", Heatmap: "heatmap"}
 
 
 def sigmoid_problem(
@@ -275,8 +271,7 @@ def check_values_of(function: str, problem: Problem) -> None:
         value = low if not low >= -slack else high
         others = targets[targets != value]
         ends = extremes(others) if others.numel() else None
-        reading = problem.reading if isinstance(problem, SigmoidProblem) else None
-        fail_target_range(function, value, link, ends, CALLED.get(type(reading), "targets"))
+        fail_target_range(function, value, link, ends)
 
 
 # ---------------------------------------------------------------------------------------------

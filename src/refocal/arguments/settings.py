@@ -14,7 +14,7 @@ from refocal.arguments.values import (
     fail_choice,
     fail_class_weights_type,
     fail_gamma_count,
-    fail_softmax_gamma_tuple,
+    fail_gamma_pair,
     flag,
     gamma_number,
     integer,
@@ -169,7 +169,7 @@ def check_loss_parameters(
         alpha_number(function, alpha)
     pair = isinstance(gamma, tuple)
     if pair and multiclass:
-        fail_softmax_gamma_tuple(function)
+        fail_gamma_pair(function)
     if pair and len(gamma) != 2:
         fail_gamma_count(function, len(gamma))
     for one in gamma if pair else (gamma,):

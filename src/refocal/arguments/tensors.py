@@ -16,7 +16,7 @@ from refocal.arguments.values import (
     check_gamma_range,
     fail_class_weights_type,
     fail_gamma_count,
-    fail_softmax_gamma_tuple,
+    fail_gamma_pair,
     gamma_number,
     integer,
     is_nan,
@@ -239,7 +239,7 @@ def softmax_gamma(
 ) -> Number:
     """A softmax exponent: a number, or a tensor that broadcasts to the logits."""
     if isinstance(gamma, tuple):
-        fail_softmax_gamma_tuple(function)
+        fail_gamma_pair(function)
     if not isinstance(gamma, Tensor):
         return round_to(gamma_number(function, gamma, multiclass=True), dtype)
     check_device(function, "gamma", gamma, logits)

@@ -17,6 +17,8 @@ from refocal.messages import refuse
 
 LARGEST_GAMMA = 1e30
 SHOWN = 60  # characters of a value in a message
+# whose alpha weighs negatives alone and is never off, so that nothing said of a balance holds
+WEIGHS_NEGATIVES = ("varifocal_loss",)
 
 
 def is_number(value: Any) -> bool:
@@ -137,7 +139,7 @@ def alpha_number(function: str, alpha: Any) -> float:
         raise refuse(
             function,
             "alpha",
-            "be None, a number in [0, 1] or a tensor",
+            f"be {'' if function in WEIGHS_NEGATIVES else 'None, '}a number in [0, 1] or a tensor",
             type(alpha).__name__,
             hint,
             TypeError,
@@ -160,7 +162,9 @@ def check_alpha_range(function: str, low: float, high: float, *, multiclass: boo
 
 def fail_alpha(function: str, value: float) -> NoReturn:
     hint = ""
-    if value < 0:
+    if function in WEIGHS_NEGATIVES:
+        pass
+    elif value < 0:
         hint = "To switch the weighting off use alpha=None."
     elif 1 < value < math.inf:
         # positives weighed w times as much as negatives: w : 1 is w/(1+w) : 1/(1+w)
@@ -204,6 +208,13 @@ def gamma_number(function: str, gamma: Any, *, multiclass: bool) -> float:
     return min(as_float(gamma), LARGEST_GAMMA)
 
 
+def single_gamma(function: str, gamma: Any) -> float:
+    """A finite plain number >= 0 of a loss with one exponent for all."""
+    if isinstance(gamma, tuple):
+        fail_gamma_pair(function)
+    return gamma_number(function, gamma, multiclass=True)
+
+
 def check_gamma_range(function: str, low: float, high: float) -> None:
     """The ends of a tensor of exponents: finite and >= 0."""
     if not (low >= 0 and high < math.inf):
@@ -224,7 +235,7 @@ def fail_gamma_count(function: str, count: int) -> NoReturn:
     )
 
 
-def fail_softmax_gamma_tuple(function: str) -> NoReturn:
+def fail_gamma_pair(function: str) -> NoReturn:
     raise refuse(
         function,
         "gamma",

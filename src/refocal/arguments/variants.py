@@ -22,6 +22,7 @@ from refocal.messages import refuse
 from refocal.problem import SigmoidProblem, SoftmaxProblem, is_kept
 
 PARTS = ("image", "batch")
+ONE_HOT = "Use .argmax(1) of a one-hot encoding; for independent classes use tversky_loss."
 
 # what these losses have not: cross-entropy, if it were taken of their problems
 PLAIN: dict[str, Any] = {
@@ -136,11 +137,37 @@ def class_regions(
             "targets",
             "be class indices",
             targets.dtype,
-            "Use .argmax(1) of a one-hot encoding; for independent classes use tversky_loss.",
+            ONE_HOT,
             TypeError,
         )
     if logits.dim() < 3:
         _fail_positions(function, logits, "")
+    if logits.shape[1] == 1:
+        raise refuse(
+            function,
+            "logits",
+            "have at least two classes",
+            shape(logits),
+            "One mask is not the softmax of anything: use tversky_loss or dice_loss.",
+        )
+    positions = shape(logits)[:1] + shape(logits)[2:]
+    if targets.dtype == torch.bool or shape(targets) != positions:
+        way_out = ""
+        kind: type[Any] = ValueError
+        if targets.dtype == torch.bool:
+            way_out, kind = "Use .long().", TypeError
+        elif targets.shape == logits.shape:
+            way_out = ONE_HOT
+        elif shape(targets) == (positions[0], 1, *positions[1:]):
+            way_out = "Use targets[:, 0]: an axis of one column is too many."
+        raise refuse(
+            function,
+            "targets",
+            f"be class indices of shape {positions}",
+            f"{targets.dtype} of shape {shape(targets)}",
+            way_out,
+            kind,
+        )
     return softmax_problem(
         function, logits, targets, sample_weight=None, ignore_index=ignore_index, **PLAIN
     )

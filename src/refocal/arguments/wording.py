@@ -6,7 +6,17 @@ import math
 from typing import NoReturn
 
 from refocal.arguments.adapter import Facts
-from refocal.messages import refuse
+from refocal.messages import called, refuse
+
+# what weighs no classes, or no two of them against each other
+WITHOUT_CLASS_WEIGHTS = (
+    "asymmetric_loss",
+    "distribution_focal_loss",
+    "gaussian_focal_loss",
+    "varifocal_loss",
+)
+# what to use for classes that exclude each other, unless it is softmax_focal_loss
+OF_EXCLUSIVE_CLASSES = {"dice_loss": "softmax_dice_loss", "tversky_loss": "softmax_tversky_loss"}
 
 
 def fail_target_range(
@@ -14,9 +24,9 @@ def fail_target_range(
     value: float,
     link: str,
     others: tuple[float, float] | None,
-    argument: str = "targets",
 ) -> NoReturn:
     """What ``value`` outside [0, 1] means, by the ends of all others, None where there are none."""
+    argument = called(function, "targets")
     hint = "Probabilities are expected, not logits or percentages."
     if math.isnan(value):
         hint = "If NaN marks what has no label, pass ignore_index=math.nan."
@@ -27,7 +37,10 @@ def fail_target_range(
             )
     elif link == "sigmoid" and abs(value) < 2**63 and value == int(value):
         hint = f"If {int(value)} marks what to leave out, pass ignore_index={int(value)}."
-        if value == -1 and others == (1, 1):
+        if argument != "targets":  # what follows is said of labels
+            if value > 1:
+                hint = f"If they are grey levels or percentages, divide by their largest. {hint}"
+        elif value == -1 and others == (1, 1):
             hint = f"Only -1 and 1 occur: if -1 is the negative class, use targets > 0. {hint}"
         elif value > 1 and others in (None, (0, 0)):
             hint = (
@@ -35,11 +48,12 @@ def fail_target_range(
                 f"mask of grey levels, use targets > 0. {hint}"
             )
         elif value > 1 and others is not None and others[1] > 1:
+            exclusive = OF_EXCLUSIVE_CLASSES.get(function, "softmax_focal_loss")
             hint = (
-                "Several values above 1 occur: for class indices use softmax_focal_loss or one-hot "
+                f"Several values above 1 occur: for class indices use {exclusive} or one-hot "
                 f"targets, for grey levels divide by their largest. {hint}"
             )
-    raise refuse(function, argument, "be in [0, 1]", value, hint)
+    raise refuse(function, "targets", "be in [0, 1]", value, hint)
 
 
 def fail_sample_weight(function: str, value: float) -> NoReturn:
@@ -84,26 +98,29 @@ def fail_one_class(function: str, logits: Facts, targets: Facts) -> NoReturn:
 
 def fail_sigmoid_shape(function: str, logits: Facts, targets: Facts) -> NoReturn:
     positions = logits.shape[:1] + logits.shape[2:]
+    argument = called(function, "targets")
+    labels = argument == "targets"
     hint = ""
     if len(logits.shape) >= 2 and logits.shape[1] == 1 and targets.shape == positions:
-        hint = "Use targets[:, None]: the logits have an axis of one column."
-    elif len(logits.shape) >= 2 and targets.shape == positions and not targets.floating:
+        hint = f"Use {argument}[:, None]: the logits have an axis of one column."
+    elif labels and len(logits.shape) >= 2 and targets.shape == positions and not targets.floating:
         one_hot = f"torch.nn.functional.one_hot(targets.long(), {logits.shape[1]})"
         if len(logits.shape) > 2:
             one_hot += ".movedim(-1, 1)"
         hint = (
-            "For class indices use softmax_focal_loss, where classes exclude each other, or "
-            f"{one_hot}.to(logits.dtype) for one decision per class."
+            f"For class indices use {OF_EXCLUSIVE_CLASSES.get(function, 'softmax_focal_loss')}, "
+            f"where classes exclude each other, or {one_hot}.to(logits.dtype) for one decision per "
+            "class."
         )
     elif len(logits.shape) >= 1 and logits.shape[-1] == 1 and targets.shape == logits.shape[:-1]:
-        hint = "Use targets[..., None]: the logits have an axis of one column."
+        hint = f"Use {argument}[..., None]: the logits have an axis of one column."
     elif len(targets.shape) == len(logits.shape) + 1 and logits.shape in (
         targets.shape[:1] + targets.shape[2:],
         targets.shape[:-1],
     ):
         axis = 1 if logits.shape == targets.shape[:1] + targets.shape[2:] else -1
         if targets.shape[axis] == 1:
-            hint = f"Use targets.squeeze({axis}): they have an axis of one column more."
+            hint = f"Use {argument}.squeeze({axis}): an axis of one column is too many."
     elif math.prod(logits.shape) == math.prod(targets.shape):
         hint = "Reshape one of them: broadcasting here would pair every logit with every target."
     raise refuse(
@@ -210,7 +227,7 @@ def fail_weight_shape(function: str, positions: tuple[int, ...], got: tuple[int,
         "sample_weight",
         f"have the shape {positions} of the loss or of its leading axes",
         got,
-        "For one weight per class use alpha.",
+        "" if function in WITHOUT_CLASS_WEIGHTS else "For one weight per class use alpha.",
     )
 
 

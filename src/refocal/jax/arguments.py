@@ -361,7 +361,7 @@ def softmax_gamma(
 ) -> Number:
     """A softmax exponent: a number, or an array that broadcasts to the logits."""
     if isinstance(gamma, tuple):
-        values.fail_softmax_gamma_tuple(function)
+        values.fail_gamma_pair(function)
     gamma = as_array(gamma)
     if not isinstance(gamma, Array):
         number = values.gamma_number(function, gamma, multiclass=True)

@@ -151,7 +151,7 @@ def checked_gamma(function: str, gamma: Any, *, multiclass: bool) -> Any:
     if not isinstance(gamma, tuple):
         return _one_gamma(function, gamma, multiclass=multiclass)
     if multiclass:
-        values.fail_softmax_gamma_tuple(function)
+        values.fail_gamma_pair(function)
     if len(gamma) != 2:
         values.fail_gamma_count(function, len(gamma))
     return tuple(_one_gamma(function, one, multiclass=multiclass) for one in gamma)

@@ -10,7 +10,6 @@ With p = sigmoid(z), BCE(z, y) = -(y log p + (1 - y) log(1 - p)):
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -53,7 +52,7 @@ def varifocal_loss(
         gamma: exponent of negatives >= 0, or a tensor that aligns.
         positives: which elements are positive, bool, of the shape of ``logits``; None for those of
             q > 0. A positive of quality 0 weighs nothing, where by itself it would be a negative.
-        detach_modulator: no gradient through ``p**gamma``, as RT-DETR and Ultralytics train.
+        detach_modulator: no gradient through ``p**gamma``, as RT-DETR trains.
         reduction: "none", "sum" or "mean".
         normalizer: what "mean" divides by; see `sigmoid_focal_loss`. "positives" is the sum of q,
             at least 1.
@@ -97,12 +96,11 @@ def varifocal_loss(
             alpha=(weight, weight), detach_modulator=detached, reading=Quality(positives)
         )
 
-    return _of(
-        "quality",
+    return elementwise(
         name,
         read,
         logits,
-        quality,
+        _constant(quality),
         alpha=alpha,
         exponent=gamma,
         reduction=reduction,
@@ -170,12 +168,11 @@ def gaussian_focal_loss(
     def read(problem: SigmoidProblem) -> SigmoidProblem:
         return problem._replace(alpha=(positive, negative), reading=Heatmap(fading))
 
-    return _of(
-        "heatmap",
+    return elementwise(
         name,
         read,
         logits,
-        heatmap,
+        _constant(heatmap),
         alpha=None,
         exponent=gamma,
         reduction=reduction,
@@ -253,21 +250,6 @@ def distribution_focal_loss(
     return loss.reshape(targets.shape) if reduction == "none" else loss
 
 
-def _of(
-    argument: str,
-    name: str,
-    read: Callable[[SigmoidProblem], SigmoidProblem],
-    logits: Tensor,
-    targets: Tensor,
-    **keywords: Any,
-) -> Tensor:
-    """The loss of targets that are constant, and go by a name of their own in what is refused."""
-    constant = targets.detach() if isinstance(targets, Tensor) else targets
-    if is_traced():
-        return elementwise(name, read, logits, constant, **keywords)
-    try:
-        return elementwise(name, read, logits, constant, **keywords)
-    except (TypeError, ValueError) as error:
-        said = str(error).replace(f"{name}: targets ", f"{name}: {argument} ")
-        error.args = (said, *error.args[1:])
-        raise
+def _constant(truth: Any) -> Any:
+    """A quality or a heatmap, which gets no gradient; what is no tensor is refused later."""
+    return truth.detach() if isinstance(truth, Tensor) else truth

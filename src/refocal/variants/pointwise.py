@@ -159,6 +159,8 @@ def _checked(
     normalizer: str | float | Tensor,
     own: tuple[str, ...] = (),
 ) -> tuple[SigmoidProblem, Any]:
+    if not isinstance(exponent, Tensor):
+        arguments.single_gamma(name, exponent)
     problem = arguments.sigmoid_problem(
         name,
         logits,

@@ -264,14 +264,14 @@ def asymmetric_loss(
     """
     name = "asymmetric_loss"
     shift = arguments.fraction(name, "clip", clip)
-    arguments.gamma_number(name, gamma_pos, multiclass=False)
-    arguments.gamma_number(name, gamma_neg, multiclass=False)
+    of_positives = arguments.not_negative(name, "gamma_pos", gamma_pos)
+    of_negatives = arguments.not_negative(name, "gamma_neg", gamma_neg)
 
     def rule(at: Point, problem: SigmoidProblem) -> Tensor:
         shifted = torch.where(at.p > shift, at.p - shift, 0.0)
         kept = at.ce_negative if shift == 0 else -torch.log1p(-shifted)
-        positive = modulated(BOOK.weighed(at.y, at.ce_positive), at.q, gamma_pos)
-        return positive + modulated(BOOK.weighed(1 - at.y, kept), shifted, gamma_neg)
+        positive = modulated(BOOK.weighed(at.y, at.ce_positive), at.q, of_positives)
+        return positive + modulated(BOOK.weighed(1 - at.y, kept), shifted, of_negatives)
 
     return pointwise(
         name,
