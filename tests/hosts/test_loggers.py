@@ -41,6 +41,9 @@ def run_lines(folder: Path, after: str) -> None:
         "MLFLOW_ALLOW_FILE_STORE": "true",  # instead of a database, which the client lacks
         "PYTHONWARNINGS": "ignore",
     }
+    # TensorBoard loads TensorFlow where there is one, which loads Keras: on torch that would load
+    # Triton, and the LLVM of the one beside that of the other ends the process
+    environment.pop("KERAS_BACKEND", None)
     code = "\n".join([LINES["mlflow"].split("with ")[0], *after.split("\n")])
     subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, env=environment)
 
