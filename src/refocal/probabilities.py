@@ -38,6 +38,9 @@ NEWTON_STEPS = 3
 # examples of a batch whose shift is summed over all counts of positives
 LARGEST_BATCH = 10_000_000
 
+# examples that a temperature is fitted to, at least
+FEWEST_EXAMPLES = 10
+
 
 @overridable
 def sigmoid_logit(
@@ -309,11 +312,11 @@ def _class_scores(
 
 
 def _check_count(name: str, index: Tensor) -> None:
-    if len(index) < 10 or len(torch.unique(index)) < 2:
+    if len(index) < FEWEST_EXAMPLES or len(torch.unique(index)) < 2:
         raise refuse(
             name,
             "targets",
-            "hold at least 10 examples and two classes",
+            f"hold at least {FEWEST_EXAMPLES} examples and two classes",
             f"{len(index)} of {len(torch.unique(index))}",
             "One parameter needs held-out data.",
         )

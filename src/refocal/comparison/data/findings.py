@@ -49,13 +49,11 @@ def _targets(table: Table, split: Split) -> Iterator[Finding]:
         yield Finding(
             "imbalance",
             "note",
-            f"{_of_classes(table, rare)}.",
+            f"{_of_classes(table, 'Positives: {}', '{}', rare)}.",
             "Read average precision rather than ROC AUC, and never accuracy.",
         )
     if few:
-        found = f"{next(iter(few.values()))} positives"
-        if table.kind != "binary":
-            found = f"few examples of some classes ({_of_classes(table, few)})"
+        found = _of_classes(table, "{} positives", "few examples of some classes ({})", few)
         yield Finding(
             "few-positives",
             "warning",
@@ -71,13 +69,13 @@ def _targets(table: Table, split: Split) -> Iterator[Finding]:
         )
 
 
-def _of_classes(table: Table, said: Mapping[str, object]) -> str:
-    """What is said of each class, of many of the first ones."""
+def _of_classes(table: Table, one: str, several: str, said: Mapping[str, object]) -> str:
+    """Put what is said into a sentence about the positives, or about classes: of many the first."""
     if table.kind == "binary":
-        return f"Positives: {next(iter(said.values()))}"
-    shown = ", ".join(f"{name!r}: {one}" for name, one in list(said.items())[:_NAMED])
+        return one.format(next(iter(said.values())))
+    shown = ", ".join(f"{name!r}: {found}" for name, found in list(said.items())[:_NAMED])
     more = len(said) - _NAMED
-    return shown + (f" and {more:,} more" if more > 0 else "")
+    return several.format(shown + (f" and {more:,} more" if more > 0 else ""))
 
 
 def _shift(table: Table, split: Split) -> Iterator[Finding]:
@@ -90,9 +88,8 @@ def _shift(table: Table, split: Split) -> Iterator[Finding]:
         if high > _SHIFT * low:
             shifted[name] = f"{rates[0]:.2%} in training and {rates[1]:.2%} in test"
     if shifted:
-        of = f"The base rate is {next(iter(shifted.values()))}"
-        if table.kind != "binary":
-            of = f"The shares of some classes differ ({_of_classes(table, shifted)})"
+        several = "The shares of some classes differ ({})"
+        of = _of_classes(table, "The base rate is {}", several, shifted)
         yield Finding(
             "prior-shift",
             "warning",

@@ -16,13 +16,12 @@ from refocal.comparison.plan import Costs
 from refocal.comparison.training.losses import Loss
 from refocal.comparison.training.models import Fit
 from refocal.comparison.training.scores import log_odds, log_probabilities, of_table
-from refocal.probabilities import fit_temperature
+from refocal.probabilities import FEWEST_EXAMPLES, fit_temperature
 
 READINGS = ("raw", "posterior", "temperature", "platt")
 ISOTONIC = "isotonic"
 # Steps through fewer positives than these would follow chance.
 ENOUGH_FOR_STEPS = 200
-_ENOUGH_FOR_TEMPERATURE = 10  # labels: `fit_temperature` refuses fewer
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ class Scored:
         softmax = self.loss.link == "softmax"
         labels = self.data.labels("valid")
         targets = labels.argmax(1) if softmax else labels.astype(np.float32)
-        if targets.size < _ENOUGH_FOR_TEMPERATURE:
+        if targets.size < FEWEST_EXAMPLES:
             return 1.0
         logits = torch.from_numpy(self.fit.valid_logits)
         return fit_temperature(

@@ -666,7 +666,6 @@ def address(kernel: SigmoidKernel) -> int:
     return pool.kernel_address(rebound(kernel_of_blocks, names), pool.name_of("sigmoid", kernel))
 
 
-@cache
 def parameter_reader(number: type, general: bool) -> Any:
     """Returns what gives a block its parameters, compiled once for all kernels."""
     names = {**globals(), **operations(number), "REAL_SIZE": np.dtype(number).itemsize}

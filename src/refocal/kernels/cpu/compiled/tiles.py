@@ -5,7 +5,6 @@ Three ways in and out of memory, by how the classes lie there; see `softmax`.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -132,13 +131,11 @@ WRITERS = {
 }
 
 
-@cache
 def reader(layout: str, slot: int, storage: Storage, number: type) -> Any:
     """Fills a tile from the tensor whose address is in a slot."""
     return _bound(READERS[layout], slot, storage, number)
 
 
-@cache
 def writer(layout: str, slot: int, storage: Storage, number: type) -> Any:
     """Stores a tile into the tensor whose address is in a slot."""
     return _bound(WRITERS[layout], slot, storage, number)
@@ -159,7 +156,6 @@ def _bound(function: Any, slot: int, storage: Storage, number: type) -> Any:
     return part(compiled, function, names)
 
 
-@cache
 def _transposer(number: type) -> Any:
     """Transposes any matrix, compiled once for all that read or write tiles."""
     size = np.dtype(number).itemsize
