@@ -1,6 +1,7 @@
 # Two commands: `make demo` runs the main job, `make test` runs lint, types, the build of the site
 # and every test. Both install what they need into .venv with pip (a plain uv resolve pulls 3 GB of
 # CUDA torch).
+# `make whole` takes all of what `make test` takes shares of, and counts the lines that are reached.
 # `make check` is the round of every change: lint, types, and the tests of the house, of errors, of the
 # book and of the losses' edges, with the test files that the change touches; about two minutes
 # on two quiet cores once the kernels are compiled.
@@ -40,7 +41,7 @@ OLDEST_TESTS := tests/test_accuracy.py tests/test_errors.py tests/test_linear.py
 NEWEST := .venv-newest
 NEWEST_TESTS := $(OLDEST_TESTS) tests/test_kinds.py tests/test_boosting_parameters.py tests/test_operator.py tests/test_threads.py tests/test_distributed.py
 
-.PHONY: check demo digits picture test test-hosts test-oldest test-newest docs lint types bench bench-linear exhaustive mutation clean
+.PHONY: check demo digits picture test whole test-hosts test-oldest test-newest docs lint types bench bench-linear exhaustive mutation clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/refocal compare --out refocal-compare --force
@@ -54,8 +55,15 @@ digits: $(VENV)/.installed-demo
 picture: demo
 	$(BIN)/python scripts/report_picture.py refocal-compare docs/img/report.png
 
+EVERY_TEST := $(PYTEST) -n 2 --dist worksteal $(if $(filter true,$(CI)),-p tests.ci_skips)
+
 test: lint types docs
-	$(PYTEST) -n 2 --dist worksteal $(if $(filter true,$(CI)),-p tests.ci_skips) --cov=refocal --cov-report=term:skip-covered --cov-fail-under=95
+	$(EVERY_TEST)
+
+# More than an hour: every combination of loss, shape and dtype also where a compiler needs a tenth of a
+# second or more for each; and with Python's tracer, which makes all that compiles half as slow again.
+whole: lint types docs
+	REFOCAL_WHOLE=1 $(EVERY_TEST) --cov=refocal --cov-report=term:skip-covered --cov-fail-under=95
 
 # A kernel is compiled once for all workers and runs, beside its source (or in NUMBA_CACHE_DIR): with
 # neighbours among the tests in one worker, two seldom come to the same new one at a time.

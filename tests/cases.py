@@ -168,13 +168,34 @@ SHAPES = (
 )
 
 
-def shapes_for(implementation: str, dtype: torch.dtype) -> tuple[Shape, ...]:
-    """All, but in float64 for JAX: one of each number of axes. It compiles every operation anew for
-    a shape, a hundredth of a second and a megabyte each.
+# What JAX makes of a tensor has no strides
+OWN_SIZES = tuple(shape for shape in SHAPES if shape.layout is torch.clone)
+
+# Of a product of cases a part that changes from loss to loss, or, as `make whole` asks for, all
+WHOLE = "REFOCAL_WHOLE" in os.environ
+
+
+def shapes_for(
+    implementation: str, loss: Loss, dtype: torch.dtype, reduction: str
+) -> tuple[Shape, ...]:
+    """The shapes that a loss is tried in: all, but by what XLA compiles a few.
+
+    It compiles every shape of every loss anew, for a tenth of a second and some megabytes each. So
+    every loss has a few shapes, most of them in float32 and unreduced, and every shape a good share
+    of the losses.
     """
-    if implementation == "jax" and dtype == torch.float64:
-        return (SHAPES[0], SHAPES[2], RAGGED, IMAGE)
-    return SHAPES
+    if implementation not in FLUSH:
+        return tuple(filter(loss.fits, SHAPES))
+    single = dtype == torch.float32
+    count = (4 if single else 2) if reduction == "none" else 1
+    return share(tuple(filter(loss.fits, OWN_SIZES)), LOSSES.index(loss) + (not single), count)
+
+
+def share(items: tuple[Any, ...], turn: int, count: int) -> tuple[Any, ...]:
+    """Some of the items, others at every turn."""
+    if WHOLE or count >= len(items):
+        return items
+    return tuple(items[(turn * count + i) % len(items)] for i in range(count))
 
 
 # ---------------------------------------------------------------------------------------------

@@ -79,6 +79,8 @@ def test_a_failure_is_a_result_and_nothing_more(monkeypatch, tmp_path):
     """The other stages run, and what the failing one had found stays."""
     stand_in = tmp_path / "benchmarks" / "gpu.py"
     stand_in.parent.mkdir()
+    # a package, or one of the same name on PYTHONPATH would be preferred
+    (stand_in.parent / "__init__.py").touch()
     stand_in.write_text(
         "import sys, time\n"
         'print(\'{"name": "found"}\', flush=True)\n'

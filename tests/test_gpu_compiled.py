@@ -10,6 +10,7 @@ import importlib.metadata
 import importlib.util
 import re
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ from launches import (
     training_launch,
 )
 
+from cases import share
 from refocal.kernels import eager
 from refocal.kernels.backward import keeps
 from refocal.kernels.gpu import backend as gpu
@@ -96,9 +98,14 @@ def traffic(launch):
     return written, written + alike * targets.element_size() * elements
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    ("variant", "dtype", "target"),
+    [
+        (variant, dtype, target)
+        for turn, (variant, dtype) in enumerate(product(VARIANTS, DTYPES))
+        for target in share(TARGETS, turn, 2)  # each takes a second to compile
+    ],
+)
 def test_budgets(variant, dtype, target, tmp_path, monkeypatch):
     amd = target.startswith("gfx")
     monkeypatch.setattr(gpu, "LANES", 64 if amd else 32)

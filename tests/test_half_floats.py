@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import pytest
@@ -77,6 +77,19 @@ def exact_answers(dtype: torch.dtype, gamma: float) -> tuple[Array, Array]:
     return oracle.value(s, rounded), oracle.slope(s, rounded)
 
 
+@lru_cache(maxsize=4)
+def exact_with_alpha(dtype: torch.dtype, gamma: float, y: float) -> oracle.Expected:
+    """Of every logit, which each implementation is compared with."""
+    z = every_number(dtype)
+    rounded = numbers(torch.tensor(gamma))
+    return oracle.sigmoid(
+        numbers(z),
+        numbers(torch.full(z.shape, y)),
+        alpha=(wide(0.25), wide(0.75)),
+        gamma=(rounded, rounded),
+    )
+
+
 def seen_by(implementation: str, actual: Tensor, exact: Array, gamma: float) -> Array:
     """The answer as far as a backend can give it: XLA takes subnormal numbers of float32 for 0.
 
@@ -127,10 +140,7 @@ def test_alpha_and_other_targets_at_every_logit(
     value, gradient = evaluate(
         implementation, sigmoid_focal_loss, z, targets, gamma=gamma, alpha=0.25, reduction="none"
     )
-    rounded = numbers(torch.tensor(gamma))
-    exact = oracle.sigmoid(
-        numbers(z), numbers(targets), alpha=(0.25, 0.75), gamma=(rounded, rounded)
-    )
+    exact = exact_with_alpha(dtype, gamma, y)
     # ties are no accident here: 0.75 z, which a large loss is, lies in the middle for every odd z
     k = float(np.max(IMPLEMENTATIONS[implementation](wide(gamma), wide(0))))
     soft = 0 < y < 1

@@ -77,18 +77,16 @@ DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 
 
 def of_dtypes(dtypes):
-    """Every case with every dtype.
+    """Every case in float32, and in other dtypes those whose result or kernel differs by it alone.
 
-    Of readings the default alone has several: each is a kernel to be compiled, and has its test in
-    tests/test_readings.py.
+    Each dtype of each setting is a kernel to be compiled, and has its test where kernels are
+    compared: tests/test_agreement.py, tests/test_half_floats.py and tests/test_readings.py.
     """
     chosen = [
         pytest.param(function, keywords, dtype, id=f"{name}-{dtype}")
         for (function, keywords), name in zip(CASES, IDS, strict=True)
         for dtype in dtypes
-        if dtype == torch.float32
-        or not keywords
-        or function in (sigmoid_focal_loss, softmax_focal_loss)
+        if dtype == torch.float32 or not keywords or "reduction" in keywords
     ]
     return pytest.mark.parametrize(("function", "keywords", "dtype"), chosen)
 

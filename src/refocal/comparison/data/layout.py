@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,13 +24,15 @@ _FOOTER = 5  # rows at most
 def unique_names(names: Sequence[Any]) -> list[str]:
     """Return names without spaces around them, each once: a, a.1, Unnamed: 2."""
     found: dict[str, None] = {}
+    last: dict[str, int] = {}  # of thousands of equal names none is counted from the start
     for k, name in enumerate(names):
         one = tidy(str(name)) if name is not None else ""
         one = one or f"Unnamed: {k}"
-        again, n = one, 0
+        again, n = one, last.get(one, 0)
         while again in found:
             n += 1
             again = f"{one}.{n}"
+        last[one] = n
         found[again] = None
     return list(found)
 
@@ -56,8 +59,8 @@ def with_index(frame: pd.DataFrame, *, named: bool = False) -> pd.DataFrame:
 
 def renamed(names: Sequence[Any]) -> Iterator[Finding]:
     """Yield what a reader must know about names that came more than once."""
-    tidied = [tidy(str(name)) for name in names]
-    twice = sorted({name for name in tidied if name and tidied.count(name) > 1})
+    times = Counter(tidy(str(name)) for name in names)
+    twice = sorted(name for name, count in times.items() if name and count > 1)
     if twice:
         yield Finding(
             "renamed-columns",
