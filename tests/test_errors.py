@@ -508,6 +508,18 @@ TABLE: list[Row] = [
         "ignore_index must be an integer, got float.",
     ),
     (
+        lambda: softmax_focal_loss(Z, C, ignore_index=math.nan),
+        TypeError,
+        "ignore_index must be an integer, got float. No integer target is NaN: mark what is "
+        "missing by a number.",
+    ),
+    (
+        lambda: sigmoid_focal_loss(Z, Z.long(), ignore_index=math.nan),
+        TypeError,
+        "ignore_index must be an integer, got float. No integer target is NaN: mark what is "
+        "missing by a number.",
+    ),
+    (
         lambda: softmax_focal_loss(Z, C, ignore_index=None),
         TypeError,
         "ignore_index must be an integer, got NoneType.",

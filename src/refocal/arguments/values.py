@@ -275,7 +275,11 @@ def flag(function: str, argument: str, value: Any) -> bool:
 def integer(function: str, argument: str, value: Any) -> int:
     """An integer, of Python or NumPy, that 64 bits hold."""
     if type(value) is not int and (not isinstance(value, Integral) or isinstance(value, bool)):
-        raise refuse(function, argument, "be an integer", type(value).__name__, kind=TypeError)
+        missing = argument == "ignore_index" and is_nan(value)
+        way_out = "No integer target is NaN: mark what is missing by a number." if missing else ""
+        raise refuse(
+            function, argument, "be an integer", type(value).__name__, way_out, kind=TypeError
+        )
     number = index(value)
     if not -(2**63) <= number < 2**63:
         raise refuse(function, argument, "be an integer of 64 bits", shown(number))
