@@ -581,3 +581,24 @@ def test_normalizers(implementation: str, link: str, normalizer: str | float) ->
         reduction="mean",
         normalizer=normalizer,
     )
+
+
+@every_implementation
+@pytest.mark.parametrize("detached", [False, True])
+@pytest.mark.parametrize("gamma", [0.0, 1.5, 2.0])
+@pytest.mark.parametrize("one_hot", [False, True], ids=["index", "one-hot"])
+def test_a_loss_of_no_number_has_no_finite_gradient(
+    implementation: str, detached: bool, gamma: float, one_hot: bool
+) -> None:
+    """Or a scaler, which looks at gradients alone, would take the step."""
+    inf, nan = math.inf, math.nan
+    z = torch.tensor(
+        [[inf, inf, 0.0], [inf, inf, inf], [-inf, -inf, -inf], [nan, 0.0, 1.0], [0.0, nan, 1.0]]
+    )
+    targets = torch.zeros(len(z), dtype=torch.long)
+    if one_hot:
+        targets = torch.nn.functional.one_hot(targets, 3).float()
+    settings = {"gamma": gamma, "detach_modulator": detached, "reduction": "none"}
+    loss, gradient = evaluate(implementation, softmax_focal_loss, z, targets, **settings)
+    assert loss.isnan().all()
+    assert gradient.isnan().any(1).all()

@@ -80,7 +80,9 @@ def against(
     wins = s >= ZERO
     e = exp(where(wins, -d, d))
     x = where(wins, rest * e, e / rest)
-    return s, where(where(wins, s, -s) == INFINITY, ZERO, x), rest
+    x = where(where(wins, s, -s) == INFINITY, ZERO, x)
+    # a slope may come from x alone: where the margin is indeterminate, no finite one beside NaN
+    return s, where(s == s, x, s), rest
 
 
 def weighed(coefficient: Real, value: Real) -> Real:
