@@ -56,8 +56,8 @@ if find_spec("jax") is not None:
 IN_KERAS = "REFOCAL_CASES_IN_KERAS" in os.environ
 if IN_KERAS:
     IMPLEMENTATIONS = {"keras": lambda gamma, s: 4 + 1.5 * gamma}
-# that take subnormal numbers for 0
-FLUSH = ("jax", "keras")
+# what XLA compiles, or may: it takes subnormal numbers for 0, and compiles every shape anew
+XLA = ("jax", "keras")
 
 
 def evaluate(
@@ -178,13 +178,12 @@ WHOLE = "REFOCAL_WHOLE" in os.environ
 def shapes_for(
     implementation: str, loss: Loss, dtype: torch.dtype, reduction: str
 ) -> tuple[Shape, ...]:
-    """The shapes that a loss is tried in: all, but by what XLA compiles a few.
+    """The shapes that a loss is tried in: all, but of what XLA compiles a few.
 
-    It compiles every shape of every loss anew, for a tenth of a second and some megabytes each. So
-    every loss has a few shapes, most of them in float32 and unreduced, and every shape a good share
-    of the losses.
+    A program takes it a quarter of a second and some megabytes. So every loss has a few shapes,
+    most of them in float32 and unreduced, and every shape a good share of the losses.
     """
-    if implementation not in FLUSH:
+    if implementation not in XLA:
         return tuple(filter(loss.fits, SHAPES))
     single = dtype == torch.float32
     count = (4 if single else 2) if reduction == "none" else 1
@@ -502,7 +501,7 @@ def expected(
     # XLA and TensorFlow take subnormal numbers for 0: the modulator, which a slope multiplies by up
     # to 1 + gamma
     flushed = 1 + max(float(np.max(one, initial=0)) for one in (g if link == SIGMOID else (g,)))
-    floor = smallest_normal(computing(dtype)) * (flushed if implementation in FLUSH else 1)
+    floor = smallest_normal(computing(dtype)) * (flushed if implementation in XLA else 1)
     return reduced(answer, value_k, gradient_k, reduction, dtype, floor).divided_by(
         denominator(reduction, normalizer, y, kept, leading(sample_weight, kept.ndim), alpha_t)
     )

@@ -9,13 +9,13 @@ from torch.testing import assert_close
 
 from cases import (
     BY_ID,
-    FLUSH,
     FUNCTIONS,
     IMAGE,
     IMPLEMENTATIONS,
     LOSSES,
     RAGGED,
     SIGMOID,
+    XLA,
     Loss,
     Shape,
     assert_matches,
@@ -37,7 +37,7 @@ def test_denominators(implementation: str, loss: Loss) -> None:
     normalizers = ("weights", 17, 0.5) + (("positives",) if loss.link == SIGMOID else ())
     for turn, normalizer in enumerate(normalizers):
         shapes = (Shape((11,)), RAGGED, IMAGE)
-        if implementation in FLUSH:  # XLA compiles each anew
+        if implementation in XLA:  # which compiles each anew
             shapes = share(shapes, LOSSES.index(loss) + turn, 1)
         for shape in shapes:
             assert_matches(
