@@ -60,8 +60,8 @@ EVERY_TEST := $(PYTEST) -n 2 --dist worksteal $(if $(filter true,$(CI)),-p tests
 test: lint types docs
 	$(EVERY_TEST)
 
-# More than an hour: every combination of loss, shape and dtype also where a compiler needs a tenth of a
-# second or more for each; and with Python's tracer, which makes all that compiles half as slow again.
+# More than an hour: every combination also where each takes a compiler a quarter of a second or more,
+# and under Python's tracer, with which compilers take half as long again (decision 18).
 whole: lint types docs
 	REFOCAL_WHOLE=1 $(EVERY_TEST) --cov=refocal --cov-report=term:skip-covered --cov-fail-under=95
 
