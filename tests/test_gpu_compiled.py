@@ -102,8 +102,8 @@ def traffic(launch):
     ("variant", "dtype", "target"),
     [
         (variant, dtype, target)
-        for turn, (variant, dtype) in enumerate(product(VARIANTS, DTYPES))
-        for target in share(TARGETS, turn, 2)  # each takes a second to compile
+        for (row, variant), (column, dtype) in product(enumerate(VARIANTS), enumerate(DTYPES))
+        for target in share(TARGETS, row + column, 2)  # each takes a second to compile
     ],
 )
 def test_budgets(variant, dtype, target, tmp_path, monkeypatch):

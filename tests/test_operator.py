@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from cases import WHOLE
 from refocal import kernels, sigmoid_focal_loss, softmax_focal_loss
 from refocal.kernels import eager, operator
 from refocal.variants import gaussian_focal_loss, varifocal_loss
@@ -86,7 +87,10 @@ def of_dtypes(dtypes):
         pytest.param(function, keywords, dtype, id=f"{name}-{dtype}")
         for (function, keywords), name in zip(CASES, IDS, strict=True)
         for dtype in dtypes
-        if dtype == torch.float32 or not keywords or "reduction" in keywords
+        if dtype == torch.float32
+        or not keywords
+        or "reduction" in keywords
+        or (WHOLE and function in (sigmoid_focal_loss, softmax_focal_loss))
     ]
     return pytest.mark.parametrize(("function", "keywords", "dtype"), chosen)
 
