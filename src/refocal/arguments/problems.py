@@ -26,7 +26,7 @@ from refocal.arguments.tensors import (
     shape,
     softmax_gamma,
 )
-from refocal.arguments.values import alpha_number, flag, gamma_number, integer, smoothing
+from refocal.arguments.values import alpha_number, flag, gamma_number, ignored_integer, smoothing
 from refocal.arguments.wording import (
     fail_bool_classes,
     fail_class_index,
@@ -147,7 +147,7 @@ def softmax_problem(
         fail_softmax_shape(function, facts(logits), facts(targets), positions)
     if targets.dtype == torch.bool:
         fail_bool_classes(function, targets.dtype)
-    ignored = integer(function, "ignore_index", ignore_index)
+    ignored = ignored_integer(function, ignore_index)
     if not by_index:
         if ignored != -100:
             fail_ignored_probabilities(function, ignored)

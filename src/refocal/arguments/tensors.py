@@ -18,7 +18,7 @@ from refocal.arguments.values import (
     fail_gamma_count,
     fail_gamma_pair,
     gamma_number,
-    integer,
+    ignored_integer,
     is_nan,
 )
 from refocal.arguments.wording import (
@@ -325,8 +325,8 @@ def ignored_target(function: str, ignore_index: Any, dtype: torch.dtype) -> floa
     if dtype.is_floating_point:
         if is_nan(ignore_index):
             return math.nan
-        return round_to(float(integer(function, "ignore_index", ignore_index)), dtype)
-    value = integer(function, "ignore_index", ignore_index)
+        return round_to(float(ignored_integer(function, ignore_index)), dtype)
+    value = ignored_integer(function, ignore_index)
     if dtype == torch.bool:
         return value if value in (0, 1) else None
     return value if holds(dtype, value) else None

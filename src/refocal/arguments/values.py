@@ -275,21 +275,31 @@ def flag(function: str, argument: str, value: Any) -> bool:
 def integer(function: str, argument: str, value: Any) -> int:
     """An integer, of Python or NumPy, that 64 bits hold."""
     if type(value) is not int and (not isinstance(value, Integral) or isinstance(value, bool)):
-        missing = argument == "ignore_index" and is_nan(value)
-        way_out = "No integer target is NaN: mark what is missing by a number." if missing else ""
-        raise refuse(
-            function, argument, "be an integer", type(value).__name__, way_out, kind=TypeError
-        )
+        raise refuse(function, argument, "be an integer", type(value).__name__, kind=TypeError)
     number = index(value)
     if not -(2**63) <= number < 2**63:
         raise refuse(function, argument, "be an integer of 64 bits", shown(number))
     return number
 
 
+def ignored_integer(function: str, ignore_index: Any) -> int:
+    """The integer that marks what is ignored."""
+    if is_nan(ignore_index):
+        raise refuse(
+            function,
+            "ignore_index",
+            "be an integer",
+            type(ignore_index).__name__,
+            "No integer target is NaN: mark what is missing by a number.",
+            kind=TypeError,
+        )
+    return integer(function, "ignore_index", ignore_index)
+
+
 def check_ignore_index(function: str, ignore_index: Any, *, multiclass: bool) -> None:
     """An integer; of a sigmoid also NaN, which floating targets can hold, or None."""
     if multiclass or not (ignore_index is None or is_nan(ignore_index)):
-        integer(function, "ignore_index", ignore_index)
+        ignored_integer(function, ignore_index)
 
 
 def fail_choice(

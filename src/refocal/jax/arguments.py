@@ -403,8 +403,8 @@ def ignored_target(function: str, ignore_index: Any, dtype: Any) -> float | None
     if jnp.issubdtype(dtype, jnp.floating):
         if values.is_nan(ignore_index):
             return math.nan
-        return float(values.integer(function, "ignore_index", ignore_index))
-    value = values.integer(function, "ignore_index", ignore_index)
+        return float(values.ignored_integer(function, ignore_index))
+    value = values.ignored_integer(function, ignore_index)
     if jnp.issubdtype(dtype, jnp.bool_):
         return value if value in (0, 1) else None
     limits = jnp.iinfo(dtype)
@@ -476,7 +476,7 @@ def softmax_problem(
     if targets.dtype == bool:
         wording.fail_bool_classes(function, "bool")
     shape = tuple(targets.shape)
-    ignored: int | None = values.integer(function, "ignore_index", ignore_index)
+    ignored: int | None = values.ignored_integer(function, ignore_index)
     if floating:
         if ignored != -100:
             wording.fail_ignored_probabilities(function, ignored)
