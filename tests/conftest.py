@@ -52,6 +52,15 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("filterwarnings", rf"ignore:`torch.jit.\w+` is dep:{kind}")
 
 
+# Tests of a minute or more, most of them pytest in another process. Begun last, one of them would
+# leave a worker with nothing to do.
+LONGEST = ("test_gpu_interpreter.py", "test_keras.py", "test_gpu_benchmark.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture(autouse=True)
 def seed() -> None:
     torch.manual_seed(0)

@@ -1,16 +1,18 @@
 """Kernels that several processes have compiled into one cache stay the kernels they are."""
 
+import compileall
 import os
+import shutil
 import subprocess
 import sys
-from itertools import product
+from pathlib import Path
+from shutil import ignore_patterns
 
-import numpy as np
 import pytest
 
-pytest.importorskip("numba")
+import refocal
 
-from refocal.kernels.cpu.compiled.binding import compiled, inlined, part
+pytest.importorskip("numba")
 
 # Gradients of both backends for "0" (attached) and "1" (detached modulator), in the order given.
 SCRIPT = """
@@ -60,44 +62,15 @@ def test_nor_do_those_of_a_process_and_its_fork(tmp_path):
         subprocess.run([sys.executable, "-c", SCRIPT, order], env=environment, check=True)
 
 
-def text(x):
-    def within():
-        return looked_at  # noqa: F821
-
-    return within() + x + called_by_itself(x)  # noqa: F821
-
-
-VALUES = [0, False, 0.0, -0.0, np.float32(0), np.float64(0), float("nan"), 1, True, 1.0]
-
-
-def test_a_part_is_the_same_one_over_the_names_that_it_looks_at():
-    def over(**names):
-        return part(compiled, text, {"called_by_itself": abs, **names})
-
-    for one, other in product(range(len(VALUES)), repeat=2):
-        same = over(looked_at=VALUES[one]) is over(looked_at=VALUES[other], unused=one)
-        assert same == (one == other), (VALUES[one], VALUES[other])
-    assert over(looked_at=1) is not over(looked_at=1, called_by_itself=round)
-    assert over(looked_at=1) is not part(inlined, text, {"called_by_itself": abs, "looked_at": 1})
-
-
-def test_a_part_keeps_the_names_as_they_were():
-    names = {"looked_at": 1, "called_by_itself": abs}
-    first = part(compiled, text, names)
-    names["looked_at"] = 2
-    assert first.py_func(3) == 1 + 3 + 3
-    assert part(compiled, text, names).py_func(3) == 2 + 3 + 3
-
-
 CALL = """
 import torch
 from refocal import sigmoid_focal_loss
-from refocal.kernels.cpu.compiled import pool
-pool.LONG = {long}
+from refocal.kernels.cpu.compiled import machine
+machine.LONG = {long}
 z = torch.tensor([0.0, 1.0], requires_grad=True)
 for gamma in (2.0, 1.5):
     sigmoid_focal_loss(z, torch.tensor([0.0, 1.0]), gamma=gamma, impl="cpu").backward()
-print(sum(kept.cache_hits for kept in pool._functions), len(pool._functions))
+print(machine.hits, machine.hits + machine.misses)
 """
 
 
@@ -154,3 +127,37 @@ def test_a_file_that_was_cut_off_is_written_anew(full, kind, left):
     _, (hits, number) = called(folder, long=1e9)
     assert hits == 0
     assert called(folder, long=0.0) == ("", [number, number])
+
+
+BUNDLE = """
+import warnings
+import numpy as np, torch, refocal
+from refocal.boosting import SigmoidFocalObjective
+with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    loss = refocal.sigmoid_focal_loss(torch.zeros(3), torch.ones(3))
+rows = 300_000
+gradient, _ = SigmoidFocalObjective()(np.ones(rows), np.zeros(rows))
+print(refocal.__file__, round(float(loss), 4), round(float(gradient[0]), 4))
+print([str(one.message) for one in said if "refocal" in str(one.message)])
+"""
+
+
+def test_a_bundle_of_bytecode_runs_on_plain_operations_and_says_why(tmp_path):
+    """Kernels are made of their source."""
+    bundle = tmp_path / "refocal"
+    shutil.copytree(Path(refocal.__file__).parent, bundle, ignore=ignore_patterns("__pycache__"))
+    assert compileall.compile_dir(bundle, legacy=True, quiet=1)
+    for file in bundle.rglob("*.py"):
+        file.unlink()
+    done = subprocess.run(
+        [sys.executable, "-c", BUNDLE],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found, said = done.stdout.splitlines()
+    assert found == f"{bundle / '__init__.pyc'} 0.0433 -0.0746"
+    assert "refocal runs on plain PyTorch" in said
+    assert "No such file" in said

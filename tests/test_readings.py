@@ -484,22 +484,13 @@ def test_a_power_far_beyond_use_is_torchs(read: list[bool]) -> None:
 @pytest.mark.parametrize("real", [np.float32, np.float64], ids=["float32", "float64"])
 def test_the_kernels_power(real: type, exponent: float) -> None:
     """Of what is left of 1: from the last bit before it to 1 itself, and 0."""
-    from numba import njit
-
     from refocal.kernels.cpu.compiled.math import operations
-
-    power = operations(real)["power"]
-
-    @njit
-    def each(bases: Any, exponent: Any, out: Any) -> None:
-        for i in range(len(bases)):
-            out[i] = power(bases[i], exponent)
+    from texts import each
 
     eps = float(np.finfo(real).eps)
     tiny = eps * np.arange(0, 40)
     bases = np.concatenate((tiny, np.geomspace(1e-6, 1, 400), 1 - tiny)).astype(real)
-    out = np.empty_like(bases)
-    each(bases, real(exponent), out)
+    out = each(operations(real)["power"], bases, np.full_like(bases, exponent))
     with mpmath.workdps(40):
         right = [mpmath.mpf(float(base)) ** mpmath.mpf(float(real(exponent))) for base in bases]
         for one, other in zip(out, right, strict=True):

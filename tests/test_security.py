@@ -19,9 +19,8 @@ MATPLOTLIB = (matplotlib.get_cachedir(), matplotlib.get_configdir())
 PICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
 
-# text written out of what stands in that file: a polynomial of its constants, kernels with their
-# constants as literals
-OWN_TEXT = {"kernels/cpu/compiled/math.py": ["exec"], "kernels/gpu/operations.py": ["exec"]}
+# text written out of what stands in that file: kernels with their constants as literals
+OWN_TEXT = {"kernels/gpu/operations.py": ["exec"]}
 # joblib, which hands the trainings of a run to the user's own workers and reads no file
 ALLOWED = OWN_TEXT | {"comparison/training/spread.py": ["joblib"]}
 

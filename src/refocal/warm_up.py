@@ -75,9 +75,9 @@ def fill() -> Iterator[str]:
 
     if why := backend.trouble():
         raise RuntimeError(f"the CPU kernels cannot use Numba: {why}")
-    from refocal.kernels.cpu.compiled import pool
+    from refocal.kernels.cpu.compiled import machine
 
-    pool.say_nothing()
+    machine.say_nothing()
     for name, call in typical_calls().items():
         call()
         yield name
@@ -85,6 +85,6 @@ def fill() -> Iterator[str]:
 
 def cache_folder() -> str | None:
     """Return where compiled kernels are kept on disk, or None where nothing can be written."""
-    from refocal.kernels.cpu.compiled import pool
+    from refocal.kernels.cpu.compiled import machine
 
-    return pool.cache_folder()
+    return machine.cache_folder()

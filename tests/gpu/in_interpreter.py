@@ -21,6 +21,7 @@ from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import refocal
+from cases import share
 from refocal import sigmoid_focal_loss, softmax_focal_loss
 from refocal.kernels import eager
 from refocal.kernels.gpu import backend as gpu
@@ -275,9 +276,19 @@ def test_softmax_keywords(targets, keywords):
         compare(softmax_focal_loss, logits, target, {"reduction": "none", **keywords}, upstream)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("shape", [(10,), (3, 2), (40, 2), (9, 130), (2, 3000), (3, 5, 2, 4)])
-@pytest.mark.parametrize("targets", ["index", "smooth", "probabilities"])
+HALVES_AND_SINGLE = (torch.float32, torch.bfloat16, torch.float16)
+SHAPES = ((10,), (3, 2), (40, 2), (9, 130), (2, 3000), (3, 5, 2, 4))
+
+
+@pytest.mark.parametrize(
+    ("shape", "targets", "dtype"),
+    [
+        (shape, targets, dtype)
+        for row, shape in enumerate(SHAPES)
+        for column, targets in enumerate(("index", "smooth", "probabilities"))
+        for dtype in share(HALVES_AND_SINGLE, row + column, 1)  # up to three seconds each
+    ],
+)
 @pytest.mark.parametrize("looped", [False, True])
 def test_softmax_shapes(shape, dtype, targets, looped, monkeypatch):
     if looped:
@@ -508,13 +519,20 @@ def test_sums_are_added_in_float64(size, denominator):
     assert_close(total.double(), expected, rtol=EPS / 2, atol=0)
 
 
-@pytest.mark.parametrize("persistent", [1, 3])
-@pytest.mark.parametrize("rescale", ["lane", "chunk"])
+LINKS = {"sigmoid": (9000, 3), "tile": (200, 10), "loop": (27, 300), "pixels": (3, 5, 600)}
+
+
 @pytest.mark.parametrize(
-    ("link", "shape"),
-    [("sigmoid", (9000, 3)), ("tile", (200, 10)), ("loop", (27, 300)), ("pixels", (3, 5, 600))],
+    ("link", "shape", "soft", "rescale", "persistent"),
+    [
+        (link, shape, soft, *choice)
+        for row, (link, shape) in enumerate(LINKS.items())
+        for soft in (False, True)
+        for choice in share(  # up to four seconds each
+            (("lane", 1), ("chunk", 3), ("lane", 3), ("chunk", 1)), row + soft, 2
+        )
+    ],
 )
-@pytest.mark.parametrize("soft", [False, True])
 def test_other_choices_give_the_same(link, shape, soft, rescale, persistent, monkeypatch):
     """What `python -m benchmarks.gpu` varies: no choice changes more than last bits."""
     if link == "sigmoid" and rescale == "chunk":

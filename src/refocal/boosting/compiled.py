@@ -1,17 +1,19 @@
 """The binary objective in one compiled pass, over the CPU kernels' binding of the same formula.
 
 A million rows take about a millisecond and a half here, and a hundred times that over NumPy. A
-setting is compiled once per process, in about a second, so small tables stay with
-`refocal.boosting.numeric`, which gives the same numbers.
+setting is compiled once, as the kernels are, so small tables stay with `refocal.boosting.numeric`,
+which gives the same numbers.
 """
 
 from __future__ import annotations
 
+import ctypes
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from refocal.boosting import numeric
 from refocal.boosting.numeric import FLOOR, Array, Pair, stand_in
 from refocal.formula import modulator_for
 
@@ -20,12 +22,15 @@ WORTHWHILE = 200_000  # rows; below, NumPy's hundred rounds cost less than compi
 
 @cache
 def is_available() -> bool:
-    """Whether Numba is installed, and torch, with whose kernels its share of the formula stands."""
+    """Whether Numba is installed, and torch, with whose kernels its share of the formula stands,
+    and the source of both, which a bundle of bytecode lacks.
+    """
     try:
-        from refocal.kernels.cpu.compiled import math
-    except ImportError:
+        from refocal.kernels.cpu.compiled import machine
+
+        return bool(machine.fingerprint())
+    except (ImportError, OSError):
         return False
-    return callable(math.bound_formula)
 
 
 if TYPE_CHECKING:  # bound by `_loop`
@@ -39,8 +44,15 @@ if TYPE_CHECKING:  # bound by `_loop`
     )
     from refocal.formula.hessian import hessian_bound as second_derivative
     from refocal.formula.margin import decay
+    from refocal.kernels.cpu.compiled.bound import real
     from refocal.kernels.cpu.compiled.math import log1p, where, widest_vectors
+    from refocal.kernels.cpu.compiled.memory import view
 LEAST: Any = 0.0
+
+# 64 bits each, as a kernel's frame has them: addresses, and how many rows there are
+SLOTS = 7
+MARGINS, LABELS, WEIGHTS, GRADIENT, CURVATURE, NUMBERS, ROWS = range(SLOTS)
+WEIGHTED = False
 
 
 def detached_slope(p: Any, q: Any, ce: Any, m: Any, gamma: Any) -> Any:
@@ -48,20 +60,20 @@ def detached_slope(p: Any, q: Any, ce: Any, m: Any, gamma: Any) -> Any:
     return detached_slope_of(q, m)
 
 
-def fill(
-    margins: Any,
-    labels: Any,
-    weights: Any,
-    gradient: Any,
-    curvature: Any,
-    numbers: Any,
-) -> None:
-    """Gradient and Hessian of every row; ``weights`` has one element if all are 1."""
+def fill(base: Any) -> None:
+    """Gradient and Hessian of every row."""
     widest_vectors()
+    slots = view(base, SLOTS, np.int64)
+    rows = slots[ROWS]
+    margins = view(slots[MARGINS], rows, real)
+    labels = view(slots[LABELS], rows, np.uint8)
+    weights = view(slots[WEIGHTS], rows, real)
+    gradient = view(slots[GRADIENT], rows, np.float32)
+    curvature = view(slots[CURVATURE], rows, np.float32)
+    numbers = view(slots[NUMBERS], 3, real)
     positive_weight, negative_weight, gamma = numbers[0], numbers[1], numbers[2]
-    weighted = len(weights) == len(margins)
-    for i in range(len(margins)):
-        positive = labels[i]
+    for i in range(rows):
+        positive = labels[i] != 0
         z = margins[i]
         s = where(positive, z, -z)
         x = decay(s)
@@ -73,30 +85,35 @@ def fill(
         second = second_derivative(s, x, gamma, p, q, slope)
         second = where(second < LEAST, LEAST, second)
         factor = where(positive, positive_weight, negative_weight)
-        factor = factor * weights[i if weighted else 0]
+        if WEIGHTED:
+            factor = factor * weights[i]
         gradient[i] = where(positive, slope, -slope) * factor
         curvature[i] = second * factor
 
 
 @cache
-def _loop(double: bool, modulator_name: str, hessian: str, detached: bool) -> Any:
-    from numba import njit
+def _loop(double: bool, modulator_name: str, hessian: str, detached: bool, weighted: bool) -> Any:
+    """A C function of a row of slots."""
+    from refocal.formula.binding import rebound
+    from refocal.kernels.cpu.compiled import machine, memory
+    from refocal.kernels.cpu.compiled import math as of_kernels
 
-    from refocal.kernels.cpu.compiled import binding
-    from refocal.kernels.cpu.compiled import math as numba_math
-
-    real = np.float64 if double else np.float32
-    parts = numba_math.bound_formula(real, modulator_name)
+    number = np.float64 if double else np.float32
     names = {
-        **numba_math.operations(real),
-        **vars(parts),
-        "widest_vectors": numba_math.widest_vectors,
-        "LEAST": real(FLOOR),
+        **globals(),
+        **of_kernels.operations(number),
+        **vars(of_kernels.bound_formula(number, modulator_name)),
+        "widest_vectors": of_kernels.widest_vectors,
+        "view": memory.view,
+        "LEAST": number(FLOOR),
+        "WEIGHTED": weighted,
     }
     names["second_derivative"] = names[stand_in(hessian, detached)]
+    name = f"boosting-{np.dtype(number)}-{modulator_name}-{hessian}-{int(detached)}{int(weighted)}"
     if detached:
-        names["slope_of"] = binding.part(binding.inlined, detached_slope, names)
-    return njit(nogil=True, error_model="numpy")(binding.rebound(fill, names))
+        names["slope_of"] = rebound(detached_slope, names)
+    address = machine.address_of(rebound(fill, names), name, beside=(__file__, numeric.__file__))
+    return ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_void_p)(address)
 
 
 def supports(rows: int, gammas: Pair, hessian: str) -> bool:
@@ -121,11 +138,19 @@ def sigmoid_derivatives(
 ) -> tuple[Array, Array]:
     """Does what `numeric.sigmoid_derivatives` does, of one gamma."""
     real = margins.dtype
-    loop = _loop(real == np.float64, modulator_for(gamma, "compensated"), hessian, detached)
-    given = np.ones(1, real) if sample_weight is None else sample_weight.astype(real, copy=False)
+    modulator_name = modulator_for(gamma, "compensated")
+    weighted = sample_weight is not None
+    loop = _loop(real == np.float64, modulator_name, hessian, detached, weighted)
     gradient = np.empty(margins.shape, np.float32)
     curvature = np.empty(margins.shape, np.float32)
-    numbers = np.array([*weights, gamma], real)
     contiguous = np.ascontiguousarray
-    loop(contiguous(margins), contiguous(positive), contiguous(given), gradient, curvature, numbers)
+    arrays = (
+        contiguous(margins),
+        contiguous(positive, np.bool_).view(np.uint8),
+        contiguous([] if sample_weight is None else sample_weight, real),
+        gradient,
+        curvature,
+        np.array([*weights, gamma], real),
+    )
+    loop((ctypes.c_int64 * SLOTS)(*(one.ctypes.data for one in arrays), margins.size))
     return gradient, curvature

@@ -2,7 +2,7 @@
 
 The functions of `focal`, `margin`, `posterior` and `hessian` call nothing but each other and the
 names of `plain`, all of them globals. A binding is a copy of every one of them with other globals:
-torch functions, NumPy's, Numba scalars, Triton blocks.
+torch functions, NumPy's, values of a CPU kernel, Triton blocks.
 """
 
 from __future__ import annotations
@@ -42,6 +42,14 @@ def modulator_for(gamma: Any, general: str) -> str:
     return general if exact is None else exact.__name__.removeprefix("modulator_")
 
 
+def rebound(function: Any, names: dict[str, Any]) -> Any:
+    """The same text over other globals."""
+    copy = types.FunctionType(function.__code__, names, function.__name__)
+    copy.__doc__ = function.__doc__
+    copy.__module__ = function.__module__
+    return copy
+
+
 def bind(
     operations: Mapping[str, Any],
     modulator: str,
@@ -54,7 +62,7 @@ def bind(
             book needs them ``log``, ``power``, ``exp_of_term`` (``exp`` by default); ``fma``,
             ``at_most`` and ``at_least`` if it has them; constants of :data:`CONSTANTS`.
         modulator: a key of :data:`MODULATORS`.
-        wrap: applied to every copy, for backends that compile (``numba.njit``, ``triton.jit``).
+        wrap: applied to every copy, for backends that compile (``triton.jit``).
 
     Returns:
         A namespace with a copy of every function of the book, calling each other's copies.
@@ -70,10 +78,7 @@ def bind(
         name = function.__name__
         if name in operations:
             continue
-        copy = types.FunctionType(function.__code__, names, name)
-        copy.__doc__ = function.__doc__
-        copy.__module__ = function.__module__
-        names[name] = wrap(copy)
+        names[name] = wrap(rebound(function, names))
     names["modulator"] = names[MODULATORS[modulator].__name__]
     if "fma" in operations:
         names["smaller"] = names["smaller_fused"]

@@ -1,7 +1,7 @@
 """What the expressions of the book compute with as they stand: Python floats.
 
 Every other backend binds the same names to operations of its own; see `refocal.formula.binding`.
-Constants have names because a literal ``1`` turns a float32 loop of Numba into a float64 one.
+Constants have names because a literal ``1`` turns a CPU kernel's float32 into a float64.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from fractions import Fraction
 from math import exp, log1p
 from typing import Any
 
-# What a backend computes with: a Python float, a torch tensor, a Numba scalar, a Triton block.
+# What a backend computes with: a Python float, a torch tensor, a kernel's value, a Triton block.
 Real = Any
 
 ZERO: Real = 0.0

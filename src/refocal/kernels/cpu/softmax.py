@@ -28,15 +28,14 @@ from refocal.problem import Number, SoftmaxProblem, class_axis_of, has_index_tar
 FEW_CLASSES = 64
 # Numbers in the buffer of a group, so that it stays in the L1 cache.
 GROUP_NUMBERS = 8_192
-# Positions come in four vectors of 16: that many the compiler handles at once, and what is left
-# over one by one.
+# Positions come in four vectors of 16: by one at a time, ten classes take an eighth longer.
 VECTORS = 64
 LARGEST_TILE = 8 * VECTORS
 # The same of a block of rows, which goes through the cache row by row.
 LEAST_BLOCK, LARGEST_BLOCK = 8_192, 32_768
 ENOUGH_BLOCKS = 64
 # A margin per class takes four buffers of a group: 4 MiB for this many classes. Beyond, groups are
-# too small for the compiler's loops, which costs a third.
+# of one vector.
 MANY_CLASSES = 4_096
 LEAST_GROUP = 16
 

@@ -1,1 +1,1 @@
-"""The loops that Numba compiles. Importing any of these needs Numba."""
+"""The loops that become machine code, and how. Importing any of these needs Numba."""

@@ -46,7 +46,7 @@ FRACTION: Any
 SIGN_SHIFT: Any
 LOWEST_BITS: Any
 
-# of `vectors.STORAGE`: what lies at an address in the computing dtype, a class, a logit where the
+# of `dtypes.vectors_of`: what lies at an address in the computing dtype, a class, a logit where the
 # kernel reads it, and the way of a slope there
 take: Callable[[Any], Any]
 take_classes: Callable[[Any, Any], Any]

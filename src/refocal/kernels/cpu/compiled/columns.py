@@ -21,9 +21,9 @@ from refocal.kernels.cpu.compiled.memory import (
     view,
 )
 from refocal.kernels.cpu.compiled.positions import KNOWN, OWN, REST, SHARE, STEP, STRIDE, TOP
-from refocal.kernels.cpu.compiled.vectors import LANES as VECTOR
+from refocal.kernels.cpu.compiled.values import LANES as VECTOR
 
-# scalar code over names that `softmax.address` binds over a computing dtype, or vectors of it
+# code over names that `softmax.address` binds over a computing dtype
 if TYPE_CHECKING:
     from refocal.formula.margin import finite, term
     from refocal.formula.plain import INFINITY, ZERO
@@ -151,7 +151,10 @@ def copy_rows(
             copies[i] = elements[i]
 
 
-def kernel_of_tile(base: Any, block: Any) -> Any:
+STEPS = (rivals_of, exponentials_of, slopes_of, copy_rows)
+
+
+def kernel(base: Any, block: Any) -> Any:
     """One group of positions with a vector over them.
 
     Adjacent ones are read where they lie and their slopes written there, unless the last vector
@@ -200,5 +203,4 @@ def kernel_of_tile(base: Any, block: Any) -> Any:
             write_tile(integers, first, count, table(tile, classes, width, real))
         elif count != width:
             copy_rows(target, step, classes, count, slopes_at, inner * LOGIT_SIZE)
-    room[0] = ZERO  # an address does not keep its array alive
     return np.float64(total)

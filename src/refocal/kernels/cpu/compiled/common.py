@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from refocal.formula.binding import rebound
 from refocal.kernels.cpu import frame
 from refocal.kernels.cpu.compiled import pool
-from refocal.kernels.cpu.compiled.binding import called, compiled, inlined, part
 from refocal.kernels.cpu.compiled.dtypes import STORAGE
 from refocal.kernels.cpu.compiled.math import formula_of, operations
 
@@ -84,9 +84,9 @@ def kernel_names(kernel: Kernel, *, log1p_given: bool = False) -> dict[str, Any]
         "store": logits.store,
         "GRADIENT": kernel.gradient,
         **formula_of(number, kernel.modulator, kernel.detached, log1p_given),
-        "reject": part(compiled, pool.reject, vars(pool)),
+        "reject": pool.reject,
     }
-    names["number_at"] = part(inlined, pool.number_at, names)
+    names["number_at"] = rebound(pool.number_at, names)
     return names
 
 
@@ -99,6 +99,6 @@ def softmax_names(kernel: SoftmaxKind, *, log1p_given: bool = False) -> dict[str
         "GROUP": GROUP,
         "COUNT": COUNT,
     }
-    names["accumulated"] = part(called, accumulated, names)
-    names["group_of"] = part(called, group_of, names)
+    names["accumulated"] = rebound(accumulated, names)
+    names["group_of"] = rebound(group_of, names)
     return names

@@ -6,15 +6,13 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import types
 
+from refocal.formula.binding import rebound
 from refocal.kernels.cpu import frame
-from refocal.kernels.cpu.compiled import pool
-from refocal.kernels.cpu.compiled.binding import inlined, part, rebound
+from refocal.kernels.cpu.compiled import pool, sigmoid
 from refocal.kernels.cpu.compiled.dtypes import STORAGE
 from refocal.kernels.cpu.compiled.math import from_bits, widest_vectors
 from refocal.kernels.cpu.compiled.memory import view
-from refocal.kernels.cpu.compiled.sigmoid import is_ignored_integer, is_ignored_number
 
 if TYPE_CHECKING:  # bound over a dtype
     from refocal.kernels.cpu.compiled.bound import Target
@@ -24,7 +22,7 @@ COUNTERS, TARGETS, COUNT, IGNORED = frame.COUNTERS, frame.TARGETS, frame.COUNT, 
 BLOCK = frame.COUNTED_BLOCK
 
 
-is_value = is_ignored_integer  # or the other
+is_value = sigmoid.is_ignored_integer  # or the other
 
 
 def found_in_block(base: Any, block: Any) -> Any:
@@ -46,13 +44,13 @@ def address(targets: str) -> int:
     """Returns the address of the kernel for targets of a dtype."""
     storage = STORAGE[targets]
     names: dict[str, Any] = {
+        **vars(sigmoid),
         **globals(),
         "Target": storage.raw,
         "TARGET_SIZE": storage.size,
         "target_number": storage.load,
         "double_of": from_bits,
-        "nt": types,
     }
-    of_kind = is_ignored_number if storage.floating else is_ignored_integer
-    names["is_value"] = part(inlined, of_kind, names)
+    of_kind = sigmoid.is_ignored_number if storage.floating else sigmoid.is_ignored_integer
+    names["is_value"] = rebound(of_kind, names)
     return pool.kernel_address(rebound(found_in_block, names), f"count-{targets}")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from numba import types as nt
 
-from refocal.kernels.cpu.compiled.binding import inlined
+from refocal.formula.binding import rebound
 from refocal.kernels.cpu.compiled.math import (
     bits_of,
     from_bits,
@@ -17,30 +16,32 @@ from refocal.kernels.cpu.compiled.math import (
     single_to_half,
     where,
 )
+from refocal.kernels.cpu.compiled.values import FLOAT32, FLOAT64, INT32, INT64, UINT16
+from refocal.kernels.cpu.compiled.vectors import put, take
 from refocal.problem import rounding_of
 
 
 def _as_single(raw: Any) -> Any:
-    return nt.float32(raw)
+    return FLOAT32(raw)
 
 
 def _as_double(raw: Any) -> Any:
-    return nt.float64(raw)
+    return FLOAT64(raw)
 
 
 def _as_integer(raw: Any) -> Any:
-    return nt.int64(raw)
+    return INT64(raw)
 
 
 def _brain_to_single(raw: Any) -> Any:
-    return from_bits(nt.int32(nt.int32(raw) << 16))
+    return from_bits(INT32(INT32(raw) << 16))
 
 
 def _single_to_brain(value: Any) -> Any:
     """To nearest, ties to even, by carrying into the upper half; NaN would carry into infinity."""
     bits = bits_of(value)
     rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
-    return nt.uint16(where(value != value, nt.int64(0x7FC0), nt.int64(rounded)))
+    return UINT16(where(value != value, 0x7FC0, rounded))
 
 
 class Storage(NamedTuple):
@@ -62,14 +63,12 @@ class Storage(NamedTuple):
 
 
 STORAGE = {
-    "float32": Storage(np.float32, 4, inlined(_as_single), inlined(_as_single), True),
-    "float64": Storage(np.float64, 8, inlined(_as_double), inlined(_as_double), True),
-    "bfloat16": Storage(np.uint16, 2, inlined(_brain_to_single), inlined(_single_to_brain), True),
+    "float32": Storage(np.float32, 4, _as_single, _as_single, True),
+    "float64": Storage(np.float64, 8, _as_double, _as_double, True),
+    "bfloat16": Storage(np.uint16, 2, _brain_to_single, _single_to_brain, True),
     "float16": Storage(np.uint16, 2, half_to_single, single_to_half, True),
     **{
-        name: Storage(
-            raw, np.dtype(raw).itemsize, inlined(_as_integer), inlined(_as_integer), False
-        )
+        name: Storage(raw, np.dtype(raw).itemsize, _as_integer, _as_integer, False)
         for name, raw in (
             ("bool", np.uint8),
             ("uint8", np.uint8),
@@ -80,6 +79,28 @@ STORAGE = {
         )
     },
 }
+
+
+# under names that `vectors_of` binds
+if TYPE_CHECKING:
+    from refocal.kernels.cpu.compiled.bound import Element, load, store
+
+
+def taken(address: Any) -> Any:
+    """A vector of numbers, from where they lie."""
+    return load(take(address, Element))
+
+
+def left(address: Any, numbers: Any) -> None:
+    """Leaves a vector of numbers at an address, each rounded once."""
+    put(address, store(numbers))
+
+
+def vectors_of(name: str) -> tuple[Any, Any]:
+    """A dtype's way from memory into a vector, and back."""
+    storage = STORAGE[name]
+    names = {**globals(), "Element": storage.raw, "load": storage.load, "store": storage.store}
+    return rebound(taken, names), rebound(left, names)
 
 
 def target_limits(name: str) -> dict[str, Any]:

@@ -4,7 +4,8 @@ Every class has a margin of its own, against all others. As in `links.softmax_ma
 sum is the total minus one's own term, except for the top class, where that would cancel: its rivals
 are summed apart, relative to the largest of them.
 
-A block is a tile (see `tiles`), and every vector runs over positions.
+A block is a tile (see `tiles`), and every vector runs over positions; sums over classes stay in
+registers.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from refocal.formula.binding import rebound
 from refocal.kernels.cpu import frame
 from refocal.kernels.cpu.compiled import pool
-from refocal.kernels.cpu.compiled.binding import compiled, part, rebound
 from refocal.kernels.cpu.compiled.common import real_type, softmax_names
-from refocal.kernels.cpu.compiled.dtypes import STORAGE, target_limits
+from refocal.kernels.cpu.compiled.dtypes import STORAGE, target_limits, vectors_of
 from refocal.kernels.cpu.compiled.math import where, widest_vectors
-from refocal.kernels.cpu.compiled.memory import view
+from refocal.kernels.cpu.compiled.memory import place, view
+from refocal.kernels.cpu.compiled.text import apart
 from refocal.kernels.cpu.compiled.tiles import reader, writer
+from refocal.kernels.cpu.compiled.values import LANES as VECTOR
+from refocal.kernels.cpu.compiled.vectors import all_of, any_of, lane_numbers, put
 
 
 class ExpectationKernel(NamedTuple):
@@ -56,15 +60,16 @@ if TYPE_CHECKING:  # bound over a computing dtype
         MOST_TARGET,
         Logit,
         Target,
+        integer,
         read_gammas,
         read_targets,
         read_tile,
         real,
         store,
+        take,
         write_tile,
     )
     from refocal.kernels.cpu.compiled.common import accumulated, group_of
-    from refocal.kernels.cpu.compiled.math import where
     from refocal.kernels.cpu.compiled.pool import number_at, reject
 
 LOGIT_SIZE = TARGET_SIZE = REAL_SIZE = 0
@@ -78,211 +83,242 @@ GAMMA, GAMMAS, GAMMA_BY_CLASS = frame.GAMMA_POSITIVE, frame.GAMMAS, frame.GAMMA_
 BY_CLASS, BY_POSITION = frame.BY_CLASS, frame.BY_POSITION
 KEPT_SHARE, SPREAD_SHARE = frame.KEPT_SHARE, frame.SPREAD_SHARE
 
-# classes per partial sum, as in `softmax`
+# classes per partial sum, as in `columns`
 CLASS_CHUNK = 16
-# rows of the buffer that holds what is known of each position of a group; sums come with the part
-# of them that the classes at hand make up
-WEIGHTS, FIRST, SECOND, REST_OF_TOP, OTHERS, OWN_TOP, SHARES, SHARE_OF_TOP, TOTAL, PART = range(10)
-OTHER_PART = PART + 1
-# what two sums have lost to rounding
-LOST = PART + 2
-OTHER_LOST = PART + 3
-KNOWN = 13
+# rows of the buffer that holds what is known of each position of a group
+KNOWN = 9
+WEIGHTS, FIRST, SECOND, CLASS, REST_OF_TOP, OTHERS, SHARES, SHARE_OF_TOP, TOTAL = range(KNOWN)
+
+# Tables have a column for each position and, up to a whole vector, some more that hold anything:
+# what comes of them is never looked at.
 
 
-def targets_by_index(integers: Any, first: Any, y: Any, known: Any) -> Any:
-    """One-hot targets; an ignored position gets the weight 0. Counts targets that are no class."""
-    classes, count = y.shape
+def targets_by_index(integers: Any, first: Any, count: Any, y: Any, known: Any) -> Any:
+    """One-hot targets; an ignored position gets the weight 0. Whether any target is no class."""
+    classes = len(y)
     targets = view(integers[TARGETS] + first * TARGET_SIZE, count, Target)
-    rejected = 0
+    rejected = False
     y[:] = ZERO
     for i in range(count):
         target = np.int64(targets[i])
         if target == integers[IGNORED]:
             known[WEIGHTS, i] = ZERO
         elif target < 0 or target >= classes:
-            rejected += 1
+            rejected = True
         else:
             y[target, i] = ONE
     return rejected
 
 
-def targets_by_probability(integers: Any, first: Any, y: Any, known: Any) -> Any:
-    """The given targets; counts those outside [0, 1]."""
-    read_targets(integers, first, y.shape[1], y)
-    rejected = 0
-    for c in range(y.shape[0]):
-        for i in range(y.shape[1]):
-            share = y[c, i]
-            rejected += not ((share >= LEAST_TARGET) & (share <= MOST_TARGET))
+def targets_by_probability(integers: Any, first: Any, count: Any, y: Any, known: Any) -> Any:
+    """The given targets; whether any is outside [0, 1]."""
+    read_targets(integers, first, count, y)
+    classes, width = y.shape
+    row = width * REAL_SIZE
+    rejected = False
+    for start in range(0, width, VECTOR):
+        at = place(y) + start * REAL_SIZE
+        there = lane_numbers(integer) < count - start
+        for c in range(classes):
+            share = take(at + c * row)
+            inside = (share >= LEAST_TARGET) & (share <= MOST_TARGET)
+            rejected |= any_of(there & (not inside))
             # what only rounding has put outside of [0, 1] is moved in
-            y[c, i] = where(share > ONE, ONE, where(share < ZERO, ZERO, share))
+            put(at + c * row, where(share > ONE, ONE, where(share < ZERO, ZERO, share)))
     return rejected
 
 
 prepare = targets_by_index  # or the other
 
 
-def coefficients_of(integers: Any, first: Any, z: Any, y: Any, known: Any) -> Any:
-    """Turns targets into what the loss of each class is multiplied by.
+def coefficients_of(integers: Any, first: Any, count: Any, z: Any, y: Any, known: Any) -> Any:
+    """Turns targets into what the loss of each class is multiplied by; whether any target or weight
+    is none.
 
     Positions that count for nothing get zeros for logits: padding may hold anything.
     """
     widest_vectors()
-    classes, count = y.shape
+    classes, width = y.shape
+    row = width * REAL_SIZE
     kept_share = number_at(integers, KEPT_SHARE)
     spread_share = number_at(integers, SPREAD_SHARE)
     alpha = view(integers[ALPHA], classes, real)
-    weight = view(integers[WEIGHT] + first * REAL_SIZE, count, real)
-    for i in range(count):
-        known[WEIGHTS, i] = weight[i] if integers[WEIGHT] != 0 else ONE
-    rejected = 0
+    rejected = False
+    for i in range(width):
+        known[WEIGHTS, i] = ONE
     if integers[WEIGHT] != 0:
+        weight = view(integers[WEIGHT] + first * REAL_SIZE, count, real)
         for i in range(count):
-            rejected += not ((weight[i] >= ZERO) & (weight[i] <= LARGEST))
-    rejected += prepare(integers, first, y, known)
-    for c in range(classes):
-        a = alpha[c] if integers[ALPHA] != 0 else ONE
-        for i in range(count):
-            w = known[WEIGHTS, i]
-            y[c, i] = smoothed(y[c, i], kept_share, spread_share) * a * w
-            z[c, i] = where(w == ZERO, ZERO, z[c, i])
+            rejected |= not ((weight[i] >= ZERO) & (weight[i] <= LARGEST))
+            known[WEIGHTS, i] = weight[i]
+    rejected |= prepare(integers, first, count, y, known)
+    for start in range(0, width, VECTOR):
+        here = start * REAL_SIZE
+        w = take(place(known) + WEIGHTS * row + here)
+        for c in range(classes):
+            a = alpha[c] if integers[ALPHA] != 0 else ONE
+            share = smoothed(take(place(y) + c * row + here), kept_share, spread_share)
+            put(place(y) + c * row + here, share * a * w)
+            logit = take(place(z) + c * row + here)
+            put(place(z) + c * row + here, where(w == ZERO, ZERO, logit))
     return rejected
 
 
-def two_largest(z: Any, known: Any, top: Any) -> None:
+def two_largest(z: Any, known: Any) -> None:
     """The largest logit of each position, which class it is, and the largest of the others."""
     widest_vectors()
-    classes, count = z.shape
-    for i in range(count):
-        known[FIRST, i] = z[0, i]
-        known[SECOND, i] = -INFINITY
-        top[i] = ZERO
-    for c in range(1, classes):
-        number = real(c)
-        for i in range(count):
-            logit, best, second = z[c, i], known[FIRST, i], known[SECOND, i]
+    classes, width = z.shape
+    row = width * REAL_SIZE
+    for start in range(0, width, VECTOR):
+        at = place(z) + start * REAL_SIZE
+        facts = place(known) + start * REAL_SIZE
+        best = take(at)
+        second = all_of(-INFINITY)
+        top = all_of(ZERO)
+        for c in range(1, classes):
+            logit = take(at + c * row)
             # of NaN, neither is true: it stays where it is, and the sums will be NaN
             wins = logit > best
-            known[SECOND, i] = where(wins, best, where(logit > second, logit, second))
-            known[FIRST, i] = where(wins, logit, best)
-            top[i] = where(wins, number, top[i])
+            second = where(wins, best, where(logit > second, logit, second))
+            best = where(wins, logit, best)
+            top = where(wins, real(c), top)
+        put(facts + FIRST * row, best)
+        put(facts + SECOND * row, second)
+        put(facts + CLASS * row, top)
 
 
-def exponentials_of(z: Any, e: Any, known: Any, top: Any) -> None:
-    """exp(z - largest) of every class; their sums without and with the top class' own, and the sum
-    over the top class' rivals relative to the largest of them.
+def exponentials_of(z: Any, e: Any, known: Any) -> None:
+    """exp(z - largest) of every class; their sum without the top class' own, and the sum over the
+    top class' rivals relative to the largest of them.
     """
     widest_vectors()
-    classes, count = z.shape
-    for i in range(count):
-        known[OTHERS, i] = known[OWN_TOP, i] = known[REST_OF_TOP, i] = ZERO
-        known[LOST, i] = known[OTHER_LOST, i] = ZERO
-    for start in range(0, classes, CLASS_CHUNK):
-        for i in range(count):
-            known[PART, i] = known[OTHER_PART, i] = ZERO
-        for c in range(start, min(start + CLASS_CHUNK, classes)):
-            number = real(c)
-            for i in range(count):
-                is_top = top[i] == number
-                share = term(z[c, i], finite(known[FIRST, i]))
-                e[c, i] = share
-                known[PART, i] += where(is_top, ZERO, share)
-                known[OWN_TOP, i] += where(is_top, share, ZERO)
-                rival = where(is_top, -INFINITY, z[c, i])
-                known[OTHER_PART, i] += term(rival, finite(known[SECOND, i]))
-        for i in range(count):
-            known[OTHERS, i], known[LOST, i] = accumulated(
-                known[OTHERS, i], known[LOST, i], known[PART, i]
-            )
-            known[REST_OF_TOP, i], known[OTHER_LOST, i] = accumulated(
-                known[REST_OF_TOP, i], known[OTHER_LOST, i], known[OTHER_PART, i]
-            )
-    for i in range(count):
-        known[OTHERS, i] += known[LOST, i]
-        known[REST_OF_TOP, i] += known[OTHER_LOST, i]
+    classes, width = z.shape
+    row = width * REAL_SIZE
+    for start in range(0, width, VECTOR):
+        here = start * REAL_SIZE
+        facts = place(known) + here
+        first = finite(take(facts + FIRST * row))
+        second = finite(take(facts + SECOND * row))
+        top = take(facts + CLASS * row)
+        others = all_of(ZERO)
+        own = all_of(ZERO)
+        rest = all_of(ZERO)
+        lost = all_of(ZERO)
+        lost_of_rest = all_of(ZERO)
+        for begin in range(0, classes, CLASS_CHUNK):
+            part = all_of(ZERO)
+            part_of_rest = all_of(ZERO)
+            for c in range(begin, min(begin + CLASS_CHUNK, classes)):
+                is_top = top == real(c)
+                logit = take(place(z) + c * row + here)
+                share = term(logit, first)
+                put(place(e) + c * row + here, share)
+                part += where(is_top, ZERO, share)
+                own += where(is_top, share, ZERO)
+                part_of_rest += term(where(is_top, -INFINITY, logit), second)
+            others, lost = accumulated(others, lost, part)
+            rest, lost_of_rest = accumulated(rest, lost_of_rest, part_of_rest)
+        # of each class' rivals in the sum, beside its own exponential
+        put(facts + OTHERS * row, (others + lost) + own)
+        put(facts + REST_OF_TOP * row, rest + lost_of_rest)
 
 
 def expectation_of(
-    integers: Any, z: Any, y: Any, e: Any, gammas: Any, shares: Any, known: Any, top: Any
+    integers: Any, z: Any, y: Any, e: Any, gammas: Any, shares: Any, known: Any
 ) -> None:
     """Sums the classes' losses per position; leaves each class' slope where its coefficient was,
     and beside it what the slope of every rival is a multiple of.
     """
     widest_vectors()
-    classes, count = z.shape
+    classes, width = z.shape
+    row = width * REAL_SIZE
     gamma = number_at(integers, GAMMA)
-    for i in range(count):
-        known[TOTAL, i] = known[SHARES, i] = known[SHARE_OF_TOP, i] = ZERO
-        known[LOST, i] = known[OTHER_LOST, i] = ZERO
-    for start in range(0, classes, CLASS_CHUNK):
-        for i in range(count):
-            known[PART, i] = known[OTHER_PART, i] = ZERO
-        for c in range(start, min(start + CLASS_CHUNK, classes)):
-            number = real(c)
-            for i in range(count):
-                own = z[c, i]
-                w = y[c, i]
-                is_top = top[i] == number
-                rest = where(
-                    is_top, known[REST_OF_TOP, i], (known[OTHERS, i] + known[OWN_TOP, i]) - e[c, i]
-                )
-                rival = where(is_top, known[SECOND, i], known[FIRST, i])
+    for start in range(0, width, VECTOR):
+        here = start * REAL_SIZE
+        facts = place(known) + here
+        top = take(facts + CLASS * row)
+        first = take(facts + FIRST * row)
+        second = take(facts + SECOND * row)
+        all_others = take(facts + OTHERS * row)
+        rest_of_top = take(facts + REST_OF_TOP * row)
+        total = all_of(ZERO)
+        lost = all_of(ZERO)
+        slopes = all_of(ZERO)
+        lost_of_slopes = all_of(ZERO)
+        of_top = all_of(ZERO)
+        for begin in range(0, classes, CLASS_CHUNK):
+            part = all_of(ZERO)
+            part_of_slopes = all_of(ZERO)
+            for c in range(begin, min(begin + CLASS_CHUNK, classes)):
+                own = take(place(z) + c * row + here)
+                w = take(place(y) + c * row + here)
+                is_top = top == real(c)
+                others = all_others - take(place(e) + c * row + here)
+                rest = where(is_top, rest_of_top, others)
+                rival = where(is_top, second, first)
                 # several +inf leave their margins indeterminate, which must not matter at weight 0
                 gap = where((own == INFINITY) & (w == ZERO), INFINITY, own - rival)
-                s, x, rest = against(own, finite(rival), rest, rival, gap)
+                s, x, rest_kept = against(own, finite(rival), rest, rival, gap)
+                exponent = gamma_of(gamma, gammas, c, start)
                 if GRADIENT:
-                    loss, slope = value_and_slope(s, x, gamma_of(gamma, gammas, c, i))
-                    slope *= w
-                    share = slope / rest
-                    y[c, i] = slope
-                    shares[c, i] = share
-                    known[OTHER_PART, i] += where(is_top, ZERO, share)
-                    known[SHARE_OF_TOP, i] += where(is_top, share, ZERO)
+                    loss, steep = value_and_slope(s, x, exponent)
+                    slope = steep * w
+                    share = slope / rest_kept
+                    put(place(y) + c * row + here, slope)
+                    put(place(shares) + c * row + here, share)
+                    part_of_slopes += where(is_top, ZERO, share)
+                    of_top += where(is_top, share, ZERO)
                 else:
-                    loss = value(s, x, gamma_of(gamma, gammas, c, i))
-                known[PART, i] += weighed(w, loss)
-        for i in range(count):
-            known[TOTAL, i], known[LOST, i] = accumulated(
-                known[TOTAL, i], known[LOST, i], known[PART, i]
-            )
-            known[SHARES, i], known[OTHER_LOST, i] = accumulated(
-                known[SHARES, i], known[OTHER_LOST, i], known[OTHER_PART, i]
-            )
-    for i in range(count):
+                    loss = value(s, x, exponent)
+                part += weighed(w, loss)
+            total, lost = accumulated(total, lost, part)
+            slopes, lost_of_slopes = accumulated(slopes, lost_of_slopes, part_of_slopes)
         # of an infinite loss nothing is lost, and inf - inf would be NaN
-        known[TOTAL, i] += where(abs(known[TOTAL, i]) > LARGEST, ZERO, known[LOST, i])
-        known[SHARES, i] += where(abs(known[SHARES, i]) > LARGEST, ZERO, known[OTHER_LOST, i])
+        put(facts + TOTAL * row, total + where(abs(total) > LARGEST, ZERO, lost))
+        slopes = slopes + where(abs(slopes) > LARGEST, ZERO, lost_of_slopes)
+        put(facts + SHARES * row, slopes)
+        put(facts + SHARE_OF_TOP * row, of_top)
 
 
 def gradient_of(
-    integers: Any, first: Any, z: Any, y: Any, e: Any, shares: Any, known: Any, top: Any
+    integers: Any, first: Any, count: Any, z: Any, y: Any, e: Any, shares: Any, known: Any
 ) -> None:
     """``slope_k - sum over c != k of slope_c r_k`` of class c, in place of the slopes."""
     widest_vectors()
-    classes, count = z.shape
-    factors = view(integers[FACTORS] + first * REAL_SIZE, count, real)
+    classes, width = z.shape
+    row = width * REAL_SIZE
     factor = number_at(integers, FACTOR)
-    for i in range(count):
-        known[WEIGHTS, i] = factors[i] if integers[FACTORS] != 0 else factor
-    for c in range(classes):
-        number = real(c)
+    for i in range(width):
+        known[WEIGHTS, i] = factor
+    if integers[FACTORS] != 0:
+        factors = view(integers[FACTORS] + first * REAL_SIZE, count, real)
         for i in range(count):
-            is_top = top[i] == number
-            beside = term(where(is_top, -INFINITY, z[c, i]), finite(known[SECOND, i]))
-            rivals = where(is_top, known[SHARES, i], known[SHARES, i] - shares[c, i])
-            step = y[c, i] - e[c, i] * rivals - beside * known[SHARE_OF_TOP, i]
-            y[c, i] = step * known[WEIGHTS, i]
+            known[WEIGHTS, i] = factors[i]
+    for start in range(0, width, VECTOR):
+        here = start * REAL_SIZE
+        facts = place(known) + here
+        top = take(facts + CLASS * row)
+        second = finite(take(facts + SECOND * row))
+        all_shares = take(facts + SHARES * row)
+        of_top = take(facts + SHARE_OF_TOP * row)
+        upstream = take(facts + WEIGHTS * row)
+        for c in range(classes):
+            is_top = top == real(c)
+            at = c * row + here
+            beside = term(where(is_top, -INFINITY, take(place(z) + at)), second)
+            rivals = where(is_top, all_shares, all_shares - take(place(shares) + at))
+            step = take(place(y) + at) - take(place(e) + at) * rivals - beside * of_top
+            put(place(y) + at, step * upstream)
 
 
-def gammas_of(integers: Any, first: Any, gammas: Any) -> None:
+def gammas_of(integers: Any, first: Any, count: Any, gammas: Any) -> None:
     """A gamma for every class of every position."""
-    classes, count = gammas.shape
+    classes, width = gammas.shape
     mode = integers[GAMMA_BY_CLASS]
     if mode == BY_CLASS:
         of_class = view(integers[GAMMAS], classes, real)
         for c in range(classes):
-            for i in range(count):
+            for i in range(width):
                 gammas[c, i] = of_class[c]
     elif mode == BY_POSITION:
         of_position = view(integers[GAMMAS] + first * REAL_SIZE, count, real)
@@ -290,15 +326,15 @@ def gammas_of(integers: Any, first: Any, gammas: Any) -> None:
             for i in range(count):
                 gammas[c, i] = of_position[i]
     else:
-        read_gammas(integers, first, gammas.shape[1], gammas)
+        read_gammas(integers, first, count, gammas)
 
 
-def gamma_of_all(gamma: Any, gammas: Any, c: Any, i: Any) -> Any:
-    return gamma
+def gamma_of_all(gamma: Any, gammas: Any, c: Any, start: Any) -> Any:
+    return all_of(gamma)
 
 
-def gamma_of_each(gamma: Any, gammas: Any, c: Any, i: Any) -> Any:
-    return gammas[c, i]
+def gamma_of_each(gamma: Any, gammas: Any, c: Any, start: Any) -> Any:
+    return take(place(gammas) + (c * gammas.shape[1] + start) * REAL_SIZE)
 
 
 gamma_of = gamma_of_all  # or the other
@@ -309,28 +345,28 @@ def kernel_of_groups(base: Any, block: Any) -> Any:
     integers = view(base, COUNTERS, np.int64)
     classes = integers[CLASSES]
     first, count = group_of(integers, block)
-    known = np.empty((KNOWN, count), real)
-    top = np.empty(count, real)
-    z = np.empty((classes, count), real)
-    y = np.empty((classes, count), real)
-    e = np.empty((classes, count), real)
-    shares = np.empty((classes if GRADIENT else 1, count), real)
-    gammas = np.empty((classes if GAMMAS_GIVEN else 1, count), real)
-    read_tile(integers, first, z.shape[1], z)
+    width = -(-count // VECTOR) * VECTOR
+    known = np.empty((KNOWN, width), real)
+    z = np.empty((classes, width), real)
+    y = np.empty((classes, width), real)
+    e = np.empty((classes, width), real)
+    shares = np.empty((classes if GRADIENT else 1, width), real)
+    gammas = np.empty((classes if GAMMAS_GIVEN else 1, width), real)
+    read_tile(integers, first, count, z)
     if GAMMAS_GIVEN:
-        gammas_of(integers, first, gammas)
-    if coefficients_of(integers, first, z, y, known):
+        gammas_of(integers, first, count, gammas)
+    if coefficients_of(integers, first, count, z, y, known):
         return reject(base)
-    two_largest(z, known, top)
-    exponentials_of(z, e, known, top)
-    expectation_of(integers, z, y, e, gammas, shares, known, top)
+    two_largest(z, known)
+    exponentials_of(z, e, known)
+    expectation_of(integers, z, y, e, gammas, shares, known)
     if integers[EACH] != 0:
         losses = view(integers[EACH] + first * LOGIT_SIZE, count, Logit)
         for i in range(count):
             losses[i] = store(known[TOTAL, i])
     if GRADIENT:
-        gradient_of(integers, first, z, y, e, shares, known, top)
-        write_tile(integers, first, y.shape[1], y)
+        gradient_of(integers, first, count, z, y, e, shares, known)
+        write_tile(integers, first, count, y)
     total = 0.0
     for i in range(count):
         total += np.float64(known[TOTAL, i])
@@ -348,26 +384,21 @@ def address(kernel: ExpectationKernel) -> int:
         **globals(),
         **softmax_names(kernel),
         "GAMMAS_GIVEN": kernel.gammas,
+        "take": vectors_of(np.dtype(number).name)[0],
         **limits,
     }
-
-    def bind(name: str, function: Any) -> None:
-        names[name] = part(compiled, function, names)
-
     if targets.floating:
         names["read_targets"] = reader(layout, TARGETS, targets, number)
     if kernel.gammas:
         names["read_gammas"] = reader(layout, GAMMAS, STORAGE[np.dtype(number).name], number)
-        bind("gammas_of", gammas_of)
     names["read_tile"] = reader(layout, LOGITS, logits, number)
     names["write_tile"] = writer(layout, GRADIENTS, logits, number)
-    bind("prepare", targets_by_probability if targets.floating else targets_by_index)
-    bind("coefficients_of", coefficients_of)
-    bind("two_largest", two_largest)
-    bind("exponentials_of", exponentials_of)
-    bind("gamma_of", gamma_of_each if kernel.gammas else gamma_of_all)
-    bind("expectation_of", expectation_of)
-    bind("gradient_of", gradient_of)
+    names["gamma_of"] = rebound(gamma_of_each if kernel.gammas else gamma_of_all, names)
+    by_target = targets_by_probability if targets.floating else targets_by_index
+    names["prepare"] = apart(rebound(by_target, names))
+    steps = (coefficients_of, two_largest, exponentials_of, expectation_of, gradient_of, gammas_of)
+    for step in steps:
+        names[step.__name__] = apart(rebound(step, names))
     return pool.kernel_address(
         rebound(kernel_of_groups, names), pool.name_of("expectation", kernel)
     )

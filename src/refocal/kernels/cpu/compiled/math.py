@@ -1,4 +1,4 @@
-"""Numba's side of the shared formula: exp and log1p that LLVM vectorises, and exact conversions.
+"""The CPU's side of the shared formula: exp and log1p that LLVM vectorises, exact conversions.
 
 Everything here is written twice over by binding, never by copying: one `exp` and one `log1p`
 over named constants, bound to float32 and to float64.
@@ -10,117 +10,108 @@ the scalar remainder of every loop:
   compensated modulator keeps its error terms and NaN in gives NaN out.
 * One exception, `add_in_any_order`, for a sigmoid's sum within a block: the loss of a batch may
   differ in its last bit between machines of different vector width, its gradient may not.
-* `integer(...)` around shifts: Numba widens int32 arithmetic to int64; LLVM narrows it back.
+* `integer(...)` around shifts: int32 arithmetic is widened to int64, and LLVM narrows it back.
 * No integer conversion of a NaN (poison to LLVM): exponents are moved as bits.
 """
 
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types as nt
-from numba.extending import intrinsic
 
 from refocal import formula
-from refocal.kernels.cpu.compiled import vectors
-from refocal.kernels.cpu.compiled.binding import called, inlined, part
+from refocal.formula.binding import rebound
+from refocal.kernels.cpu.compiled.values import (
+    FLOAT16,
+    FLOAT32,
+    FLOAT64,
+    INT32,
+    INT64,
+    SAME_WIDTH,
+    UINT16,
+    Value,
+    common_kind,
+    converted,
+    kind_of,
+)
+from refocal.kernels.cpu.compiled.writer import Writer, instruction
 
 # ---------------------------------------------------------------------------------------------
-# instructions that Python has no word for
+# instructions that Python has no word for, of numbers or of vectors
 
 
-@intrinsic
-def where(typingctx: Any, condition: Any, if_true: Any, if_false: Any) -> Any:
+@instruction
+def where(writer: Writer, condition: Any, if_true: Any, if_false: Any) -> Any:
     """`select`: a conditional expression would be a branch, which can keep a loop scalar."""
-    if if_true != if_false:
-        return None
+    if not isinstance(condition, Value):
+        return if_true if condition else if_false
+    kind, build = common_kind(if_true, if_false), writer.build
+    if condition.kind.lanes > 1:
+        kind = kind.vector
+    either = [converted(build, value, kind).llvm for value in (if_true, if_false)]
+    return Value(kind, build.select(condition.llvm, *either))
 
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.select(*arguments)
 
-    return if_true(nt.boolean, if_true, if_false), emit
-
-
-@intrinsic
-def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+@instruction
+def fma(writer: Writer, a: Any, b: Any, c: Any) -> Value:
     """``a * b + c`` with one rounding."""
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fma(*arguments)
-
-    return a(a, a, a), emit
+    return fused(writer, a, b, c)
 
 
-@intrinsic
-def add_in_any_order(typingctx: Any, a: Any, b: Any) -> Any:
+def fused(writer: Writer, *factors_and_term: Any) -> Value:
+    """Writes it."""
+    kind = common_kind(*factors_and_term)
+    function = writer.declared(f"llvm.fma.{kind.suffix}", kind.llvm, (kind.llvm,) * 3)
+    values = [converted(writer.build, value, kind).llvm for value in factors_and_term]
+    return Value(kind, writer.build.call(function, values))
+
+
+@instruction
+def add_in_any_order(writer: Writer, a: Any, b: Any) -> Value:
     """``a + b`` that LLVM may re-associate: what lets the sum of a loop be a vector."""
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fadd(*arguments, flags=("reassoc",))
-
-    return a(a, a), emit
+    kind = common_kind(a, b)
+    values = [converted(writer.build, value, kind).llvm for value in (a, b)]
+    return Value(kind, writer.build.fadd(*values, flags=("reassoc",)))
 
 
-@intrinsic
-def bits_of(typingctx: Any, value: Any) -> Any:
-    """The bits of a float as a signed integer of its width."""
-    integer = {nt.float32: nt.int32, nt.float64: nt.int64}[value]
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], context.get_value_type(integer))
-
-    return integer(value), emit
+@instruction
+def bits_of(writer: Writer, value: Any) -> Value:
+    """The bits of floats as signed integers of their width, and of integers as floats."""
+    given = kind_of(value)
+    kind = given.wide_as(SAME_WIDTH[given.element])
+    return Value(kind, writer.build.bitcast(converted(writer.build, value, given).llvm, kind.llvm))
 
 
-@intrinsic
-def from_bits(typingctx: Any, bits: Any) -> Any:
-    """The float of these bits."""
-    real = {nt.int32: nt.float32, nt.int64: nt.float64}[bits]
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], context.get_value_type(real))
-
-    return real(bits), emit
+from_bits = bits_of
 
 
-@intrinsic
-def half_to_single(typingctx: Any, bits: Any) -> Any:
+@instruction
+def half_to_single(writer: Writer, bits: Value) -> Value:
     """IEEE half, given as its 16 bits, to float32 (one instruction wherever there is F16C)."""
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fpext(builder.bitcast(arguments[0], ir.HalfType()), ir.FloatType())
-
-    return nt.float32(nt.uint16), emit
+    half = bits.kind.wide_as(FLOAT16)
+    value = Value(half, writer.build.bitcast(bits.llvm, half.llvm))
+    return converted(writer.build, value, bits.kind.wide_as(FLOAT32))
 
 
-@intrinsic
-def single_to_half(typingctx: Any, value: Any) -> Any:
+@instruction
+def single_to_half(writer: Writer, value: Any) -> Value:
     """float32 to the 16 bits of the nearest half, ties to even."""
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(builder.fptrunc(arguments[0], ir.HalfType()), ir.IntType(16))
-
-    return nt.uint16(nt.float32), emit
+    half = converted(writer.build, value, kind_of(value).wide_as(FLOAT16))
+    bits = kind_of(value).wide_as(UINT16)
+    return Value(bits, writer.build.bitcast(half.llvm, bits.llvm))
 
 
-@intrinsic
-def widest_vectors(typingctx: Any) -> Any:
+@instruction
+def widest_vectors(writer: Writer) -> None:
     """Lets LLVM use 512-bit registers in the function that calls this.
 
     On recent Intel CPUs LLVM prefers 256 bits, out of care for the clock rate of older ones; here
     that costs a third of the speed. llvmlite knows no string attributes, hence the plain set.add.
     """
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
-        return context.get_dummy_value()
-
-    return nt.none(), emit
+    set.add(writer.function.attributes, '"prefer-vector-width"="512"')
 
 
 # ---------------------------------------------------------------------------------------------
@@ -223,8 +214,8 @@ def _constants(real: type) -> dict[str, Any]:
         "FRACTION": integer(2**mantissa - 1),
         "LOWEST_BITS": integer(np.iinfo(integer).max),
         "SIGN_SHIFT": integer(31 if single else 63),
-        "real": nt.float32 if single else nt.float64,
-        "integer": nt.int32 if single else nt.int64,
+        "real": FLOAT32 if single else FLOAT64,
+        "integer": INT32 if single else INT64,
     }
 
 
@@ -332,50 +323,41 @@ def unordered(key: Any) -> Any:
     return from_bits(integer(key ^ ((key >> SIGN_SHIFT) & LOWEST_BITS)))
 
 
-def _horner(fma: Any, real: type, coefficients: tuple[float, ...]) -> Callable[[Any], Any]:
-    """A polynomial, highest power first, written out: one line of source with literal names."""
-    names = {f"c{i}": real(value) for i, value in enumerate(coefficients)}
-    nested = "c0"
-    for i in range(1, len(coefficients)):
-        nested = f"fma(x, {nested}, c{i})"
-    namespace: dict[str, Any] = {**names, "fma": fma}
-    exec(f"def polynomial(x):\n    return {nested}\n", namespace)
-    polynomial: Callable[[Any], Any] = inlined(namespace["polynomial"])
-    return polynomial
+def _horner(real: type, coefficients: tuple[float, ...]) -> Any:
+    """A polynomial, highest power first."""
+
+    def polynomial(writer: Writer, x: Value) -> Any:
+        value, *others = map(real, coefficients)
+        for coefficient in others:
+            value = fused(writer, x, value, coefficient)
+        return value
+
+    return instruction(polynomial)
 
 
 @cache
-def operations(real: type, vector: bool = False) -> dict[str, Any]:
-    """What a formula over this dtype is bound to, and everything else the kernels need.
-
-    With ``vector`` over `vectors.Vector` of it.
-    """
+def operations(real: type) -> dict[str, Any]:
+    """What a formula over this dtype is bound to, and what else the kernels need."""
     names = {
         **_constants(real),
         "where": where,
         "fma": fma,
         "bits_of": bits_of,
         "from_bits": from_bits,
+        "exp_polynomial": _horner(real, EXP_COEFFICIENTS[real]),
+        "log1p_polynomial": _horner(real, LOG1P_COEFFICIENTS[real]),
         "__builtins__": __builtins__,
     }
-    if vector:
-        names |= {name: getattr(vectors, name) for name in OF_VECTORS}
-    names["exp_polynomial"] = _horner(names["fma"], real, EXP_COEFFICIENTS[real])
-    names["log1p_polynomial"] = _horner(names["fma"], real, LOG1P_COEFFICIENTS[real])
     for function in (exp, exp_or_zero, log1p, log, power, ordered, unordered):
-        names[function.__name__] = part(called, function, names)
+        names[function.__name__] = rebound(function, names)
     names["exp_of_term"] = names["exp_or_zero"]
     return names
 
 
-# what is asked of a vector by a name of its own
-OF_VECTORS = ("where", "fma", "bits_of", "from_bits", "integer", "real")
-
-
 @cache
-def bound_formula(real: type, modulator: str, vector: bool = False) -> types.SimpleNamespace:
-    """The book over Numba scalars, or vectors of them, to be inlined."""
-    return formula.bind(operations(real, vector), modulator, wrap=inlined)
+def bound_formula(real: type, modulator: str) -> types.SimpleNamespace:
+    """The book over a computing dtype."""
+    return formula.bind(operations(real), modulator)
 
 
 # of the book, beside the loss itself: no modulator is in them
@@ -391,23 +373,18 @@ OF_MARGINS = (
 )
 
 
-@cache
-def expression_of(real: type, modulator: str, name: str, vector: bool) -> Any:
-    """One expression of the book, compiled once for all that call it."""
-    return called(getattr(bound_formula(real, modulator, vector), name).py_func)
-
-
 def formula_of(
-    real: type, modulator: str, detached: bool, log1p_given: bool = False, vector: bool = False
+    real: type, modulator: str, detached: bool, log1p_given: bool = False
 ) -> dict[str, Any]:
-    """The book over Numba scalars, or vectors: what a kernel calls, under the names it uses.
+    """The book over a computing dtype: what a kernel calls, under the names it uses.
 
     With ``log1p_given`` the losses are functions of ``(s, x, log1p_x, gamma)``.
     """
     suffix = "_from" if log1p_given else ""
     both = "value_and_detached_slope" if detached else "value_and_slope"
     losses = {"value": "value" + suffix, "value_and_slope": both + suffix}
+    margins, book = bound_formula(real, "zero"), bound_formula(real, modulator)
     return {
-        **{name: expression_of(real, "zero", name, vector) for name in OF_MARGINS},
-        **{name: expression_of(real, modulator, of, vector) for name, of in losses.items()},
+        **{name: getattr(margins, name) for name in OF_MARGINS},
+        **{name: getattr(book, of) for name, of in losses.items()},
     }

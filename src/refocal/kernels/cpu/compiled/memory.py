@@ -5,103 +5,49 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import types as nt
-from numba.core.typing.npydecl import parse_dtype
-from numba.extending import intrinsic
-from numba.np.arrayobj import populate_array
 
 from refocal.kernels.cpu import frame
+from refocal.kernels.cpu.compiled.values import INT64, KINDS, Kind, Value, View, converted
+from refocal.kernels.cpu.compiled.writer import BYTES, Writer, instruction
 
 
-@intrinsic
-def view(typingctx: Any, address: Any, count: Any, dtype: Any) -> Any:
-    """The array of so many elements at an address: as `numba.carray`, in a tenth of its time."""
-    array_type = nt.Array(parse_dtype(dtype), 1, "C")
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        address, count, _ = arguments
-        element = context.get_data_type(array_type.dtype)
-        size = ir.Constant(ir.IntType(64), context.get_abi_sizeof(element))
-        from_address = builder.bitcast if signature.args[0] is nt.voidptr else builder.inttoptr
-        array = context.make_array(array_type)(context, builder)
-        populate_array(
-            array,
-            data=from_address(address, element.as_pointer()),
-            shape=[count],
-            strides=[size],
-            itemsize=size,
-            meminfo=None,
-        )
-        return array._getvalue()
-
-    return array_type(address, nt.int64, dtype), emit
+def _pointer(build: Any, address: Any, kind: Kind) -> Any:
+    """An address, which is a number, or the pointer that the frame is given by."""
+    pointer = kind.llvm.as_pointer()
+    if isinstance(address, Value):
+        return build.inttoptr(address.llvm, pointer)
+    return build.bitcast(address, pointer)
 
 
-@intrinsic
-def table(typingctx: Any, address: Any, rows: Any, columns: Any, dtype: Any) -> Any:
-    """The matrix of so many rows and columns at an address.
-
-    An array of Numba's own counts its references by atomic operations, a dozen in a block that
-    takes but a microsecond; one at an address counts none.
-    """
-    array_type = nt.Array(parse_dtype(dtype), 2, "C")
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        address, rows, columns, _ = arguments
-        element = context.get_data_type(array_type.dtype)
-        size = ir.Constant(ir.IntType(64), context.get_abi_sizeof(element))
-        array = context.make_array(array_type)(context, builder)
-        populate_array(
-            array,
-            data=builder.inttoptr(address, element.as_pointer()),
-            shape=[rows, columns],
-            strides=[builder.mul(columns, size), size],
-            itemsize=size,
-            meminfo=None,
-        )
-        return array._getvalue()
-
-    return array_type(nt.int64, nt.int64, nt.int64, dtype), emit
+@instruction
+def view(writer: Writer, address: Any, count: Any, kind: Any) -> View:
+    """The array of so many elements at an address."""
+    kind = KINDS.get(kind, kind)
+    return View(kind, _pointer(writer.build, address, kind), (count,))
 
 
-@intrinsic
-def place(typingctx: Any, array: Any) -> Any:
-    """The address of an array as an integer: `array.ctypes.data` takes longer to compile."""
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        return builder.ptrtoint(data, ir.IntType(64))
-
-    return nt.int64(array), emit
+@instruction
+def table(writer: Writer, address: Any, rows: Any, columns: Any, kind: Any) -> View:
+    """The matrix of so many rows and columns at an address."""
+    kind = KINDS.get(kind, kind)
+    return View(kind, _pointer(writer.build, address, kind), (rows, columns))
 
 
-@intrinsic
-def tile_on_stack(typingctx: Any, dtype: Any) -> Any:
+@instruction
+def place(writer: Writer, array: View) -> Value:
+    """The address of an array as an integer."""
+    return Value(INT64, writer.build.ptrtoint(array.at, INT64.llvm))
+
+
+@instruction
+def tile_on_stack(writer: Writer, kind: Kind) -> View:
     """Returns an array of `frame.LARGEST_TILE` numbers that lives as long as its function runs."""
-    array_type = nt.Array(parse_dtype(dtype), 1, "C")
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        element = context.get_data_type(array_type.dtype)
-        with builder.goto_entry_block():
-            room = builder.alloca(ir.ArrayType(element, frame.LARGEST_TILE))
-        room.align = 64
-        size = ir.Constant(ir.IntType(64), context.get_abi_sizeof(element))
-        array = context.make_array(array_type)(context, builder)
-        populate_array(
-            array,
-            data=builder.bitcast(room, element.as_pointer()),
-            shape=[ir.Constant(ir.IntType(64), frame.LARGEST_TILE)],
-            strides=[size],
-            itemsize=size,
-            meminfo=None,
-        )
-        return array._getvalue()
-
-    return array_type(dtype), emit
+    room = writer.room(ir.ArrayType(kind.llvm, frame.LARGEST_TILE), align=64)
+    at = writer.build.bitcast(room, kind.llvm.as_pointer())
+    return View(kind, at, (frame.LARGEST_TILE,))
 
 
 LINE = 64  # bytes
-BYTES = ir.IntType(8).as_pointer()
 INT = ir.IntType(32)
 FIRST_CACHE, DATA = INT(3), INT(1)
 
@@ -109,17 +55,13 @@ FIRST_CACHE, DATA = INT(3), INT(1)
 def _prefetching(*, writing: bool) -> Any:
     """What has a cache line come that is read, or written, soon. It may lie out of bounds."""
 
-    def prefetch(typingctx: Any, address: Any) -> Any:
-        def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            kind = ir.FunctionType(ir.VoidType(), (BYTES, INT, INT, INT))
-            function = builder.module.declare_intrinsic("llvm.prefetch", (BYTES,), kind)
-            line = builder.inttoptr(arguments[0], BYTES)
-            builder.call(function, (line, INT(int(writing)), FIRST_CACHE, DATA))
-            return context.get_dummy_value()
+    def prefetch(writer: Writer, address: Any) -> None:
+        kind = ir.FunctionType(ir.VoidType(), (BYTES, INT, INT, INT))
+        function = writer.module.declare_intrinsic("llvm.prefetch", (BYTES,), kind)
+        line = writer.build.inttoptr(converted(writer.build, address, INT64).llvm, BYTES)
+        writer.build.call(function, (line, INT(int(writing)), FIRST_CACHE, DATA))
 
-        return nt.none(address), emit
-
-    return intrinsic(prefetch)
+    return instruction(prefetch)
 
 
 prefetch_to_read = _prefetching(writing=False)

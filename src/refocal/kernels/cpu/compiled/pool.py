@@ -15,71 +15,51 @@ number of threads.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import sys
-import time
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from llvmlite import ir
-from numba import cfunc
-from numba import types as nt
-from numba.core.caching import FunctionCache
-from numba.extending import intrinsic
 
 from refocal.kernels.cpu import frame
-from refocal.kernels.cpu.compiled.binding import rebound
+from refocal.kernels.cpu.compiled.machine import address_of
 from refocal.kernels.cpu.compiled.memory import view
+from refocal.kernels.cpu.compiled.values import FLOAT64, INT64, Value, converted
+from refocal.kernels.cpu.compiled.writer import BYTES, Writer, instruction
 
-KERNEL = nt.float64(nt.voidptr, nt.int64)
-TEAM_MEMBER = nt.void(nt.voidptr)
 
-
-@intrinsic
-def atomic_add(typingctx: Any, base: Any, slot: Any, amount: Any) -> Any:
+@instruction
+def atomic_add(writer: Writer, base: Any, slot: Any, amount: Any) -> Value:
     """Adds to a slot of the frame; returns what was there."""
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        base, slot, amount = arguments
-        slots = builder.bitcast(base, ir.IntType(64).as_pointer())
-        return builder.atomic_rmw("add", builder.gep(slots, [slot]), amount, "acq_rel")
-
-    return nt.int64(nt.voidptr, nt.int64, nt.int64), emit
+    build = writer.build
+    slots = build.bitcast(base, INT64.llvm.as_pointer())
+    slot, amount = (converted(build, value, INT64).llvm for value in (slot, amount))
+    return Value(INT64, build.atomic_rmw("add", build.gep(slots, [slot]), amount, "acq_rel"))
 
 
-@intrinsic
-def thread_number(typingctx: Any, function: Any) -> Any:
+@instruction
+def thread_number(writer: Writer, function: Value) -> Value:
     """Calls `omp_get_thread_num` by its address; 0 where there is none (the serial call).
 
     By address, because a symbol baked into the code could not be cached on disk.
     """
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        (address,) = arguments
-        result = builder.alloca(ir.IntType(32))
-        builder.store(ir.Constant(ir.IntType(32), 0), result)
-        with builder.if_then(builder.icmp_signed("!=", address, ir.Constant(address.type, 0))):
-            kind = ir.FunctionType(ir.IntType(32), ())
-            builder.store(builder.call(builder.inttoptr(address, kind.as_pointer()), ()), result)
-        return builder.sext(builder.load(result), ir.IntType(64))
-
-    return nt.int64(nt.int64), emit
+    build, number = writer.build, ir.IntType(32)
+    result = writer.room(number)
+    build.store(ir.Constant(number, 0), result)
+    with build.if_then(build.icmp_signed("!=", function.llvm, ir.Constant(INT64.llvm, 0))):
+        kind = ir.FunctionType(number, ())
+        build.store(build.call(build.inttoptr(function.llvm, kind.as_pointer()), ()), result)
+    return Value(INT64, build.sext(build.load(result), INT64.llvm))
 
 
-@intrinsic
-def call_kernel(typingctx: Any, kernel: Any, base: Any, block: Any) -> Any:
+@instruction
+def call_kernel(writer: Writer, kernel: Value, base: Any, block: Value) -> Value:
     """Calls a kernel by its address."""
-
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        address, base, block = arguments
-        kind = ir.FunctionType(ir.DoubleType(), (base.type, block.type))
-        return builder.call(builder.inttoptr(address, kind.as_pointer()), (base, block))
-
-    return nt.float64(nt.int64, nt.voidptr, nt.int64), emit
+    build = writer.build
+    kind = ir.FunctionType(ir.DoubleType(), (base.type, block.llvm.type))
+    called = build.call(build.inttoptr(kernel.llvm, kind.as_pointer()), (base, block.llvm))
+    return Value(FLOAT64, called)
 
 
 THREADS = frame.THREADS
@@ -156,91 +136,14 @@ def name_of(kind: str, kernel: tuple[Any, ...]) -> str:
     return f"{kind}-{words}-{marks}"
 
 
-@cache
-def fingerprint() -> str:
-    """Returns a hash of all that a kernel is made of: Numba's cache watches one file only."""
-    here = Path(__file__).parent
-    root = here.parents[2]
-    # the latter for what rounding may do to a target
-    others = (here.parent / "frame.py", root / "problem.py")
-    digest = hashlib.sha256()
-    for path in (*sorted((root / "formula").glob("*.py")), *others, *sorted(here.glob("*.py"))):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-_functions: list[Any] = []  # they must live as long as their addresses: as the process
-
-# seconds of compiling from which on a user asks what is going on
-LONG = 1.0
-QUIET = "REFOCAL_QUIET"  # set to anything, nothing is said
-
-
-def address_of(function: Callable[..., Any], signature: Any, name: str) -> int:
-    """Returns the address of a function in C, compiled or from the disk cache under this name."""
-    function.__qualname__ = f"{name}-{fingerprint()}"
-    started = time.perf_counter()
-    try:
-        compiled = _cached(function, signature)
-    except Exception:
-        # nowhere to write, or a full disk: compiling again is slower, not wrong
-        compiled = cfunc(signature, error_model="numpy")(function)
-    _functions.append(compiled)
-    if not compiled.cache_hits:
-        _tell(time.perf_counter() - started)
-    return int(compiled.address)
-
-
-def _cached(function: Callable[..., Any], signature: Any) -> Any:
-    """Compiles or loads a function; over a file that cannot be read a new one is written."""
-    compile_or_load = cfunc(signature, cache=True, error_model="numpy")
-    try:
-        return compile_or_load(function)
-    except Exception:
-        # a truncated file, as after a full disk or a machine that went down
-        FunctionCache(function).flush()
-        return compile_or_load(function)
-
-
-_told = False
-
-
-def say_nothing() -> None:
-    """Leaves it to the caller to tell a user what is going on."""
-    global _told
-    _told = True
-
-
-def _tell(seconds: float) -> None:
-    """Says once per process why a first call takes so long, and that the next one will not."""
-    if _told or seconds < LONG or os.environ.get(QUIET) or sys.stderr is None:
-        return
-    say_nothing()
-    folder = cache_folder()
-    kept = (
-        f"It is kept in {folder}, where the next process finds it; `refocal warm-up` does that "
-        "ahead."
-        if folder
-        else "It is not kept, as no folder can be written to: NUMBA_CACHE_DIR names one."
-    )
-    sys.stderr.write(
-        f"refocal: a CPU kernel was compiled, which took {seconds:.1f} s. {kept} {QUIET}=1 hides "
-        "this line.\n"
-    )
-
-
-def cache_folder() -> str | None:
-    """Returns where the last function lies on disk; None where nothing can be written."""
-    folder: str | None = _functions[-1]._cache.cache_path if _functions else None
-    return folder
-
-
 def kernel_address(function: Callable[..., Any], name: str) -> int:
     """Returns the address of a kernel; ``name`` tells it from all others of the same code."""
-    return address_of(function, KERNEL, name)
+    address: int = address_of(function, name, (BYTES, INT64.llvm))
+    return address
 
 
 @cache
 def team_address() -> int:
     """Address of what runs the kernels."""
-    return address_of(rebound(team_member, globals()), TEAM_MEMBER, "team")
+    address: int = address_of(team_member, "team")
+    return address

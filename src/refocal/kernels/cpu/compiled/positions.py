@@ -13,9 +13,9 @@ import numpy as np
 from refocal.kernels.cpu import frame
 from refocal.kernels.cpu.compiled.math import where, widest_vectors
 from refocal.kernels.cpu.compiled.memory import place, view
-from refocal.kernels.cpu.compiled.vectors import LANES as VECTOR
+from refocal.kernels.cpu.compiled.values import LANES as VECTOR
 
-# scalar code over names that `softmax.address` binds over a computing dtype
+# code over names that `softmax.address` binds over a computing dtype
 if TYPE_CHECKING:
     from refocal.formula.focal import value_and_slope_from as value_and_slope
     from refocal.formula.focal import value_from as value
@@ -72,6 +72,7 @@ def describe(integers: Any, first: Any, index: Any, known: Any) -> Any:
         index[i] = integer(where(none | wrong, np.int64(-1), target))
     if is_plain(integers):
         return rejected
+    facts = place(known)
     if integers[WEIGHT] != 0:
         weight = view(integers[WEIGHT] + first * REAL_SIZE, count, real)
         for i in range(count):
@@ -80,16 +81,17 @@ def describe(integers: Any, first: Any, index: Any, known: Any) -> Any:
             index[i] = where(coefficient == ZERO, integer(-1), index[i])
             known[COEFFICIENT + i] = where(index[i] < 0, ZERO, coefficient)
     else:
-        for i in range(count):
-            known[COEFFICIENT + i] = where(index[i] < 0, ZERO, ONE)
+        for i in range(0, count, VECTOR):
+            label = take_classes(place(index) + i * REAL_SIZE, integer)
+            put(facts + (COEFFICIENT + i) * REAL_SIZE, where(label < 0, ZERO, all_of(ONE)))
     if integers[ALPHA] != 0:
         alpha = view(integers[ALPHA], classes, real)
         for i in range(count):
             if index[i] >= 0:
                 known[COEFFICIENT + i] = alpha[index[i]] * known[COEFFICIENT + i]
-    gamma = number_at(integers, GAMMA)
-    for i in range(count):
-        known[EXPONENT + i] = gamma
+    gamma = all_of(number_at(integers, GAMMA))
+    for i in range(0, count, VECTOR):
+        put(facts + (EXPONENT + i) * REAL_SIZE, gamma)
     if integers[GAMMAS] != 0:
         gammas = view(integers[GAMMAS], 1 << 62, real)
         by_class = integers[GAMMA_BY_CLASS] != 0
@@ -101,9 +103,9 @@ def describe(integers: Any, first: Any, index: Any, known: Any) -> Any:
         for i in range(count):
             known[FACTOR_OF + i] = factors[i]
     else:
-        factor = number_at(integers, FACTOR)
-        for i in range(count):
-            known[FACTOR_OF + i] = factor
+        factor = all_of(number_at(integers, FACTOR))
+        for i in range(0, count, VECTOR):
+            put(facts + (FACTOR_OF + i) * REAL_SIZE, factor)
     return rejected
 
 
@@ -128,9 +130,6 @@ def is_plain(integers: Any) -> Any:
     """Whether all positions have one gamma and one factor, and a coefficient of 1 or 0."""
     given = integers[WEIGHT] | integers[ALPHA] | integers[GAMMAS] | integers[FACTORS]
     return given == 0
-
-
-# Below, names of the book and of numbers mean vectors of them.
 
 
 def losses_of(integers: Any, low: Any, high: Any, index: Any, known: Any) -> None:
@@ -179,9 +178,6 @@ def losses_of(integers: Any, low: Any, high: Any, index: Any, known: Any) -> Non
         put(here + LOSS * REAL_SIZE, weighed(coefficient, loss))
 
 
-# Numbers again.
-
-
 def total_losses(integers: Any, first: Any, low: Any, high: Any, index: Any, known: Any) -> Any:
     """Computes the losses of the positions from low to high of a group, stores each where that is
     asked for, and returns their sum.
@@ -194,3 +190,6 @@ def total_losses(integers: Any, first: Any, low: Any, high: Any, index: Any, kno
         for i in range(low, high):
             losses[i] = store(known[LOSS + i])
     return total_of(place(known) + (LOSS + low) * REAL_SIZE, high - low)
+
+
+STEPS = (describe, losses_of, total_of, total_losses)

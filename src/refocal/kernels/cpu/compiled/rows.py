@@ -16,9 +16,9 @@ from refocal.kernels.cpu.compiled.memory import (
     view,
 )
 from refocal.kernels.cpu.compiled.positions import KNOWN, OWN, REST, SHARE, STEP, TOP
-from refocal.kernels.cpu.compiled.vectors import LANES as VECTOR
+from refocal.kernels.cpu.compiled.values import LANES as VECTOR
 
-# scalar code over names that `softmax.address` binds over a computing dtype, or vectors of it
+# code over names that `softmax.address` binds over a computing dtype
 if TYPE_CHECKING:
     from refocal.formula.margin import finite, plain_term
     from refocal.formula.plain import INFINITY, ZERO
@@ -59,9 +59,6 @@ LARGEST_BATCH = 16
 AHEAD = 2
 # bytes from what is read or written to what is asked for
 SOON = 512
-
-
-# Below, names of the book and of numbers mean vectors of them.
 
 
 def fetch(ahead: Any, classes: Any, coming: Any) -> Any:
@@ -167,9 +164,6 @@ def leave(past: Any, gradient: Any, classes: Any, label: Any, share: Any, step: 
     slopes[label] = store(step)
 
 
-# Numbers again.
-
-
 def settle(row: Any, classes: Any, label: Any, top: Any) -> Any:
     """Takes the class of a position out of its row; returns its logit and the largest rival.
 
@@ -190,7 +184,10 @@ def settle(row: Any, classes: Any, label: Any, top: Any) -> Any:
     return own, top
 
 
-def kernel_of_rows(base: Any, block: Any) -> Any:
+STEPS = (fetch, largest_in, hold, advance, leave, settle)
+
+
+def kernel(base: Any, block: Any) -> Any:
     """One group of positions whose classes lie side by side.
 
     A row is fetched, becomes exponentials some steps later and a gradient when the margins of a
@@ -263,5 +260,4 @@ def kernel_of_rows(base: Any, block: Any) -> Any:
         for i in range(max(count - batch, 0), count):
             past = ring + i % rows * stride
             leave(past, to + i * row_size, classes, index[i], known[SHARE + i], known[STEP + i])
-    room[0] = ZERO  # an address does not keep its array alive
     return losses

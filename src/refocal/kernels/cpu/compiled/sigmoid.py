@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from llvmlite.binding import get_host_cpu_name
-from numba import types as nt
 
+from refocal.formula.binding import rebound
 from refocal.kernels.cpu import frame
 from refocal.kernels.cpu.compiled import pool
-from refocal.kernels.cpu.compiled.binding import compiled, inlined, part, rebound
 from refocal.kernels.cpu.compiled.common import kernel_names, real_type
 from refocal.kernels.cpu.compiled.dtypes import STORAGE, target_limits
 from refocal.kernels.cpu.compiled.math import (
@@ -36,6 +35,8 @@ from refocal.kernels.cpu.compiled.memory import (
     tile_on_stack,
     view,
 )
+from refocal.kernels.cpu.compiled.text import apart
+from refocal.kernels.cpu.compiled.values import FLOAT64, INT64
 
 
 class SigmoidKernel(NamedTuple):
@@ -147,11 +148,11 @@ def never_ignored(raw: Any, ignoring: Any, ignored: Any) -> Any:
 
 
 def is_ignored_integer(raw: Any, ignoring: Any, ignored: Any) -> Any:
-    return ignoring & (nt.int64(raw) == ignored)
+    return ignoring & (INT64(raw) == ignored)
 
 
 def is_ignored_number(raw: Any, ignoring: Any, ignored: Any) -> Any:
-    y, value = nt.float64(target_number(raw)), double_of(ignored)
+    y, value = FLOAT64(target_number(raw)), double_of(ignored)
     return ignoring & ((y == value) | ((y != y) & (value != value)))
 
 
@@ -171,7 +172,7 @@ is_unfit = is_unfit_weight  # or the other
 
 
 def is_irregular_integer(raw: Any) -> Any:
-    return (nt.int64(raw) & LAST_BIT) != 0
+    return (INT64(raw) & LAST_BIT) != 0
 
 
 def is_irregular_number(raw: Any) -> Any:
@@ -514,9 +515,7 @@ def no_parameters_of_tile(arrays: Any, offset: Any, size: Any) -> Any:
 
 
 def parameters_of_tile(arrays: Any, offset: Any, size: Any) -> Any:
-    """Those of some elements of the block. Addresses do not keep the arrays alive: the block does,
-    until its last tile is through.
-    """
+    """Those of some elements of the block."""
     step = arrays.shape[1] * REAL_SIZE
     at = place(arrays) + offset * REAL_SIZE
     return (
@@ -635,8 +634,8 @@ def address(kernel: SigmoidKernel) -> int:
     if kernel.reading == "heatmap4":
         names["faded"] = names["faded_four"]
 
-    def bind(name: str, function: Any, wrap: Any = inlined) -> None:
-        names[name] = part(wrap, function, names)
+    def bind(name: str, function: Any) -> None:
+        names[name] = rebound(function, names)
 
     bind("plain", plain)
     names["weigh"] = names["weighed"]
@@ -659,17 +658,15 @@ def address(kernel: SigmoidKernel) -> int:
         bind("is_irregular", is_outside)
     else:
         bind("is_irregular", is_irregular_number if targets.floating else is_irregular_integer)
-    bind("fill", fill, compiled)
-    bind("fetch_later", fetch_later, compiled)
     loop_of_kind = quality_loop if of_quality else soft_loop if kernel.soft else hard_loop
-    bind("loop", loop_of_kind, compiled)
+    for name, step in {"fill": fill, "fetch_later": fetch_later, "loop": loop_of_kind}.items():
+        names[name] = apart(rebound(step, names))
     return pool.kernel_address(rebound(kernel_of_blocks, names), pool.name_of("sigmoid", kernel))
 
 
 def parameter_reader(number: type, general: bool) -> Any:
-    """Returns what gives a block its parameters, compiled once for all kernels."""
+    """Returns what gives a block its parameters."""
     names = {**globals(), **operations(number), "REAL_SIZE": np.dtype(number).itemsize}
-    names["number_at"] = part(inlined, pool.number_at, names)
-    names["gather"] = part(compiled, gather, names)
-    reader = gathered_parameters if general else no_parameters
-    return part(compiled, reader, names)
+    names["number_at"] = rebound(pool.number_at, names)
+    names["gather"] = rebound(gather, names)
+    return rebound(gathered_parameters if general else no_parameters, names)

@@ -20,12 +20,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from refocal.formula.binding import rebound
 from refocal.kernels.cpu import frame
 from refocal.kernels.cpu.compiled import columns, pool, positions, rows, vectors
-from refocal.kernels.cpu.compiled.binding import called, compiled, inlined, part, rebound
-from refocal.kernels.cpu.compiled.common import accumulated, real_type, softmax_names
-from refocal.kernels.cpu.compiled.dtypes import STORAGE
-from refocal.kernels.cpu.compiled.math import formula_of, operations
+from refocal.kernels.cpu.compiled.common import real_type, softmax_names
+from refocal.kernels.cpu.compiled.dtypes import STORAGE, vectors_of
+from refocal.kernels.cpu.compiled.text import apart
 from refocal.kernels.cpu.compiled.tiles import reader, writer
 
 
@@ -49,20 +49,17 @@ class SoftmaxKernel(NamedTuple):
     gradient: bool
 
 
-def over_vectors(kernel: SoftmaxKernel, names: dict[str, Any]) -> dict[str, Any]:
-    """What some functions find under names that mean numbers elsewhere."""
+def vector_names(kernel: SoftmaxKernel) -> dict[str, Any]:
+    """Under which names vectors come from memory and go there."""
     number = real_type(kernel)
     copied = kernel.layout in ("transposed", "scattered")
     in_place = np.dtype(number).name if copied else kernel.logits
-    bound = {
-        **names,
-        **operations(number, vector=True),
-        **formula_of(number, kernel.modulator, kernel.detached, True, vector=True),
-        "integer": names["integer"],  # what an index lies in memory as
-        "take": vectors.STORAGE[np.dtype(number).name][0],
+    take_logits, put_slopes = vectors_of(in_place)
+    return {
+        "take": vectors_of(np.dtype(number).name)[0],
         "put": vectors.put,
-        "take_logits": vectors.STORAGE[in_place][0],
-        "put_slopes": vectors.STORAGE[in_place][1],
+        "take_logits": take_logits,
+        "put_slopes": put_slopes,
         "SOURCE_SIZE": STORAGE[in_place].size,
         "take_classes": vectors.take,
         "all_of": vectors.all_of,
@@ -70,39 +67,24 @@ def over_vectors(kernel: SoftmaxKernel, names: dict[str, Any]) -> dict[str, Any]
         "largest_of": vectors.largest_of,
         "sum_of": vectors.sum_of,
     }
-    bound["accumulated"] = part(called, accumulated, bound)
-    return bound
 
 
 @cache
 def address(kernel: SoftmaxKernel) -> int:
     """Returns the address of a kernel's C function, compiled or from the cache on disk."""
     number, logits = real_type(kernel), STORAGE[kernel.logits]
+    room: Any = rows if kernel.layout == "rows" else columns
     names: dict[str, Any] = {
         **vars(positions),
-        **(vars(rows) if kernel.layout == "rows" else vars(columns)),
+        **vars(room),
         **softmax_names(kernel, log1p_given=True),
+        **vector_names(kernel),
     }
-    names["is_plain"] = part(inlined, positions.is_plain, names)
-    names_of_vectors = over_vectors(kernel, names)
-
-    def bind(*functions: Any, of: dict[str, Any]) -> None:
-        for function in functions:
-            names[function.__name__] = part(compiled, function, of)
-
-    bind(positions.losses_of, of=names_of_vectors)
-    bind(positions.describe, positions.total_of, positions.total_losses, of=names)
-    if kernel.layout == "rows":
-        names_of_vectors["rear_of"] = part(called, rows.rear_of, names_of_vectors)
-        bind(rows.fetch, rows.advance, rows.leave, of=names_of_vectors)
-        bind(rows.largest_in, rows.hold, of=names_of_vectors)
-        bind(rows.settle, of=names)
-        kernel_function = rows.kernel_of_rows
-    else:
-        steps = (columns.rivals_of, columns.exponentials_of, columns.slopes_of)
-        bind(*steps, of=names_of_vectors)
-        bind(columns.copy_rows, of=names)
+    for function in (positions.is_plain, rows.rear_of):
+        names[function.__name__] = rebound(function, names)
+    for function in (*positions.STEPS, *room.STEPS):
+        names[function.__name__] = apart(rebound(function, names))
+    if room is columns:
         names["read_tile"] = reader(kernel.layout, frame.LOGITS, logits, number)
         names["write_tile"] = writer(kernel.layout, frame.GRADIENT, logits, number)
-        kernel_function = columns.kernel_of_tile
-    return pool.kernel_address(rebound(kernel_function, names), pool.name_of("softmax", kernel))
+    return pool.kernel_address(rebound(room.kernel, names), pool.name_of("softmax", kernel))

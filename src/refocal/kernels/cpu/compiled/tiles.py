@@ -5,19 +5,20 @@ Three ways in and out of memory, by how the classes lie there; see `softmax`.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from refocal.formula.binding import rebound
 from refocal.kernels.cpu import frame
-from refocal.kernels.cpu.compiled.binding import compiled, part
 from refocal.kernels.cpu.compiled.dtypes import Storage
 from refocal.kernels.cpu.compiled.math import operations, widest_vectors
 from refocal.kernels.cpu.compiled.memory import place, view
+from refocal.kernels.cpu.compiled.text import apart
 from refocal.kernels.cpu.compiled.transpose import transpose
 
 if TYPE_CHECKING:  # bound over a computing dtype
-    from refocal.formula.plain import ZERO
     from refocal.kernels.cpu.compiled.bound import Element, load, real, store
 
 SLOT = ELEMENT_SIZE = REAL_SIZE = LANES = 0
@@ -102,7 +103,6 @@ def read_transposed(integers: Any, first: Any, count: Any, tile: Any) -> None:
         for i in range(count * classes):
             numbers[i] = load(source[i])
         transpose_all(place(numbers), classes, count, classes, place(tile), tile.shape[1])
-        numbers[0] = ZERO  # an address does not keep its array alive
 
 
 def write_transposed(integers: Any, first: Any, count: Any, tile: Any) -> None:
@@ -153,11 +153,12 @@ def _bound(function: Any, slot: int, storage: Storage, number: type) -> Any:
         "store": storage.store,
         "transpose_all": _transposer(number),
     }
-    return part(compiled, function, names)
+    return apart(rebound(function, names))
 
 
+@cache
 def _transposer(number: type) -> Any:
-    """Transposes any matrix, compiled once for all that read or write tiles."""
+    """Transposes any matrix; the same one for all that read or write tiles of a kernel."""
     size = np.dtype(number).itemsize
     names = {**globals(), **operations(number), "REAL_SIZE": size, "LANES": 64 // size}
-    return part(compiled, transpose_all, names)
+    return apart(rebound(transpose_all, names))
