@@ -17,27 +17,33 @@ from statistics import median
 from benchmarks import table
 
 RESULTS = Path(__file__).parent / "results" / "first_call.csv"
+CALL = "refocal.{link}_focal_loss(({logits}).requires_grad_(), {targets}).backward()"
 CASES = {
-    "sigmoid": "torch.randn(100), torch.ones(100)",
-    "softmax, 10 classes": "torch.randn(100, 10), torch.zeros(100, dtype=torch.long)",
-    "softmax, 1,000 classes": "torch.randn(100, 1000), torch.zeros(100, dtype=torch.long)",
-    "softmax, probabilities": "torch.randn(100, 10), torch.rand(100, 10).softmax(1)",
+    "sigmoid": CALL.format(link="sigmoid", logits="torch.randn(100)", targets="torch.ones(100)"),
+    "softmax, 10 classes": CALL.format(
+        link="softmax", logits="torch.randn(100, 10)", targets="torch.zeros(100).long()"
+    ),
+    "softmax, 1,000 classes": CALL.format(
+        link="softmax", logits="torch.randn(100, 1000)", targets="torch.zeros(100).long()"
+    ),
+    "softmax, probabilities": CALL.format(
+        link="softmax", logits="torch.randn(100, 10)", targets="torch.rand(100, 10).softmax(1)"
+    ),
+    "19 typical calls": "from refocal import warm_up; assert len(list(warm_up.fill())) == 19",
 }
 # torch is loaded and has its backward ready, Numba is not
 SCRIPT = """
 import time, torch, refocal
 torch.ones(3, requires_grad=True).sum().backward()
-logits, targets = {tensors}
-logits.requires_grad_()
 start = time.perf_counter()
-refocal.{link}_focal_loss(logits, targets).backward()
+{call}
 print(time.perf_counter() - start)
 """
 
 
 def first_call(case: str, cache: str) -> float:
     """Seconds of forward and backward in a process of its own."""
-    script = SCRIPT.format(tensors=CASES[case], link=case.split(",")[0])
+    script = SCRIPT.format(call=CASES[case])
     done = subprocess.run(
         [sys.executable, "-c", script],
         env={**os.environ, "NUMBA_CACHE_DIR": cache},
