@@ -16,13 +16,19 @@ from refocal.kernels.cpu.compiled.dtypes import Storage
 from refocal.kernels.cpu.compiled.math import operations, widest_vectors
 from refocal.kernels.cpu.compiled.memory import place, view
 from refocal.kernels.cpu.compiled.text import apart
-from refocal.kernels.cpu.compiled.transpose import transpose
+from refocal.kernels.cpu.compiled.transpose import (
+    MASKS,
+    side_of,
+    transpose_masked,
+    transpose_square,
+)
+from refocal.kernels.cpu.compiled.values import KINDS
 
 if TYPE_CHECKING:  # bound over a computing dtype
     from refocal.kernels.cpu.compiled.bound import Element, load, real, store
 
-SLOT = ELEMENT_SIZE = REAL_SIZE = LANES = 0
-SAME = False
+SLOT = ELEMENT_SIZE = REAL_SIZE = SIDE = 0
+SAME = MASKED = False
 
 INNER_SIZE = frame.INNER_SIZE
 
@@ -73,22 +79,34 @@ def write_scattered(integers: Any, first: Any, count: Any, tile: Any) -> None:
             target[c * inner] = store(tile[c, i])
 
 
+def transpose_singly(
+    source: Any, source_row: Any, rows: Any, columns: Any, target: Any, target_row: Any
+) -> None:
+    """One number after another."""
+    for i in range(rows):
+        row = view(source + i * source_row, columns, real)
+        for j in range(columns):
+            view(target + j * target_row + i * REAL_SIZE, 1, real)[0] = row[j]
+
+
 def transpose_all(
     source: Any, source_row: Any, rows: Any, columns: Any, target: Any, target_row: Any
 ) -> None:
     """A matrix at an address into one at another; of both, so many numbers from row to row."""
     widest_vectors()
-    for i in range(0, rows, LANES):
-        for j in range(0, columns, LANES):
-            transpose(
-                real,
-                source + (i * source_row + j) * REAL_SIZE,
-                source_row * REAL_SIZE,
-                rows - i,
-                columns - j,
-                target + (j * target_row + i) * REAL_SIZE,
-                target_row * REAL_SIZE,
-            )
+    step, target_step = source_row * REAL_SIZE, target_row * REAL_SIZE
+    for i in range(0, rows, SIDE):
+        for j in range(0, columns, SIDE):
+            here = source + (i * source_row + j) * REAL_SIZE
+            there = target + (j * target_row + i) * REAL_SIZE
+            height, width = rows - i, columns - j
+            if MASKED:
+                transpose_masked(real, here, step, height, width, there, target_step)
+            elif (height >= SIDE) & (width >= SIDE):
+                transpose_square(real, here, step, there, target_step)
+            else:
+                height, width = min(height, SIDE), min(width, SIDE)
+                transpose_singly(here, step, height, width, there, target_step)
 
 
 def read_transposed(integers: Any, first: Any, count: Any, tile: Any) -> None:
@@ -151,14 +169,21 @@ def _bound(function: Any, slot: int, storage: Storage, number: type) -> Any:
         "SAME": storage.raw is number,
         "load": storage.load,
         "store": storage.store,
-        "transpose_all": _transposer(number),
+        "transpose_all": transposer(number, MASKS),
     }
     return apart(rebound(function, names))
 
 
 @cache
-def _transposer(number: type) -> Any:
+def transposer(number: type, masked: bool) -> Any:
     """Transposes any matrix; the same one for all that read or write tiles of a kernel."""
-    size = np.dtype(number).itemsize
-    names = {**globals(), **operations(number), "REAL_SIZE": size, "LANES": 64 // size}
+    kind = KINDS[number]
+    names: dict[str, Any] = {
+        **globals(),
+        **operations(number),
+        "REAL_SIZE": kind.size,
+        "SIDE": side_of(kind, masks=masked),
+        "MASKED": masked,
+    }
+    names["transpose_singly"] = rebound(transpose_singly, names)
     return apart(rebound(transpose_all, names))

@@ -1,7 +1,10 @@
 """Small matrices transposed in registers.
 
 Left to the compiler, transposing is one scattered store per element. As shuffles, a square as wide
-as a 512-bit register takes a quarter of an instruction per element and direction.
+as a 512-bit register takes a quarter of an instruction per element and direction, and masks take
+care of what is no whole square. Processors without such registers have masked stores that take
+longer than the elements one by one (42 operations on Zen 3); there a square is half as wide, and
+what is no whole one is left to `tiles`.
 """
 
 from __future__ import annotations
@@ -9,9 +12,18 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 
 from refocal.kernels.cpu.compiled.values import Kind, Value, spread
 from refocal.kernels.cpu.compiled.writer import Writer, instruction
+
+# whether this processor masks what it stores at no price
+MASKS = bool(get_host_cpu_features().get("avx512f"))
+
+
+def side_of(kind: Kind, *, masks: bool) -> int:
+    """Rows and columns of a square."""
+    return (64 if masks else 32) // kind.size
 
 
 def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
@@ -39,7 +51,31 @@ def _below(builder: Any, limit: Any, lanes: int) -> Any:
 
 
 @instruction
-def transpose(
+def transpose_square(
+    writer: Writer,
+    kind: Kind,
+    source: Value,
+    source_stride: Value,
+    target: Value,
+    target_stride: Value,
+) -> None:
+    """Transposes as many rows as a row has numbers; both lie at addresses so many bytes apart."""
+    build, side = writer.build, side_of(kind, masks=False)
+    vector = ir.VectorType(kind.llvm, side)
+
+    def place(base: Any, stride: Any, position: int) -> Any:
+        offset = build.mul(stride, ir.Constant(stride.type, position))
+        return build.inttoptr(build.add(base, offset), vector.as_pointer())
+
+    loaded = [
+        build.load(place(source.llvm, source_stride.llvm, i), align=kind.size) for i in range(side)
+    ]
+    for i, column in enumerate(_transposed(build, loaded)):
+        build.store(column, place(target.llvm, target_stride.llvm, i), align=kind.size)
+
+
+@instruction
+def transpose_masked(
     writer: Writer,
     kind: Kind,
     source: Value,
@@ -49,13 +85,13 @@ def transpose(
     target: Value,
     target_stride: Value,
 ) -> None:
-    """Transposes up to 16 rows of up to 16 numbers (8 of float64).
+    """Transposes what is at most a square.
 
     Reads ``columns`` numbers at each of ``rows`` addresses ``source_stride`` bytes apart, and
     nothing beyond; writes ``rows`` numbers at each of ``columns`` addresses.
     """
     build = writer.build
-    lanes = 64 // kind.size
+    lanes = side_of(kind, masks=True)
     vector = ir.VectorType(kind.llvm, lanes)
     mask = ir.VectorType(ir.IntType(1), lanes)
     align = ir.Constant(ir.IntType(32), kind.size)
