@@ -129,6 +129,30 @@ def test_a_file_that_was_cut_off_is_written_anew(full, kind, left):
     assert called(folder, long=0.0) == ("", [number, number])
 
 
+INSTALLED_ANEW = """
+import os
+import refocal.losses
+os.utime(refocal.__path__[0] + "/kernels/cpu/frame.py")
+"""
+
+
+def test_what_an_older_process_makes_of_newer_sources_is_not_kept(tmp_path, monkeypatch):
+    """It has loaded some of the older ones: a mixture, which the newer's name must not find."""
+    copied = tmp_path / "source"
+    shutil.copytree(Path(refocal.__file__).parent, copied / "refocal")
+    folder = tmp_path / "cache"
+    environment = {"PYTHONPATH": str(copied)}
+    monkeypatch.setattr(sys.modules[__name__], "CALL", INSTALLED_ANEW + CALL)
+    said, (hits, _) = called(folder, long=0.0, **environment)
+    assert hits == 0
+    assert "not kept, as refocal has changed on disk since it was imported" in said
+    assert not list(folder.rglob("*.nbc"))
+    monkeypatch.undo()
+    assert called(folder, long=1e9, **environment)[1][0] == 0
+    _, (hits, number) = called(folder, long=1e9, **environment)
+    assert hits == number
+
+
 BUNDLE = """
 import warnings
 import numpy as np, torch, refocal

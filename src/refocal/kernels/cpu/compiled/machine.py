@@ -24,22 +24,38 @@ from numba.core.codegen import JITCPUCodegen
 from numba.core.compiler_lock import global_compiler_lock
 
 from refocal.formula.binding import rebound
+from refocal.kernels.cpu import LOADED
 from refocal.kernels.cpu.compiled.text import Text, source_of
 from refocal.kernels.cpu.compiled.values import FLOAT64, INT64, Value, converted
 from refocal.kernels.cpu.compiled.writer import BYTES, Writer
 
 
 @cache
-def fingerprint(beside: tuple[str, ...] = ()) -> str:
-    """Returns a hash of all that a kernel is made of: Numba's cache watches one file."""
+def _sources(beside: tuple[str, ...]) -> tuple[Path, ...]:
+    """All that a kernel is made of."""
     here = Path(__file__).parent
     root = here.parents[2]
     # the latter for what rounding may do to a target
     others = (here.parent / "frame.py", root / "problem.py", *map(Path, beside))
+    found = (*sorted((root / "formula").glob("*.py")), *others, *sorted(here.glob("*.py")))
+    return tuple(path.resolve() for path in found)
+
+
+@cache
+def fingerprint(beside: tuple[str, ...] = ()) -> str:
+    """Returns a hash of the sources: Numba's cache watches one file."""
     digest = hashlib.sha256()
-    for path in (*sorted((root / "formula").glob("*.py")), *others, *sorted(here.glob("*.py"))):
-        digest.update(source_of(path.resolve()).encode())
+    for path in _sources(beside):
+        digest.update(source_of(path).encode())
     return digest.hexdigest()[:12]
+
+
+@cache
+def _as_loaded(beside: tuple[str, ...]) -> bool:
+    """Whether no source has changed since this process imported refocal, as where it was installed
+    anew meanwhile: what is made then is a mixture of both, and must not be found by the next one.
+    """
+    return all(path.stat().st_ctime <= LOADED for path in _sources(beside))
 
 
 @cache
@@ -92,6 +108,7 @@ def address_of(
     """
     global hits, misses, _folder
     name = f"{name}-{fingerprint(beside)}"
+    kept = kept and _as_loaded(beside)
     started = time.perf_counter()
     file: Any = _file_of(text, name) if kept else None
     library = _loaded(file)
@@ -102,7 +119,7 @@ def address_of(
         misses += 1
         library = _compiled(text, name, arguments)
         _folder = file.cache_path if _keep(file, library) else None
-        _tell(time.perf_counter() - started)
+        _tell(time.perf_counter() - started, wanted=kept)
     _libraries.append(library)
     return int(library.get_pointer_to_function(name))
 
@@ -167,17 +184,20 @@ def say_nothing() -> None:
     _told = True
 
 
-def _tell(seconds: float) -> None:
+def _tell(seconds: float, *, wanted: bool) -> None:
     """Says once per process why a first call takes so long, and that the next one will not."""
     if _told or seconds < LONG or os.environ.get(QUIET) or sys.stderr is None:
         return
     say_nothing()
-    kept = (
-        f"It is kept in {_folder}, where the next process finds it; `refocal warm-up` does that "
-        "ahead."
-        if _folder
-        else "It is not kept, as no folder can be written to: NUMBA_CACHE_DIR names one."
-    )
+    if _folder:
+        kept = (
+            f"It is kept in {_folder}, where the next process finds it; `refocal warm-up` does "
+            "that ahead."
+        )
+    elif wanted:
+        kept = "It is not kept, as no folder can be written to: NUMBA_CACHE_DIR names one."
+    else:
+        kept = "It is not kept, as refocal has changed on disk since it was imported: start anew."
     sys.stderr.write(
         f"refocal: a CPU kernel was compiled, which took {seconds:.1f} s. {kept} {QUIET}=1 hides "
         "this line.\n"
