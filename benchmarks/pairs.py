@@ -26,6 +26,7 @@ CASES = {
     "sigmoid, 1e6": ("sigmoid", "torch.randn(10**6), torch.randint(2, (10**6,)).float()"),
     "softmax, 1,024 × 10": ("softmax", "torch.randn(1024, 10), torch.randint(10, (1024,))"),
     "softmax, 65,536 × 10": ("softmax", "torch.randn(65536, 10), torch.randint(10, (65536,))"),
+    "softmax, 65,536 × 32": ("softmax", "torch.randn(65536, 32), torch.randint(32, (65536,))"),
     "softmax, 8,192 × 1,000": ("softmax", "torch.randn(8192, 1000), torch.randint(1000, (8192,))"),
 }
 # the least of many short samples: neighbours only ever add to a time

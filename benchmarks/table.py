@@ -103,6 +103,17 @@ def table(found: list[Row]) -> str:
     return f"{body}\n\n{where}, {first['date']}."
 
 
+def elsewhere(measured: list[list[Row]]) -> str:
+    """Markdown: the last column of the table on each of some other processors."""
+    name, by_link = COLUMNS[-1]
+    header = [f"{name} on", *(f"{found[0]['cpu']}, {found[0]['date']}" for found in measured)]
+    lines = [header, ["---", *["---:"] * len(measured)]]
+    for title, picked in LINES:
+        wanted = {**USUAL, **picked, "provider": by_link[picked["link"]]}
+        lines.append([title, *(times(pick(found, **wanted)) for found in measured)])
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
 NOTE = (
     "Medians of interleaved runs; other columns in multiples of refocal's time. The usual focal "
     "loss is torchvision's for sigmoid, and cross-entropy with a factor for softmax. The allocator "
@@ -154,9 +165,11 @@ TARGETS: tuple[tuple[dict[str, str], tuple[tuple[str, str, float], ...]], ...] =
     ({"link": "softmax", "shape": "2x21x512x512"}, (("cross_entropy", "warm", 4),)),
 )
 
-# what no loss can undercut: moving its bytes, calling a Function
+# what no loss can undercut: moving its bytes, computing, calling a Function
 FLOORS = (
     ({"link": "sigmoid", "shape": "10000000"}, "stream", "warm"),
+    ({"link": "sigmoid", "shape": "10000000"}, "arithmetic", "warm"),
+    ({"link": "sigmoid", "shape": "10000000", "gamma": "1.5"}, "arithmetic", "warm"),
     ({"link": "sigmoid", "shape": "10000000"}, "fresh stream", "default"),
     ({"link": "sigmoid", "shape": "1000"}, "empty Function", "warm"),
     ({"link": "softmax", "shape": "8192x1000"}, "stream", "warm"),
@@ -194,6 +207,7 @@ def targets(measured: list[list[Row]], first_calls: list[Row]) -> str:
     for wanted, provider, allocator in FLOORS:
         floors = {**USUAL, **wanted, "allocator": allocator}
         title = f"{wanted['link']} {wanted['shape'].replace('x', ' × ')}"
+        title += f" gamma {wanted['gamma']}" if "gamma" in wanted else ""
         cells = all_of(two_digits, provider=provider, **floors)
         lines.append([title, f"floor: {provider}", allocator, "–", *cells])
     calls = [["first call of", "target", "compiled", "from disk"], ["---", "---:", "---:", "---:"]]
@@ -222,7 +236,8 @@ def memory_note(found: list[Row]) -> str:
 
 def section() -> str:
     """What stands between the markers of the README."""
-    parts = [*map(table, by_processor()), NOTE]
+    newest, *others = by_processor()
+    parts = [table(newest), NOTE, elsewhere(others)]
     if (RESULTS / "memory.csv").exists():
         parts.append(memory_note(rows(RESULTS / "memory.csv")))
     return "\n\n".join(parts)
