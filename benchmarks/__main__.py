@@ -85,10 +85,7 @@ def run(options: argparse.Namespace, allocator: str) -> None:
             names = cases.providers(case)
             runs = {name: cases.setup(case, name).run for name in names}
             errors = {name: cases.largest_error(case, name) for name in names}
-            cached = measure.in_cache(case)
-            found = measure.measure(runs | measure.floors(case) | cached, options.seconds)
-            if cached:
-                found["arithmetic"] = measure.arithmetic(case, *map(found.pop, cached))
+            found = measure.measure(runs | measure.floors(case), options.seconds)
             ours = found["refocal"].runtime_ms
             for name, stats in found.items():
                 bound = found.get("stream")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from benchmarks.cases import Case, setup
+from benchmarks.cases import Case
 from refocal.kernels.cpu.pages import fresh_like
 
 LEAST_ROUNDS, MOST_ROUNDS = 7, 60
@@ -115,27 +115,6 @@ def floors(case: Case) -> dict[str, Callable[[], object]]:
     if elements < 10_000_000:
         return {}
     return {"stream": stream(elements, inputs=2), "fresh stream": fresh_stream(elements)}
-
-
-# logits; with their targets and gradient .75 MB, half of it for each of two threads
-CACHED = 65_536
-
-
-def in_cache(case: Case) -> dict[str, Callable[[], object]]:
-    """The loss of a batch that stays in the cache, and of one of twice the size."""
-    if case.link != "sigmoid" or case.mode != "full" or math.prod(case.shape) < 10_000_000:
-        return {}
-    sizes = (CACHED, 2 * CACHED)
-    return {f"{n}": setup(case._replace(shape=(n,)), "refocal").run for n in sizes}
-
-
-def arithmetic(case: Case, once: Stats, twice: Stats) -> Stats:
-    """What the kernel would take if all logits lay in the cache, by what the second of these
-    batches takes longer than the first: what stands around a kernel drops out.
-    """
-    scale = math.prod(case.shape) / CACHED
-    spread = scale * (once.spread_ms + twice.spread_ms)
-    return Stats(scale * (twice.runtime_ms - once.runtime_ms), spread, once.rounds)
 
 
 def warm_library_pages() -> None:

@@ -165,11 +165,9 @@ TARGETS: tuple[tuple[dict[str, str], tuple[tuple[str, str, float], ...]], ...] =
     ({"link": "softmax", "shape": "2x21x512x512"}, (("cross_entropy", "warm", 4),)),
 )
 
-# what no loss can undercut: moving its bytes, computing, calling a Function
+# what no loss can undercut: moving its bytes, calling a Function
 FLOORS = (
     ({"link": "sigmoid", "shape": "10000000"}, "stream", "warm"),
-    ({"link": "sigmoid", "shape": "10000000"}, "arithmetic", "warm"),
-    ({"link": "sigmoid", "shape": "10000000", "gamma": "1.5"}, "arithmetic", "warm"),
     ({"link": "sigmoid", "shape": "10000000"}, "fresh stream", "default"),
     ({"link": "sigmoid", "shape": "1000"}, "empty Function", "warm"),
     ({"link": "softmax", "shape": "8192x1000"}, "stream", "warm"),
@@ -207,7 +205,6 @@ def targets(measured: list[list[Row]], first_calls: list[Row]) -> str:
     for wanted, provider, allocator in FLOORS:
         floors = {**USUAL, **wanted, "allocator": allocator}
         title = f"{wanted['link']} {wanted['shape'].replace('x', ' × ')}"
-        title += f" gamma {wanted['gamma']}" if "gamma" in wanted else ""
         cells = all_of(two_digits, provider=provider, **floors)
         lines.append([title, f"floor: {provider}", allocator, "–", *cells])
     calls = [["first call of", "target", "compiled", "from disk"], ["---", "---:", "---:", "---:"]]
