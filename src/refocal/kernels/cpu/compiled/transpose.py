@@ -2,9 +2,9 @@
 
 Left to the compiler, transposing is one scattered store per element. As shuffles, a square as wide
 as a 512-bit register takes a quarter of an instruction per element and direction, and masks take
-care of what is no whole square. Processors without such registers have masked stores that take
-longer than the elements one by one (42 operations on Zen 3); there a square is half as wide, and
-what is no whole one is left to `tiles`.
+care of what is no whole square. On a processor without such registers (Zen 3) masked stores took
+longer than the elements one by one; there a square is half as wide, and what is no whole one is
+left to `tiles`.
 """
 
 from __future__ import annotations
