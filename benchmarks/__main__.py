@@ -37,22 +37,22 @@ def cpu_information(name: str) -> str:
     return ""
 
 
-def vectors() -> str:
-    """The widest that this processor has, of those that kinds of it differ by."""
+def has_narrow_vectors() -> bool:
+    """Whether this is an x86 processor whose registers have 256 bits, not 512."""
     flags = cpu_information("flags").split()
-    return next((name for name in ("avx512f", "avx2") if name in flags), "")
+    return "avx2" in flags and "avx512f" not in flags
 
 
 def processor() -> str:
     name = cpu_information("model name") or platform.processor()
-    return f"{name}, AVX2" if vectors() == "avx2" else name
+    return name + ", AVX2" * has_narrow_vectors()
 
 
 def results() -> Path:
     """Where this kind of processor's results are kept: the other kinds' stay beside them."""
     kinds = {"GenuineIntel": "intel", "AuthenticAMD": "amd"}
     kind = kinds.get(cpu_information("vendor_id"), platform.machine())
-    kind += "-avx2" * (vectors() == "avx2")
+    kind += "-avx2" * has_narrow_vectors()
     return Path(__file__).parent / "results" / f"cpu-{kind}.csv"
 
 

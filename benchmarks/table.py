@@ -73,6 +73,16 @@ def pick(found: list[Row], **wanted: str) -> Row | None:
     return None
 
 
+def markdown(lines: list[list[str]]) -> str:
+    """A table of cells, whose second line is what stands under the header."""
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def where_and_when(found: list[Row]) -> str:
+    """A column's title: the processor of some results, and their day."""
+    return f"{found[0]['cpu']}, {found[0]['date']}"
+
+
 def times(row: Row | None) -> str:
     return f"{float(row['times_refocal']):.1f}×" if row else "–"
 
@@ -97,21 +107,20 @@ def table(found: list[Row]) -> str:
             for _, by_link in COLUMNS
         ]
         lines.append([title, f"{float(ours['runtime_ms']):.3g} ms", *peers])
-    body = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
     first = found[0]
     where = f"{first['cpu']}, {first['threads']} threads, torch {first['torch'].split('+')[0]}"
-    return f"{body}\n\n{where}, {first['date']}."
+    return f"{markdown(lines)}\n\n{where}, {first['date']}."
 
 
 def elsewhere(measured: list[list[Row]]) -> str:
     """Markdown: the last column of the table on each of some other processors."""
     name, by_link = COLUMNS[-1]
-    header = [f"{name} on", *(f"{found[0]['cpu']}, {found[0]['date']}" for found in measured)]
+    header = [f"{name} on", *map(where_and_when, measured)]
     lines = [header, ["---", *["---:"] * len(measured)]]
     for title, picked in LINES:
         wanted = {**USUAL, **picked, "provider": by_link[picked["link"]]}
         lines.append([title, *(times(pick(found, **wanted)) for found in measured)])
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return markdown(lines)
 
 
 NOTE = (
@@ -182,7 +191,7 @@ FIRST_CALLS = {"sigmoid": "1.2 s", "19 typical calls": "8 s"}
 def targets(measured: list[list[Row]], first_calls: list[Row]) -> str:
     """Markdown: what was aimed at, and what was measured on each kind of processor."""
     lines = [["case", "against", "allocator", "target"], ["---"] * 3 + ["---:"]]
-    lines[0] += [f"{found[0]['cpu']}, {found[0]['date']}" for found in measured]
+    lines[0] += map(where_and_when, measured)
     lines[1] += ["---:"] * len(measured)
 
     def all_of(cell: Callable[[Row | None], str], **wanted: str) -> list[str]:
@@ -212,10 +221,7 @@ def targets(measured: list[list[Row]], first_calls: list[Row]) -> str:
         # at most, this one
         seconds = [f"{float(row[way]):.1f} s" for way in ("compiled_s", "cached_s")]
         calls.append([row["case"], FIRST_CALLS.get(row["case"], "2 s"), *seconds])
-    tables = (
-        "\n".join("| " + " | ".join(cells) + " |" for cells in each) for each in (lines, calls)
-    )
-    return "\n\n".join(tables)
+    return "\n\n".join(map(markdown, (lines, calls)))
 
 
 def memory_note(found: list[Row]) -> str:
@@ -234,7 +240,9 @@ def memory_note(found: list[Row]) -> str:
 def section() -> str:
     """What stands between the markers of the README."""
     newest, *others = by_processor()
-    parts = [table(newest), NOTE, elsewhere(others)]
+    parts = [table(newest), NOTE]
+    if others:
+        parts.append(elsewhere(others))
     if (RESULTS / "memory.csv").exists():
         parts.append(memory_note(rows(RESULTS / "memory.csv")))
     return "\n\n".join(parts)

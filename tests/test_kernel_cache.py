@@ -74,11 +74,14 @@ print(machine.hits, machine.hits + machine.misses)
 """
 
 
-def called(folder, *, long: float, **environment: str) -> tuple[str, list[int]]:
-    """What two calls in a process of their own write to stderr, and how much they find on disk."""
+def called(folder, *, long: float, before: str = "", **environment: str) -> tuple[str, list[int]]:
+    """What two calls in a process of their own write to stderr, and how much they find on disk.
+
+    What is to run ``before`` them is Python, too.
+    """
     inherited = {name: value for name, value in os.environ.items() if name != "REFOCAL_QUIET"}
     done = subprocess.run(
-        [sys.executable, "-c", CALL.format(long=long)],
+        [sys.executable, "-c", before + CALL.format(long=long)],
         env=inherited | {"NUMBA_CACHE_DIR": str(folder)} | environment,
         capture_output=True,
         text=True,
@@ -136,18 +139,16 @@ os.utime(refocal.__path__[0] + "/kernels/cpu/frame.py")
 """
 
 
-def test_what_an_older_process_makes_of_newer_sources_is_not_kept(tmp_path, monkeypatch):
+def test_what_an_older_process_makes_of_newer_sources_is_not_kept(tmp_path):
     """It has loaded some of the older ones: a mixture, which the newer's name must not find."""
     copied = tmp_path / "source"
     shutil.copytree(Path(refocal.__file__).parent, copied / "refocal")
     folder = tmp_path / "cache"
     environment = {"PYTHONPATH": str(copied)}
-    monkeypatch.setattr(sys.modules[__name__], "CALL", INSTALLED_ANEW + CALL)
-    said, (hits, _) = called(folder, long=0.0, **environment)
+    said, (hits, _) = called(folder, long=0.0, before=INSTALLED_ANEW, **environment)
     assert hits == 0
     assert "not kept, as refocal has changed on disk since it was imported" in said
     assert not list(folder.rglob("*.nbc"))
-    monkeypatch.undo()
     assert called(folder, long=1e9, **environment)[1][0] == 0
     _, (hits, number) = called(folder, long=1e9, **environment)
     assert hits == number
